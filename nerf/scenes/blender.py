@@ -1,0 +1,170 @@
+"""Blender (NeRF-synthetic) format: ``transforms_<split>.json`` beside PNG files with alpha.
+
+The file's cameras look along -z with y up (OpenGL); they are turned to the project's axes (z forward, y down) here
+and only here. The world stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy
+import torch
+
+from nerf.cameras import Cameras
+from nerf.errors import InputError
+from nerf.scenes.scene import Views, box_average
+
+SPLITS = ("train", "val", "test")
+LARGEST_SIDE = 16384  # pixels; a header that claims more is refused before anything is allocated
+
+
+def is_blender(folder: Path) -> bool:
+    """Returns whether the folder holds this format."""
+    return any((folder / f"transforms_{split}.json").exists() for split in SPLITS)
+
+
+def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
+    """Returns the pictures and cameras of one split.
+
+    Raises:
+        InputError: a file is missing, damaged or contradicts another; the message names it.
+    """
+    file = folder / f"transforms_{split}.json"
+    tree = _read_json(file)
+    frames = tree.get("frames") if isinstance(tree, dict) else None
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f'{file}: no "frames"; expected a list with one entry per picture')
+    angle = _camera_angle(tree, file)
+    paths = [_picture_path(folder, frame, i, file) for i, frame in enumerate(frames)]
+    names = tuple(path.stem for path in paths)
+    if len(set(names)) < len(names):
+        names = tuple("_".join(path.relative_to(folder.resolve()).with_suffix("").parts) for path in paths)
+    if len(set(names)) < len(names):
+        raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
+    poses = torch.stack([_pose(frame, i, file) for i, frame in enumerate(frames)])
+    images, white = _read_images(paths, downscale)
+    _, height, width, _ = images.shape
+    focal = 0.5 * width / math.tan(0.5 * angle)
+    cameras = Cameras(
+        poses,
+        torch.full((len(paths), 2), focal),
+        torch.tensor([[width / 2, height / 2]]).repeat(len(paths), 1),
+        width,
+        height,
+    )
+    return Views(names, images, white, cameras)
+
+
+def _read_json(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = [f"transforms_{split}.json" for split in SPLITS if (file.parent / f"transforms_{split}.json").exists()]
+        raise InputError(f"{file}: not found; the folder has {', '.join(there) or 'no transforms file'}") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file}: not valid JSON ({error})") from None
+
+
+def _camera_angle(tree: dict, file: Path) -> float:
+    angle = tree.get("camera_angle_x")
+    if isinstance(angle, bool) or not isinstance(angle, (int, float)) or not 0 < angle < math.pi:
+        raise InputError(f'{file}: "camera_angle_x" is {angle!r}; expected the horizontal field of view in radians')
+    return float(angle)
+
+
+def _picture_path(folder: Path, frame: object, index: int, file: Path) -> Path:
+    text = frame.get("file_path") if isinstance(frame, dict) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f'{file}: frame {index}: no "file_path"')
+    path = (folder / text).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f'{file}: frame {index}: "{text}" leads out of the scene folder; pictures must lie inside it')
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        path = path.with_name(path.name + ".png")
+    if not path.is_file():
+        raise InputError(
+            f'{file}: frame {index}: file "{text}" not found (looked for {path.relative_to(folder.resolve())} '
+            "in the scene folder); restore the picture or remove the frame"
+        )
+    return path
+
+
+def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
+    """Returns world_from_camera (3, 4) float32 with the camera's y and z axes turned from OpenGL's."""
+    try:
+        matrix = numpy.array(frame.get("transform_matrix"), dtype=numpy.float64)
+    except (TypeError, ValueError, OverflowError):
+        matrix = numpy.empty(0)
+    if matrix.shape not in ((4, 4), (3, 4)):
+        raise InputError(f'{file}: frame {index}: "transform_matrix" is not a 4 x 4 matrix of numbers')
+    if not numpy.isfinite(matrix).all():
+        raise InputError(
+            f'{file}: frame {index}: "transform_matrix" has a value that is not finite; '
+            "correct the pose or remove the frame"
+        )
+    rotation = matrix[:3, :3]
+    if not numpy.allclose(rotation @ rotation.T, numpy.eye(3), atol=1e-3) or numpy.linalg.det(rotation) < 0:
+        raise InputError(
+            f'{file}: frame {index}: "transform_matrix" does not hold a rotation '
+            "(its axes must be orthonormal and right-handed)"
+        )
+    axes = numpy.array([1.0, -1.0, -1.0, 1.0])
+    return torch.from_numpy((matrix[:3] * axes).astype(numpy.float32))
+
+
+def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
+    """Returns pictures (F, H, W, C) and the integer that stands for 1.0."""
+    first = _read_image(paths[0])
+    height, width, channels = first.shape
+    if height % downscale or width % downscale:
+        raise InputError(
+            f"{paths[0]}: {width} x {height} pixels cannot be divided by --downscale {downscale}; "
+            "choose a factor of both"
+        )
+    out, white = box_average(torch.empty(0, height, width, channels, dtype=torch.uint8), 255, downscale)
+    images = torch.empty(len(paths), *out.shape[1:], dtype=out.dtype)
+
+    def read(index: int) -> None:
+        picture = _read_image(paths[index])
+        if picture.shape != first.shape:
+            raise InputError(
+                f"{paths[index]}: {_size(picture)}, but {paths[0].name} has {_size(first)}; "
+                "all pictures of a split must agree"
+            )
+        images[index] = box_average(torch.from_numpy(picture)[None], 255, downscale)[0][0]
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for _ in pool.map(read, range(len(paths))):
+            pass
+    return images, white
+
+
+def _size(picture: numpy.ndarray) -> str:
+    height, width, channels = picture.shape
+    return f"{width} x {height} pixels with {channels} channels"
+
+
+def _read_image(path: Path) -> numpy.ndarray:
+    """Returns (H, W, 3 or 4) uint8."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if max(image.size) > LARGEST_SIDE:
+                raise InputError(
+                    f"{path}: claims {image.size[0]} x {image.size[1]} pixels; at most {LARGEST_SIDE} a side"
+                )
+            if image.mode.startswith(("I", "F")):
+                raise InputError(f"{path}: {image.mode} pixels; expected 8 bits a channel, convert the picture")
+            has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            return numpy.array(image.convert("RGBA" if has_alpha else "RGB"))
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable picture ({error}); restore the file or remove its frame") from None

@@ -1,0 +1,67 @@
+"""What a scene is once it has been read: pictures with their cameras, in the frame of the input poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerf.cameras import Cameras
+from nerf.colour import over
+
+
+@dataclass(frozen=True)
+class Views:
+    """The pictures of one split.
+
+    names: F names, unique, usable as file names. images: (F, H, W, C) uint8 or int16, C = 3 (RGB) or 4 (RGB and
+    straight alpha), display colours (sRGB) as stored. white: the integer that stands for 1.0, so that a box average
+    of uint8 pictures is kept exactly.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+    white: int
+    cameras: Cameras
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.images.shape[-1] == 4
+
+    def pixels(self, frame: Tensor | int, row: Tensor | slice, column: Tensor | slice) -> Tensor:
+        """Returns colours (..., C) float32 in [0, 1]."""
+        return self.images[frame, row, column].float() / self.white
+
+    def picture(self, frame: int, background: str) -> Tensor:
+        """Returns a whole picture (H, W, 3) float32 over ``white`` or ``black``."""
+        return over(self.pixels(frame, slice(None), slice(None)), background)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Splits of one folder. `kind` names the format, `folder` where it lies."""
+
+    name: str
+    kind: str
+    folder: Path
+    splits: dict[str, Views]
+
+
+def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:
+    """Returns exact means over factor x factor boxes, as integers with their new white, and that white.
+
+    Means of 8-bit pictures by factors up to 11 fit int16. images: (F, H, W, C) uint8.
+    """
+    if factor == 1:
+        return images, white
+    frames, height, width, channels = images.shape
+    boxes = images.view(frames, height // factor, factor, width // factor, factor, channels)
+    out = torch.empty(frames, height // factor, width // factor, channels, dtype=torch.int16)
+    for frame in range(frames):
+        out[frame] = boxes[frame].to(torch.int32).sum(dim=(1, 3)).to(torch.int16)
+    return out, white * factor**2
