@@ -1,0 +1,99 @@
+"""Marching: rays -> packed samples in the occupied cells of a cube.
+
+A ray is cut into steps of one length; sample i of a ray lies at t = t_enter + (i + offset) * step, where t_enter is
+where the ray enters the cube (or its origin, inside), and offset in [0, 1) is 0.5 for pictures and random for training.
+Samples whose cell is empty are left out. Samples of all rays are packed: sorted by ray, then by t.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf.cameras import Rays
+
+
+@dataclass(frozen=True)
+class Cube:
+    """The axis-aligned cube that holds the scene. corner: (3,) float32, least coordinates; side: scene units."""
+
+    corner: Tensor
+    side: float
+
+    def unit_from_world(self, point: Tensor) -> Tensor:
+        """Returns points (..., 3) with the cube mapped to [0, 1]^3."""
+        return (point - self.corner) / self.side
+
+    @property
+    def diagonal(self) -> float:
+        return self.side * math.sqrt(3)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Packed samples.
+
+    ray: (S,) int64, non-decreasing. t: (S,) float32, distance along the ray, scene units. step: scene units, the length
+    of the interval that every sample stands for. n_rays: number of rays, those without samples included.
+    """
+
+    ray: Tensor
+    t: Tensor
+    step: float
+    n_rays: int
+
+    def __len__(self) -> int:
+        return self.ray.shape[0]
+
+    def positions(self, rays: Rays) -> Tensor:
+        """Returns world points (S, 3)."""
+        return rays.origin[self.ray] + self.t[:, None] * rays.direction[self.ray]
+
+    def where(self, keep: Tensor) -> Samples:
+        """Returns the samples for which keep (S,) bool is set."""
+        return Samples(self.ray[keep], self.t[keep], self.step, self.n_rays)
+
+
+def cube_interval(rays: Rays, cube: Cube) -> tuple[Tensor, Tensor]:
+    """Returns distances (R,) at which rays enter and leave the cube; leave <= enter where they miss it.
+
+    Source: the slab test of Kay and Kajiya 1986. A direction with a zero component gives infinities that compare right.
+    """
+    inverse = 1 / rays.direction
+    a = (cube.corner - rays.origin) * inverse
+    b = (cube.corner + cube.side - rays.origin) * inverse
+    # 0 * inf is nan for a ray that lies in a face of the cube: such a ray does not limit the interval.
+    near = torch.minimum(a, b).nan_to_num(nan=-math.inf).amax(dim=1).clamp(min=0)
+    far = torch.maximum(a, b).nan_to_num(nan=math.inf).amin(dim=1)
+    return near, far
+
+
+def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+    """Returns the samples of rays in occupied cells.
+
+    Args:
+        rays: R rays.
+        cube: the scene's cube.
+        occupied: (G, G, G) bool, indexed [x, y, z].
+        step: length of a step, scene units.
+        offset: (R,) float32 in [0, 1), the place of a sample in its step.
+    """
+    near, far = cube_interval(rays, cube)
+    count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
+    hit = count.nonzero().squeeze(1)
+    if len(hit) == 0:
+        return Samples(torch.empty(0, dtype=torch.int64), torch.empty(0), step, len(rays))
+    index = torch.arange(int(count.max()))
+    t = near[hit, None] + (index + offset[hit, None]) * step
+    start, direction = cube.unit_from_world(rays.origin[hit]), rays.direction[hit] / cube.side
+    size = occupied.shape[0]
+    row = torch.zeros(t.shape, dtype=torch.int64)
+    for axis in range(3):
+        cell = ((start[:, axis, None] + t * direction[:, axis, None]) * size).long().clamp_(0, size - 1)
+        row = row * size + cell
+    keep = (index < count[hit, None]) & occupied.flatten()[row]
+    which, position = keep.nonzero(as_tuple=True)
+    return Samples(hit[which], t[which, position], step, len(rays))
