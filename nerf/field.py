@@ -1,0 +1,39 @@
+"""The radiance field: position -> density; position and direction -> colour (instant-ngp's structure)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nerf.config import FieldSettings
+from nerf.encodings import HashGrid
+from nerf.mlp import MLP
+from nerf.ops.spherical_harmonics import spherical_harmonics_reference
+
+# exp(15) per cube side is opaque within any step (exp(-3e6 / 8192) is 0 in float32): no gradient is lost there.
+LARGEST_LOG_DENSITY = 15.0
+
+
+class RadianceField(nn.Module):
+    """Hash grid -> density MLP; its outputs, then spherical harmonics of the direction -> colour MLP.
+
+    Positions are in the unit cube. Density is per *side of the cube*, so that the field does not know scene units.
+    """
+
+    def __init__(self, settings: FieldSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        self.degree = settings.direction_degree
+        self.encoding = HashGrid(settings, generator)
+        self.density_mlp = MLP([self.encoding.width, settings.density_width, settings.geometry_features], generator)
+        inputs = settings.geometry_features + self.degree**2
+        self.color_mlp = MLP([inputs] + [settings.color_width] * settings.color_layers + [3], generator)
+
+    def density(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns density (S,), per side of the cube, and geometry features (S, G) of positions (S, 3) in [0, 1]."""
+        features = self.density_mlp(self.encoding(position))
+        return torch.exp(features[:, 0].clamp(max=LARGEST_LOG_DENSITY)), features
+
+    def color(self, direction: Tensor, features: Tensor) -> Tensor:
+        """Returns RGB (S, 3) in (0, 1) of unit directions (S, 3) and geometry features (S, G)."""
+        basis = spherical_harmonics_reference(direction, self.degree)
+        return torch.sigmoid(self.color_mlp(torch.cat([features, basis], dim=1)))

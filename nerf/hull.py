@@ -1,0 +1,89 @@
+"""The visual hull: what silhouettes leave of a cube (Laurentini 1994). Bounds and empty space without any training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerf.cameras import Cameras
+from nerf.ops.march import Cube
+from nerf.scenes.scene import Views
+
+MASK_SIDE = 200  # pixels of the longer side of the masks that carve
+MARGIN = 1.02  # of the tight cube's side: half a voxel of slack and more
+
+
+def camera_cube(cameras: Cameras) -> Cube:
+    """Returns the cube in the middle of the cameras.
+
+    It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
+    their median distance from there.
+    """
+    eye, axis = cameras.world_from_camera[:, :, 3].double(), cameras.world_from_camera[:, :, 2].double()
+    off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
+    normal = off_axis.sum(0)
+    # Parallel axes fix no point along themselves: a small pull towards the mean eye decides.
+    normal += 1e-6 * len(eye) * torch.eye(3, dtype=torch.float64)
+    target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
+    center = torch.linalg.solve(normal, target)
+    side = (eye - center).norm(dim=1).median().item()
+    return Cube((center - side / 2).float(), side)
+
+
+def silhouette_distances(views: Views) -> tuple[Tensor, float]:
+    """Returns how far pixels are from the silhouettes, (F, H', W') float32, in pixels of the picture, and H' / H.
+
+    A pixel belongs to the silhouette if its alpha is above 0. Pictures are shrunk so that H', W' are at most MASK_SIDE;
+    distances are short by at most the one and a half shrunk pixels that rounding may cost.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    _, height, width, _ = views.images.shape
+    factor = max(1, -(-max(height, width) // MASK_SIDE))
+    distances = []
+    for frame in range(len(views)):
+        alpha = views.images[frame, :, :, 3].float()[None, None]
+        mask = torch.nn.functional.max_pool2d(alpha, factor, ceil_mode=True)[0, 0] > 0
+        if mask.any():
+            distance = torch.from_numpy(distance_transform_edt(~mask.numpy())).float()
+        else:
+            distance = torch.full(mask.shape, float(max(mask.shape)))
+        distances.append((distance - 1.5).clamp(min=0) * factor)
+    return torch.stack(distances), 1 / factor
+
+
+def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1) -> Tensor:
+    """Returns (G, G, G) bool: the cells of the cube that no silhouette excludes, [x, y, z].
+
+    A picture excludes a cell if it shows it farther from its silhouette than the cell's radius. Cells that fewer than
+    `least_shown` pictures show are left out.
+    """
+    distances, scale = silhouette_distances(views)
+    radius = cube.side / resolution * 3**0.5 / 2
+    axis = (torch.arange(resolution) + 0.5) / resolution * cube.side
+    point = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).view(-1, 3) + cube.corner
+    alive, shown = torch.arange(len(point)), torch.zeros(len(point), dtype=torch.int32)
+    for frame, distance in enumerate(distances):
+        pixel, depth = views.cameras.project(frame, point[alive])
+        column, row = (pixel * scale).floor().long().unbind(1)
+        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < distance.shape[1]) & (row < distance.shape[0])
+        apart = distance[row.clamp(0, distance.shape[0] - 1), column.clamp(0, distance.shape[1] - 1)]
+        reach = views.cameras.focal[frame].max() * radius / depth
+        shown[alive[inside]] += 1
+        alive = alive[~inside | (apart <= reach)]
+    hull = torch.zeros(len(point), dtype=torch.bool)
+    hull[alive] = True
+    return (hull & (shown >= least_shown)).view(resolution, resolution, resolution)
+
+
+def tight_cube(views: Views, cube: Cube) -> Cube:
+    """Returns the smallest cube around the visual hull, with a margin; `cube` itself if nothing is left of it."""
+    resolution = 64
+    # What hangs in front of a few cameras is in few pictures; the thing they look at is in most.
+    cells = carve(views, cube, resolution, least_shown=-(-len(views) // 2)).nonzero()
+    if len(cells) == 0:
+        return cube
+    low, high = cells.amin(0), cells.amax(0) + 1
+    center = cube.corner + (low + high) / 2 * cube.side / resolution
+    side = (high - low).max().item() * cube.side / resolution * MARGIN
+    return Cube(center - side / 2, side)

@@ -1,0 +1,69 @@
+"""Figures of merit of pictures and surfaces. Pictures are float, in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+
+SSIM_SIGMA, SSIM_WINDOW = 1.5, 11  # pixels (Wang et al. 2004, section III-B)
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # keep the two quotients finite in flat, dark windows
+
+
+def psnr(picture: Tensor, truth: Tensor) -> float:
+    """Returns the peak signal-to-noise ratio in dB: -10 log10 of the mean squared error; infinite if equal.
+
+    Raises:
+        InputError: sizes differ or a value is not finite.
+    """
+    if picture.shape != truth.shape:
+        raise InputError(f"psnr: sizes {tuple(picture.shape)} and {tuple(truth.shape)} differ")
+    error = (picture.double() - truth.double()).square().mean().item()
+    if not math.isfinite(error):
+        raise InputError("psnr: a pixel is not a finite number; the model has diverged, train it again")
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def ssim(picture: Tensor, truth: Tensor) -> float:
+    """Returns the mean structural similarity of two pictures (H, W, C) over all windows that lie inside them.
+
+    Source: Wang, Bovik, Sheikh and Simoncelli 2004, Gaussian windows, mean over pixels and channels.
+    """
+    offset = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    window = torch.exp(-0.5 * (offset / SSIM_SIGMA) ** 2)
+    window /= window.sum()
+
+    def blurred(value: Tensor) -> Tensor:
+        across = torch.nn.functional.conv2d(value, window.view(1, 1, 1, -1))
+        return torch.nn.functional.conv2d(across, window.view(1, 1, -1, 1))
+
+    a, b = (image.double().permute(2, 0, 1)[:, None] for image in (picture, truth))
+    mean_a, mean_b = blurred(a), blurred(b)
+    var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    covariance = blurred(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + SSIM_C1) / (mean_a**2 + mean_b**2 + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (var_a + var_b + SSIM_C2)
+    return (luminance * structure).mean().item()
+
+
+def surface_scores(points: Tensor, truth: Tensor, threshold: float) -> dict[str, float]:
+    """Returns chamfer, precision, recall and fscore of surface points (N, 3) against true ones (M, 3).
+
+    chamfer: mean of the two mean nearest distances (L1), scene units. precision: part of `points` nearer than
+    `threshold` to the truth; recall: the reverse; fscore: their harmonic mean (Knapitsch et al. 2017).
+    """
+    from scipy.spatial import cKDTree
+
+    to_truth = cKDTree(truth.numpy()).query(points.numpy(), workers=-1)[0]
+    to_points = cKDTree(points.numpy()).query(truth.numpy(), workers=-1)[0]
+    precision, recall = float((to_truth < threshold).mean()), float((to_points < threshold).mean())
+    fscore = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {
+        "chamfer": float(to_truth.mean() + to_points.mean()) / 2,
+        "precision": precision,
+        "recall": recall,
+        "fscore": fscore,
+    }

@@ -1,0 +1,65 @@
+"""The occupancy grid: which cells of the scene's cube can hold matter (Müller et al. 2022, appendix C).
+
+A cell's value is a moving maximum of the densities seen in it, per side of the cube. Cells outside the `hull` (what
+the silhouettes allow) are empty for good; the others are occupied until pruning starts, then while their value says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+DECAY = 0.95  # of every value at each update
+LEAST_THICKNESS = 0.01  # optical thickness of a step above which a cell counts as occupied
+PROBED = 1 / 16  # part of the hull probed at each update: a value halves, at most, between two probes of its cell
+
+
+class OccupancyGrid(nn.Module):
+    """Cells indexed [x, y, z]. hull, occupied: (G, G, G) bool. value: (G, G, G) float32, density per cube side."""
+
+    def __init__(self, hull: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("hull", hull)
+        self.register_buffer("occupied", hull.clone())
+        self.register_buffer("value", torch.zeros(hull.shape))
+
+    @property
+    def resolution(self) -> int:
+        return self.hull.shape[0]
+
+    def cell_rows(self, position: Tensor) -> Tensor:
+        """Returns flat cell indices (S,) of positions (S, 3) in [0, 1]."""
+        cell = (position * self.resolution).long().clamp_(0, self.resolution - 1)
+        return (cell[:, 0] * self.resolution + cell[:, 1]) * self.resolution + cell[:, 2]
+
+    def observe(self, position: Tensor, density: Tensor) -> None:
+        """Raises the values of the cells of training samples: thin parts that probes miss stay occupied."""
+        self.value.view(-1).scatter_reduce_(0, self.cell_rows(position), density, "amax")
+
+    def update(
+        self, density: Callable[[Tensor], Tensor], step_length: float, prune: bool, generator: torch.Generator
+    ) -> None:
+        """Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
+
+        Args:
+            density: positions (S, 3) in [0, 1] -> density (S,) per cube side.
+            step_length: of the march, in cube sides.
+            prune: whether cells may become empty.
+            generator: of the cells and the points probed in them.
+        """
+        self.value *= DECAY
+        candidates = self.hull.flatten().nonzero().squeeze(1)
+        if len(candidates) == 0:
+            return
+        n_probes = math.ceil(len(candidates) * PROBED)
+        row = candidates[torch.randint(len(candidates), (n_probes,), generator=generator)]
+        size = self.resolution
+        cell = torch.stack([row // size**2, row // size % size, row % size], dim=1)
+        position = (cell + torch.rand(n_probes, 3, generator=generator)) / size
+        self.observe(position, density(position))
+        if prune:
+            mean = self.value[self.hull].mean().item()
+            self.occupied.copy_(self.hull & (self.value > min(LEAST_THICKNESS / step_length, mean)))

@@ -1,0 +1,97 @@
+"""A field in its cube: what can be rendered, filmed and meshed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nerf.cameras import Cameras, Rays
+from nerf.config import RenderSettings
+from nerf.field import RadianceField
+from nerf.occupancy import OccupancyGrid
+from nerf.ops.composite import Rendering, composite, transmittance
+from nerf.ops.march import Cube, Samples, march_reference
+
+RAYS_AT_ONCE = 2048  # of a picture: bounds the memory of a render to some hundred MB
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one camera sees: rgb (H, W, 3) over black, opacity (H, W), depth (H, W) in scene units times opacity."""
+
+    rgb: Tensor
+    opacity: Tensor
+    depth: Tensor
+
+    def over(self, background: float) -> Tensor:
+        """Returns RGB (H, W, 3) in [0, 1] with a grey background, 0 black to 1 white."""
+        return (self.rgb + (1 - self.opacity[:, :, None]) * background).clamp(0, 1)
+
+
+class RadianceModel(nn.Module):
+    """A radiance field, the cube it fills in the world, and the cells of the cube that are not empty."""
+
+    def __init__(self, field: RadianceField, occupancy: OccupancyGrid, cube: Cube, settings: RenderSettings) -> None:
+        super().__init__()
+        self.field, self.occupancy, self.cube, self.settings = field, occupancy, cube, settings
+
+    def step_length(self, progress: float = 1.0) -> float:
+        """Returns the march's step, scene units: from first_steps to steps along the diagonal, geometrically."""
+        part = min(1.0, progress / self.settings.refined_by) if self.settings.refined_by > 0 else 1.0
+        steps = self.settings.first_steps ** (1 - part) * self.settings.steps**part
+        return self.cube.diagonal / steps
+
+    def density(self, point: Tensor) -> Tensor:
+        """Returns density (N,) per scene unit at world points (N, 3); 0 outside the cube and in empty cells."""
+        unit = self.cube.unit_from_world(point)
+        inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
+        unit = unit.clamp(0, 1)
+        known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
+        density = torch.zeros(len(point))
+        density[known] = self.field.density(unit[known])[0] / self.cube.side
+        return density
+
+    def color(self, point: Tensor, direction: Tensor) -> Tensor:
+        """Returns RGB (N, 3) at world points (N, 3) seen along unit directions (N, 3)."""
+        unit = self.cube.unit_from_world(point).clamp(0, 1)
+        return self.field.color(direction, self.field.density(unit)[1])
+
+    def samples(self, rays: Rays, step: float, offset: Tensor) -> Samples:
+        """Returns the samples of rays that the light still reaches: in occupied cells, in front of the surface.
+
+        Most samples lie behind a surface; a first pass without gradients finds and drops them.
+        """
+        samples = march_reference(rays, self.cube, self.occupancy.occupied, step, offset)
+        with torch.no_grad():
+            position = self.cube.unit_from_world(samples.positions(rays))
+            sigma = self.field.density(position)[0] / self.cube.side
+            reached = transmittance(sigma * step, samples.ray, len(rays))
+        return samples.where(reached >= self.settings.minimum_transmittance)
+
+    def shade(self, rays: Rays, samples: Samples) -> tuple[Rendering, Tensor, Tensor]:
+        """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).
+
+        Differentiable in the field's parameters.
+        """
+        position = self.cube.unit_from_world(samples.positions(rays))
+        density, features = self.field.density(position)
+        rgb = self.field.color(rays.direction[samples.ray], features)
+        return composite(density / self.cube.side, rgb, samples), position, density
+
+    @torch.no_grad()
+    def render(self, rays: Rays) -> Rendering:
+        """Returns what R rays see, at the final step length, samples in the middle of their steps."""
+        parts = []
+        for start in range(0, len(rays), RAYS_AT_ONCE):
+            part = rays[start : start + RAYS_AT_ONCE]
+            samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
+            parts.append(self.shade(part, samples)[0])
+        return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rgb", "opacity", "depth")))
+
+    def picture(self, cameras: Cameras, frame: int) -> Picture:
+        """Returns what one camera sees."""
+        rendering = self.render(cameras.image_rays(frame))
+        size = (cameras.height, cameras.width)
+        return Picture(rendering.rgb.view(*size, 3), rendering.opacity.view(size), rendering.depth.view(size))
