@@ -1,0 +1,145 @@
+"""A run folder: everything that a training leaves, readable on another machine without the pictures.
+
+settings.yaml     every setting of the run
+scene.json        what was read: name, format, folder, and the training cameras
+checkpoint.safetensors   tensors, and in its header the step, the training seconds and the pace
+log.jsonl         one JSON object a line
+repeat.yaml       settings that repeat the run step for step, whatever the clock says
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerf import __version__
+from nerf.cameras import Cameras
+from nerf.config import Settings, settings_from_dict
+from nerf.errors import InputError
+from nerf.files import replacing, write_text
+
+CHECKPOINT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and readers of one run folder."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    def save_settings(self, settings: Settings, name: str = "settings.yaml") -> None:
+        """Writes every setting."""
+        import yaml
+
+        write_text(self.path / name, yaml.safe_dump(settings.to_dict(), sort_keys=False))
+
+    def load_settings(self) -> Settings:
+        """Returns the settings of the run.
+
+        Raises:
+            InputError: the folder holds no run, or its settings are damaged.
+        """
+        import yaml
+
+        file = self.path / "settings.yaml"
+        if not file.is_file():
+            raise InputError(
+                f"{self.path}: no run in it (settings.yaml is missing); give the folder that train.py wrote"
+            )
+        try:
+            tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: damaged ({' '.join(str(error).split())})") from None
+        return settings_from_dict(tree, str(file))
+
+    def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Writes tensors and facts as one safetensors file, atomically."""
+        from safetensors.torch import save_file
+
+        header = {"format": "nerf", "facts": json.dumps({"version": __version__, "layout": CHECKPOINT_FORMAT, **facts})}
+        with replacing(self.checkpoint) as partial:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partial, header)
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Returns the tensors and the facts of the last checkpoint.
+
+        Raises:
+            InputError: there is none, or it is damaged or of another kind.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.checkpoint.is_file():
+            raise InputError(f"{self.checkpoint}: not found; train first")
+        try:
+            with safe_open(self.checkpoint, framework="pt") as file:
+                facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
+        if facts.get("layout") != CHECKPOINT_FORMAT:
+            raise InputError(
+                f"{self.checkpoint}: layout {facts.get('layout')}, this version reads {CHECKPOINT_FORMAT}; "
+                "use the version that wrote it"
+            )
+        return tensors, facts
+
+    def append_log(self, line: dict[str, Any]) -> None:
+        """Adds one line to the log."""
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def truncate_log(self, step: int) -> None:
+        """Drops the lines of later steps, and a line that was cut off."""
+        if not self.log.is_file():
+            return
+        kept = []
+        for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # a kill in the middle of a write leaves half a line
+        write_text(self.log, "".join(kept))
+
+    def save_scene(self, record: dict[str, Any], cameras: Cameras) -> None:
+        """Writes what was read and the training cameras."""
+        views = {
+            "width": cameras.width,
+            "height": cameras.height,
+            "focal": cameras.focal.tolist(),
+            "center": cameras.center.tolist(),
+            "world_from_camera": cameras.world_from_camera.tolist(),
+        }
+        write_text(self.path / "scene.json", json.dumps({**record, "cameras": views}))
+
+    def load_scene(self) -> tuple[dict[str, Any], Cameras]:
+        """Returns what was read and the training cameras.
+
+        Raises:
+            InputError: the record is missing or damaged.
+        """
+        file = self.path / "scene.json"
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            views = record.pop("cameras")
+            cameras = Cameras(
+                *(torch.tensor(views[name]) for name in ("world_from_camera", "focal", "center")),
+                views["width"],
+                views["height"],
+            )
+        except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
+        return record, cameras

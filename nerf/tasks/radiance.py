@@ -1,0 +1,201 @@
+"""The radiance task: posed pictures -> a radiance field. Plain torch: the reference backend."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf.cameras import Rays
+from nerf.config import Settings
+from nerf.errors import InputError
+from nerf.field import RadianceField
+from nerf.hull import camera_cube, carve, silhouette_distances, tight_cube
+from nerf.losses import photometric_loss
+from nerf.occupancy import OccupancyGrid
+from nerf.ops.march import Cube
+from nerf.rendering import RadianceModel
+from nerf.scenes import Views
+from nerf.seeding import generator
+
+FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
+RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one training step did. error: mean squared colour error over whole pictures, as the loss sees it."""
+
+    error: float
+    rays: int
+    samples: int
+
+
+def scene_cube(views: Views, bounds: float) -> Cube:
+    """Returns the cube of the scene: half side `bounds` about the origin if given, else from silhouettes or cameras."""
+    if bounds > 0:
+        return Cube(torch.full((3,), -bounds), 2 * bounds)
+    cube = camera_cube(views.cameras)
+    return tight_cube(views, cube) if views.has_alpha else cube
+
+
+def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
+    """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None."""
+    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"))
+    if hull is None:
+        hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
+    return RadianceModel(field, OccupancyGrid(hull), cube, settings.render)
+
+
+class RadianceTask:
+    """A model, the pixels it learns from, and its optimiser."""
+
+    def __init__(self, views: Views, settings: Settings) -> None:
+        self.views, self.settings = views, settings
+        cube = scene_cube(views, settings.scene.bounds)
+        hull = carve(views, cube, settings.render.occupancy_resolution) if views.has_alpha else None
+        self.model = new_model(settings, cube, hull)
+        self.pixels = PixelSampler(views)
+        self.parameters = dict(self.model.field.named_parameters())
+        adam = settings.optimizer
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(),
+            lr=adam.learning_rate,
+            eps=adam.epsilon,
+            betas=(adam.beta1, adam.beta2),
+            fused=True,
+        )
+        for parameter in self.parameters.values():
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        self.rays_per_step = settings.train.samples // 8
+
+    def train_step(self, step: int, progress: float) -> StepReport:
+        """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
+
+        Raises:
+            InputError: the loss is not a finite number.
+        """
+        settings, model = self.settings, self.model
+        random = generator(settings.train.seed, "step", step)
+        rays, target = self.pixels.draw(self.rays_per_step, random)
+        offset = torch.rand(len(rays), generator=random)
+        samples = model.samples(rays, model.step_length(progress), offset)
+        rendering, position, density = model.shade(rays, samples)
+        loss = photometric_loss(rendering, target, settings.train.background)
+        error = loss.item()
+        if not math.isfinite(error):
+            raise InputError(
+                f"training diverged at step {step}: the loss is {error}; lower optimizer.learning_rate "
+                f"({settings.optimizer.learning_rate:g}) and resume from the last checkpoint"
+            )
+        self._descend(loss, progress)
+        model.occupancy.observe(position.detach(), density.detach())
+        if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
+            self._update_occupancy(step, progress, random)
+        report = StepReport(error * self.pixels.part, len(rays), len(samples))
+        self._adapt_rays(len(samples))
+        return report
+
+    def _descend(self, loss: Tensor, progress: float) -> None:
+        adam = self.settings.optimizer
+        self.optimizer.param_groups[0]["lr"] = adam.learning_rate * adam.final_factor**progress
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def _update_occupancy(self, step: int, progress: float, random: torch.Generator) -> None:
+        model = self.model
+        model.occupancy.update(
+            lambda position: model.field.density(position)[0],
+            model.step_length(progress) / model.cube.side,
+            step >= self.settings.render.occupancy_from,
+            random,
+        )
+
+    def _adapt_rays(self, samples: int) -> None:
+        """Moves the number of rays, by at most a quarter, towards the one that gives `train.samples` samples."""
+        factor = min(1.25, max(0.8, self.settings.train.samples / max(samples, 1)))
+        self.rays_per_step = min(MOST_RAYS, max(FEWEST_RAYS, round(self.rays_per_step * factor)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns every tensor that training changes, by name."""
+        tensors = model_state(self.model)
+        for name, parameter in self.parameters.items():
+            moments = self.optimizer.state[parameter]
+            tensors |= {f"adam.{name}.{key}": value for key, value in moments.items()}
+        return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over a state that `state` returned, exactly."""
+        load_model_state(self.model, tensors)
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                value.copy_(tensors[f"adam.{name}.{key}"])
+        self.rays_per_step = int(tensors["rays_per_step"])
+
+
+def model_state(model: RadianceModel) -> dict[str, Tensor]:
+    """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
+    # float64 holds the side, a Python number, exactly: a resumed run must not see another cube.
+    cube = torch.cat([model.cube.corner.double(), torch.tensor([model.cube.side], dtype=torch.float64)])
+    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube}
+
+
+def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
+    """Takes over the tensors of a model, exactly.
+
+    Raises:
+        InputError: a tensor is missing or has another shape than the model's settings say.
+    """
+    for name, value in model.state_dict().items():
+        if name not in tensors or tensors[name].shape != value.shape:
+            found = tuple(tensors[name].shape) if name in tensors else "nothing"
+            raise InputError(
+                f'checkpoint: tensor "{name}": expected {tuple(value.shape)}, found {found}; '
+                "the settings differ from those of the run"
+            )
+    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
+    cube = tensors["cube"]
+    model.cube = Cube(cube[:3].float(), cube[3].item())
+
+
+class PixelSampler:
+    """Draws training pixels: all of them, or with alpha those within a rim of the silhouettes.
+
+    What lies farther from the silhouettes is carved away and cannot be wrong. part: of all pixels that may be drawn.
+    """
+
+    def __init__(self, views: Views) -> None:
+        self.views = views
+        frames, self.height, self.width, _ = views.images.shape
+        n_pixels = frames * self.height * self.width
+        if views.has_alpha:
+            self.candidates = self._near_silhouettes()
+        else:
+            self.candidates = torch.arange(n_pixels)
+        self.part = len(self.candidates) / n_pixels
+
+    def _near_silhouettes(self) -> Tensor:
+        distances, _ = silhouette_distances(self.views)
+        size = (self.height, self.width)
+        factor = -(-max(size) // max(distances.shape[1:]))
+        rows = []
+        for frame, distance in enumerate(distances):
+            near = (distance <= RIM * max(size)).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+            rows.append(near[: size[0], : size[1]].flatten().nonzero().squeeze(1) + frame * size[0] * size[1])
+        return torch.cat(rows)
+
+    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Rays, Tensor]:
+        """Returns rays through random pixels and their colours (R, 3 or 4)."""
+        pixel = self.candidates[torch.randint(len(self.candidates), (n_rays,), generator=random)]
+        column = pixel % self.width
+        row = pixel // self.width % self.height
+        frame = pixel // (self.width * self.height)
+        return self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column)

@@ -1,0 +1,46 @@
+"""A run folder opened for use: the model, its settings and the cameras it learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nerf.cameras import Cameras
+from nerf.config import Settings
+from nerf.ops.march import Cube
+from nerf.rendering import RadianceModel
+from nerf.runs import RunFolder
+from nerf.tasks.radiance import load_model_state, new_model
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder holds.
+
+    facts: step, seconds and version of the checkpoint. record: what scene was read. cameras: of the training views.
+    """
+
+    folder: RunFolder
+    settings: Settings
+    facts: dict[str, Any]
+    record: dict[str, Any]
+    cameras: Cameras
+    model: RadianceModel
+
+
+def open_run(path: Path) -> TrainedRun:
+    """Returns the run in a folder; needs no pictures.
+
+    Raises:
+        InputError: the folder holds no whole run.
+    """
+    folder = RunFolder(path)
+    settings = folder.load_settings()
+    record, cameras = folder.load_scene()
+    tensors, facts = folder.load_checkpoint()
+    model = new_model(settings, Cube(torch.zeros(3), 1.0))
+    load_model_state(model, tensors)
+    return TrainedRun(folder, settings, facts, record, cameras, model.eval())
