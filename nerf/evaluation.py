@@ -1,0 +1,76 @@
+"""Held-out views rendered and scored: what metrics.json states, it states with its protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from nerf import __version__
+from nerf.colour import BACKGROUNDS
+from nerf.errors import InputError
+from nerf.export.images import write_depth, write_rgb
+from nerf.files import write_text
+from nerf.metrics import psnr, ssim
+from nerf.scenes import Place, Views, load_scene
+from nerf.trained import TrainedRun
+
+PROTOCOL = "float32 pictures clipped to [0, 1]; PSNR from each view's mean squared error, then the mean over views"
+
+
+def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+    """Renders every view of a split, writes the pictures and ``metrics.json`` into the run folder, returns the metrics.
+
+    Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
+
+    Raises:
+        InputError: the scene is not there, or a view cannot be scored.
+    """
+    from tqdm import tqdm
+
+    settings = run.settings.scene
+    views = load_scene(Place(run.record["name"], scene, ""), (split,), settings.downscale).splits[split]
+    folder = run.folder.path / split
+    unit = depth_unit(run, views)
+    scores = []
+    for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
+        picture = run.model.picture(views.cameras, frame)
+        rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
+        score = {"view": name, "psnr": psnr(rgb, truth), "ssim": ssim(rgb, truth)}
+        if not all(math.isfinite(score[key]) for key in ("psnr", "ssim")):
+            raise InputError(f"view {name}: {score} is not a number; the model is damaged, train it again")
+        scores.append(score)
+        write_rgb(folder / f"{name}.png", rgb)
+        write_depth(folder / f"{name}_depth.png", picture, unit)
+    metrics = {
+        "psnr": mean(score["psnr"] for score in scores),
+        "ssim": mean(score["ssim"] for score in scores),
+        "scene": run.record["name"],
+        "split": split,
+        "views": scores,
+        "resolution": [views.cameras.width, views.cameras.height],
+        "downscale": settings.downscale,
+        "background": settings.background,
+        "protocol": PROTOCOL,
+        "depth_unit": unit,
+        "training_seconds": run.facts["seconds"],
+        "steps": run.facts["step"],
+        "seed": run.settings.train.seed,
+        "version": __version__,
+        "trained_with": run.facts["version"],
+        "device": "cpu",
+        "backend": run.record["backend"],
+        "threads": run.record["threads"],
+    }
+    write_text(run.folder.path / "metrics.json", json.dumps(metrics, indent=1))
+    return metrics
+
+
+def depth_unit(run: TrainedRun, views: Views) -> float:
+    """Returns the scene units of one count of a 16-bit depth picture: the farthest corner of the cube is at 65535."""
+    eye = views.cameras.world_from_camera[:, :, 3]
+    center = run.model.cube.corner + run.model.cube.side / 2
+    farthest = (eye - center).norm(dim=1).max().item() + run.model.cube.diagonal / 2
+    return farthest / 65535

@@ -1,0 +1,1 @@
+"""From a trained model to files that people hand on: pictures, films, meshes."""

@@ -1,0 +1,51 @@
+"""Films: pictures along a camera path, encoded as H.264."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nerf.cameras import Cameras
+from nerf.colour import BACKGROUNDS
+from nerf.errors import InputError
+from nerf.export.images import to_bytes
+from nerf.files import replacing
+from nerf.rendering import RadianceModel
+
+
+def check_video_file(file: Path) -> None:
+    """Raises InputError now, not after the rendering, if a film cannot be written under this name."""
+    if file.suffix.lower() != ".mp4":
+        raise InputError(f'{file}: "{file.suffix}" is not a film format this version writes; use .mp4')
+
+
+def write_video(file: Path, model: RadianceModel, path: Cameras, fps: int, background: str) -> None:
+    """Renders one frame per camera of the path and writes an .mp4 of exactly that size and number of frames.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    import imageio_ffmpeg
+    from tqdm import tqdm
+
+    check_video_file(file)
+    even = path.width % 2 == 0 and path.height % 2 == 0
+    with replacing(file) as partial:
+        # yuv420p is what every player shows, but halves the size for colours; odd sizes keep full colour resolution.
+        encoder = imageio_ffmpeg.write_frames(
+            str(partial),
+            (path.width, path.height),
+            fps=fps,
+            codec="libx264",
+            quality=None,
+            macro_block_size=1,
+            pix_fmt_out="yuv420p" if even else "yuv444p",
+            output_params=["-crf", "18", "-movflags", "+faststart"],
+            ffmpeg_log_level="error",
+        )
+        encoder.send(None)
+        try:
+            for frame in tqdm(range(len(path)), desc=f"filming {file.name}", unit="frame"):
+                rgb = model.picture(path, frame).over(BACKGROUNDS[background])
+                encoder.send(to_bytes(rgb).numpy().tobytes())
+        finally:
+            encoder.close()
