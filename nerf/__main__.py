@@ -1,0 +1,8 @@
+"""``python -m nerf ...`` is ``nerf ...``."""
+
+import sys
+
+from nerf.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

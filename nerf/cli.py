@@ -1,0 +1,263 @@
+"""The command line: words -> settings -> the parts. A user's mistake ends in one line and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from nerf import __version__
+from nerf.backends import BACKENDS, DEVICES, choose_backend
+from nerf.config import Settings, describe_settings, read_settings, settings_from_dict
+from nerf.errors import InputError
+
+if TYPE_CHECKING:
+    from nerf.runs import RunFolder
+
+USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs ``nerf COMMAND ...`` and returns its exit status."""
+    # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
+    # three busy processes on two cores. It must be said before torch loads its OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parser = _Parser(prog="nerf", description="3D reconstruction from posed photographs.")
+    parser.add_argument("--version", action="version", version=f"nerf {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+    for name, (add_arguments, run, summary) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=summary + ".", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        add_arguments(command)
+        command.set_defaults(run=run)
+    # argparse cannot take positional words on both sides of an option, which is how people write settings.
+    arguments, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if word.startswith("-") or arguments.command != "train"]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    arguments.settings = rest
+    try:
+        return arguments.run(arguments)
+    except InputError as error:
+        print(f"nerf: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except BrokenPipeError:
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("nerf: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(USER_ERROR)
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scene", required=True, help="a folder, or a name under data/; lego is built in")
+    parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/<scene>)")
+    parser.add_argument("--steps", help="end after this training step")
+    parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
+    parser.add_argument("--downscale", help="shrink the pictures by this whole factor")
+    parser.add_argument("--seed", help="of every random number")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run folder")
+    parser.usage = "nerf train --scene NAME|FOLDER [options] [section.name=value ...]"
+    parser.epilog = "settings and their defaults:\n" + describe_settings()
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Trains on a scene, then writes the film and the mesh."""
+    from nerf.reconstruction import reconstruct
+    from nerf.runs import RunFolder
+    from nerf.scenes import find_scene
+
+    overrides = [
+        f"{name}={value}"
+        for name, value in [
+            ("train.steps", arguments.steps),
+            ("train.max_seconds", arguments.max_seconds),
+            ("scene.downscale", arguments.downscale),
+            ("train.seed", arguments.seed),
+        ]
+        if value is not None
+    ]
+    if arguments.max_seconds is not None and arguments.steps is None:
+        overrides.append("train.steps=0")
+    backend = choose_backend(arguments.backend, arguments.device)
+    asked = overrides + arguments.settings
+    settings = read_settings(arguments.config, asked)
+    _check_outputs(settings)
+    name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
+    run = RunFolder(arguments.out or Path("runs") / name)
+    if arguments.resume:
+        settings = _resumed_settings(run, settings, asked, arguments.config)
+    with _writable(run.path):
+        place = find_scene(arguments.scene)
+        end = reconstruct(run, place, settings, backend, arguments.resume)
+    return INTERRUPTED if end.interrupted else 0
+
+
+def _check_outputs(settings: Settings) -> None:
+    """Refuses names of films and meshes before the work, not after it."""
+    from nerf.export.mesh import check_mesh_file
+    from nerf.export.video import check_video_file
+
+    for name, check in ((settings.output.video, check_video_file), (settings.output.mesh, check_mesh_file)):
+        if name:
+            if Path(name).name != name:
+                raise InputError(f'output: "{name}" is not a file name; it is written into the run folder')
+            check(Path(name))
+
+
+def _resumed_settings(run: RunFolder, asked_for: Settings, asked: Sequence[str], config: Path | None) -> Settings:
+    """Returns the settings of the run, with new budgets and outputs if the user names them.
+
+    Raises:
+        InputError: another setting is to change, which would make the run something that nobody trained.
+    """
+    if not run.path.is_dir():
+        raise InputError(f"{run.path}: no such run folder to resume; name it with --out")
+    if not (run.path / "settings.yaml").is_file():
+        return asked_for
+    saved = run.load_settings()
+    named = {word.partition("=")[0] for word in asked}
+    if config is not None:
+        named |= {f"{section}.{name}" for section, values in asked_for.to_dict().items() for name in values}
+    free = ("train.steps", "train.max_seconds", "train.checkpoint_seconds", "train.preview_seconds", "output.")
+    changes: dict[str, dict[str, object]] = {}
+    for section, values in asked_for.to_dict().items():
+        for name, value in values.items():
+            setting, old = f"{section}.{name}", saved.to_dict()[section][name]
+            if setting not in named or value == old:
+                continue
+            if not setting.startswith(free):
+                raise InputError(
+                    f"--resume: {setting} is {old!r} in {run.path}, not {value!r}; start a new run with --out"
+                )
+            changes.setdefault(section, {})[name] = value
+    return settings_from_dict(changes, "--resume", saved)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Makes a run folder and tries to write in it; a folder that stays empty, after an error, goes again.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file; give --out a folder")
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
+    try:
+        yield
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    parser.add_argument("--path", choices=("orbit",), default="orbit", help="the way of the camera")
+    parser.add_argument("--out", type=Path, required=True, help="the film, .mp4")
+    parser.add_argument("--frames", type=_whole(2, 100000), default=90)
+    parser.add_argument("--size", type=_size, help="WxH pixels (default: as the pictures)")
+    parser.add_argument("--fps", type=_whole(1, 240), default=30)
+
+
+def render(arguments: argparse.Namespace) -> int:
+    """Films a trained model along a camera path."""
+    from nerf.export.video import check_video_file
+    from nerf.reconstruction import film
+    from nerf.trained import open_run
+
+    check_video_file(arguments.out)
+    trained = open_run(arguments.run_folder)
+    size = arguments.size or (trained.cameras.width, trained.cameras.height)
+    film(trained, arguments.out, arguments.frames, size, arguments.fps)
+    return 0
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    parser.add_argument("--mesh", type=Path, required=True, help="the mesh, .ply, .obj or .glb")
+    parser.add_argument("--resolution", type=_whole(16, 1024), default=256, help="lattice cells along a side")
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Writes the mesh of a trained model."""
+    from nerf.export.mesh import check_mesh_file
+    from nerf.reconstruction import mesh
+    from nerf.trained import open_run
+
+    check_mesh_file(arguments.mesh)
+    mesh(open_run(arguments.run_folder), arguments.mesh, arguments.resolution)
+    return 0
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument("--scene", type=Path, help="the scene's folder, if it has moved since the training")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Scores a trained model on views that it may not have seen."""
+    from nerf.evaluation import evaluate as evaluate_run
+    from nerf.trained import open_run
+
+    trained = open_run(arguments.run_folder)
+    scene = arguments.scene or Path(trained.record["folder"])
+    if not scene.is_dir():
+        raise InputError(
+            f"{scene}: the scene that {arguments.run_folder} was trained on is not there; "
+            "say where it is with --scene FOLDER"
+        )
+    metrics = evaluate_run(trained, scene, arguments.split)
+    for score in metrics["views"]:
+        print(f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
+    print(
+        f"mean of {len(metrics['views'])} {arguments.split} views on {metrics['background']}: "
+        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; {arguments.run_folder / 'metrics.json'}"
+    )
+    return 0
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from {low} to {high}')
+        return int(text)
+
+    return whole_number
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Returns (width, height) of ``WxH``."""
+    width, _, height = text.lower().partition("x")
+    side = _whole(2, 16384)
+    return side(width), side(height)
+
+
+COMMANDS = {
+    "train": (_train_arguments, train, "train on a scene, then write a film and a mesh"),
+    "render": (_render_arguments, render, "film a trained model"),
+    "export": (_export_arguments, export, "write the mesh of a trained model"),
+    "evaluate": (_evaluate_arguments, evaluate, "score a trained model on held-out views"),
+}

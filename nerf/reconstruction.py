@@ -1,0 +1,163 @@
+"""The way from a scene to a trained run with its film and its mesh, said aloud on standard output."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from nerf.colour import BACKGROUNDS
+from nerf.config import Settings, settings_from_dict
+from nerf.export.images import write_rgb
+from nerf.export.mesh import extract_mesh, write_mesh
+from nerf.export.paths import orbit
+from nerf.export.video import write_video
+from nerf.metrics import psnr
+from nerf.runs import RunFolder
+from nerf.scenes import Place, Scene, load_scene
+from nerf.tasks.radiance import RadianceTask
+from nerf.trained import TrainedRun, open_run
+from nerf.training import Trainer, TrainingEnd
+
+
+def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: str, resume: bool) -> TrainingEnd:
+    """Trains on a scene in a run folder, from its checkpoint if `resume`; then, unless interrupted, films and meshes.
+
+    Raises:
+        InputError: the scene cannot be read, or the training diverges.
+    """
+    print(f"scene: {place.name}: {place.folder} ({place.why})")
+    scene = _load_for_training(place, settings)
+    views = scene.splits["train"]
+    print(
+        f"pictures: {len(views)} of {views.cameras.width} x {views.cameras.height}"
+        f"{', with alpha' if views.has_alpha else ''}; backend: {backend} (plain torch) on the CPU"
+    )
+    task = RadianceTask(views, settings)
+    cube = task.model.cube
+    center = ", ".join(f"{value:.3f}" for value in (cube.corner + cube.side / 2).tolist())
+    print(
+        f"bounds: cube of side {cube.side:.3f} around ({center}), {'from ' + _bounds_source(settings, views.has_alpha)}"
+    )
+    print(
+        f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
+    )
+    trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
+    if resume and run.checkpoint.is_file():
+        trainer.resume()
+        print(f"resumed at step {trainer.step}, {trainer.seconds:.1f} s of training")
+    else:
+        _keep_earlier_run(run)
+        run.save_settings(settings)
+        run.save_scene(_record(place, scene, backend), views.cameras)
+    end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
+    run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
+    print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
+    if end.interrupted:
+        print(f"interrupted; go on with --resume --out {run.path}")
+    else:
+        _write_outputs(run, settings)
+    return end
+
+
+def _keep_earlier_run(run: RunFolder) -> None:
+    """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it."""
+    if not (run.path / "settings.yaml").exists():
+        return
+    number = next(n for n in count(1) if not run.path.with_name(f"{run.path.name}.{n}").exists())
+    kept = run.path.with_name(f"{run.path.name}.{number}")
+    os.rename(run.path, kept)
+    run.path.mkdir()
+    print(f"{run.path} held an earlier run: kept as {kept}")
+
+
+def _load_for_training(place: Place, settings: Settings) -> Scene:
+    has_validation = (place.folder / "transforms_val.json").is_file()
+    return load_scene(place, ("train", "val") if has_validation else ("train",), settings.scene.downscale)
+
+
+def _bounds_source(settings: Settings, has_alpha: bool) -> str:
+    if settings.scene.bounds > 0:
+        return "scene.bounds"
+    return "the silhouettes" if has_alpha else "the cameras"
+
+
+def _record(place: Place, scene: Scene, backend: str) -> dict[str, object]:
+    """Returns what scene.json says of where the pictures came from."""
+    return {
+        "name": place.name,
+        "format": scene.kind,
+        "folder": str(place.folder),
+        "chosen": place.why,
+        "views": list(scene.splits["train"].names),
+        "backend": backend,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _checkpoint_bytes(task: RadianceTask) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in task.state().values())
+
+
+def _memory_estimate(task: RadianceTask) -> int:
+    """Returns bytes: pictures, pixel list, parameters with moments and gradients, and one batch of samples."""
+    images, candidates = task.views.images, task.pixels.candidates
+    field = task.settings.field
+    per_sample = 4 * (
+        field.levels * 8 * 8
+        + 2 * (field.density_width + field.geometry_features + 16)
+        + 2 * field.color_layers * field.color_width
+    )
+    interpreter = 400 * 2**20
+    return (
+        images.numel() * images.element_size()
+        + candidates.numel() * 8
+        + 2 * _checkpoint_bytes(task)
+        + 4 * task.settings.train.samples * per_sample
+        + interpreter
+    )
+
+
+def _preview(run: RunFolder, task: RadianceTask, scene: Scene, settings: Settings, step: int) -> float | None:
+    """Writes the first validation view beside its truth; returns its PSNR."""
+
+    if "val" not in scene.splits:
+        return None
+    views, background = scene.splits["val"], settings.scene.background
+    rgb = task.model.picture(views.cameras, 0).over(BACKGROUNDS[background])
+    truth = views.picture(0, background)
+    write_rgb(run.path / "validation" / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
+    return psnr(rgb, truth)
+
+
+def _repeating(settings: Settings, step: int, pace: str) -> Settings:
+    """Returns settings that take the same steps again without looking at the clock."""
+    return settings_from_dict({"train": {"steps": step, "max_seconds": 0, "pace": pace}}, "repeat", settings)
+
+
+def _write_outputs(run: RunFolder, settings: Settings) -> None:
+
+    trained = open_run(run.path)
+    if settings.output.video:
+        size = (trained.cameras.width, trained.cameras.height)
+        film(trained, run.path / settings.output.video, settings.output.frames, size, settings.output.fps)
+    if settings.output.mesh:
+        mesh(trained, run.path / settings.output.mesh, settings.output.mesh_resolution)
+
+
+def film(trained: TrainedRun, file: Path, frames: int, size: tuple[int, int], fps: int) -> None:
+    """Writes a film of an orbit, `size` (width, height) pixels, and says so."""
+
+    write_video(file, trained.model, orbit(trained.cameras, frames, *size), fps, trained.settings.scene.background)
+    print(f"film: {file} ({frames} frames of {size[0]} x {size[1]}, {fps} a second)")
+
+
+def mesh(trained: TrainedRun, file: Path, resolution: int) -> None:
+    """Writes the mesh from a lattice of `resolution` cells a side, and says so."""
+
+    surface = extract_mesh(trained.model, trained.cameras, resolution)
+    write_mesh(file, surface)
+    extent = " x ".join(f"{value:.3f}" for value in surface.vertices.max(0) - surface.vertices.min(0))
+    print(f"mesh: {file} ({len(surface.faces)} triangles, {extent} scene units, in the frame of the input poses)")

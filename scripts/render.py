@@ -1,0 +1,8 @@
+"""``python scripts/render.py ...`` is ``nerf render ...``."""
+
+import sys
+
+from nerf.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["render", *sys.argv[1:]]))

@@ -1,0 +1,137 @@
+"""The house rules of CONTRIBUTING.md, checked on the source."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+from nerf.config import Settings
+
+REPOSITORY = Path(__file__).parents[1]
+FILES = sorted((REPOSITORY / "nerf").rglob("*.py"))
+
+# Lowest floor first; a module may import only from floors below its own, or from its own package.
+FLOORS = [
+    ["errors", "colour", "seeding"],
+    ["config", "cameras", "files"],
+    ["scenes", "engine", "runs"],
+    ["ops"],
+    ["encodings", "mlp", "occupancy", "hull", "losses", "metrics"],
+    ["field"],
+    ["rendering"],
+    ["tasks"],
+    ["training", "trained", "backends"],
+    ["export"],
+    ["evaluation", "reconstruction"],
+    ["cli"],
+    ["__main__"],
+]
+# digger.py is the built-in scene's list of bricks: data in the shape of calls.
+BUDGET = {"digger.py": 520}
+LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
+
+
+def room(file: Path) -> str:
+    """Returns the floor table's word for a file: its top-level module or package."""
+    first = file.relative_to(REPOSITORY / "nerf").parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(tree: ast.AST):
+    """Yields (module, node) of every absolute import in a file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module, node
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, node
+
+
+def test_imports_only_go_down():
+    height = {name: index for index, floor in enumerate(FLOORS) for name in floor}
+    wrong = []
+    for file in FILES:
+        here = room(file)
+        if here == "__init__":
+            continue
+        for module, _ in imports(ast.parse(file.read_text())):
+            parts = module.split(".")
+            if parts[0] != "nerf" or len(parts) == 1 or parts[1] == here:
+                continue
+            if height[parts[1]] >= height[here]:
+                wrong.append(f"{here} imports {module}")
+    assert wrong == []
+
+
+def test_heavy_libraries_load_when_used_not_at_import():
+    wrong = []
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for module, _ in imports(node):
+                    if module.split(".")[0] in LAZY:
+                        wrong.append(f"{file.name}: {module}")
+    assert wrong == []
+
+
+def test_files_functions_and_parameter_lists_stay_small():
+    wrong = []
+    for file in FILES:
+        text = file.read_text()
+        if len(text.splitlines()) > BUDGET.get(file.name, 400):
+            wrong.append(f"{file.name}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
+                arguments = [a.arg for a in node.args.args + node.args.kwonlyargs if a.arg not in ("self", "ctx")]
+                if lines > 60 or len(arguments) > 8 or node.args.kwarg:
+                    wrong.append(f"{file.name}: {node.name}")
+    assert wrong == []
+
+
+def test_public_functions_say_what_they_return():
+    wrong = []
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                untyped = isinstance(node, ast.FunctionDef) and node.returns is None
+                if ast.get_docstring(node) is None or untyped:
+                    wrong.append(f"{file.name}: {node.name}")
+        if ast.get_docstring(ast.parse(file.read_text())) is None:
+            wrong.append(file.name)
+    assert wrong == []
+
+
+def test_nothing_is_swallowed_evaluated_or_unpickled():
+    forbidden = r"except:|except Exception:\s*pass|(?<!\.)\beval\(|\bexec\(|pickle|torch\.load\(|shell=True"
+    wrong = [file.name for file in FILES if re.search(forbidden, file.read_text())]
+    assert wrong == []
+
+
+def test_every_setting_is_read_somewhere():
+    text = "\n".join(file.read_text() for file in FILES if file.name != "config.py")
+    unread = [
+        f"{section.name}.{entry.name}"
+        for section in dataclasses.fields(Settings)
+        for entry in dataclasses.fields(section.default)
+        if not re.search(rf"\.{entry.name}\b", text)
+    ]
+    assert unread == []
+
+
+def test_every_test_can_fail():
+    empty = []
+    for file in sorted((REPOSITORY / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                source = ast.unparse(node)
+                if not re.search(r"\bassert\b|pytest\.raises", source):
+                    empty.append(f"{file.name}: {node.name}")
+    assert empty == []
+
+
+def test_no_file_names_a_place_of_one_machine():
+    folders = "|".join(["work", "tmp", "root", "home"])
+    pattern = re.compile(rf"""["'\s(]/({folders})/""")
+    files = [*FILES, *(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "scripts").rglob("*.py")]
+    assert [file.name for file in files if pattern.search(file.read_text())] == []
