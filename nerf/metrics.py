@@ -49,21 +49,18 @@ def ssim(picture: Tensor, truth: Tensor) -> float:
     return (luminance * structure).mean().item()
 
 
-def surface_scores(points: Tensor, truth: Tensor, threshold: float) -> dict[str, float]:
-    """Returns chamfer, precision, recall and fscore of surface points (N, 3) against true ones (M, 3).
+def surface_scores(to_truth: Tensor, to_surface: Tensor, threshold: float) -> dict[str, float]:
+    """Returns chamfer, precision, recall and fscore of a surface against the true one.
 
-    chamfer: mean of the two mean nearest distances (L1), scene units. precision: part of `points` nearer than
-    `threshold` to the truth; recall: the reverse; fscore: their harmonic mean (Knapitsch et al. 2017).
+    Args:
+        to_truth: (N,) distances of points spread evenly over the surface from the true surface, scene units.
+        to_surface: (M,) distances of points spread evenly over the true surface from the surface.
+        threshold: distance below which a point counts as found, scene units.
+
+    chamfer is the mean of the two mean distances (L1), precision the part of `to_truth` below the threshold, recall
+    that of `to_surface`, fscore their harmonic mean (Knapitsch et al. 2017).
     """
-    from scipy.spatial import cKDTree
-
-    to_truth = cKDTree(truth.numpy()).query(points.numpy(), workers=-1)[0]
-    to_points = cKDTree(points.numpy()).query(truth.numpy(), workers=-1)[0]
-    precision, recall = float((to_truth < threshold).mean()), float((to_points < threshold).mean())
+    precision, recall = (to_truth < threshold).double().mean().item(), (to_surface < threshold).double().mean().item()
     fscore = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return {
-        "chamfer": float(to_truth.mean() + to_points.mean()) / 2,
-        "precision": precision,
-        "recall": recall,
-        "fscore": fscore,
-    }
+    chamfer = (to_truth.double().mean() + to_surface.double().mean()).item() / 2
+    return {"chamfer": chamfer, "precision": precision, "recall": recall, "fscore": fscore}
