@@ -89,9 +89,11 @@ class RunFolder:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
-        if facts.get("layout") != CHECKPOINT_FORMAT:
+        if not isinstance(facts, dict) or not {"step", "seconds", "pace", "version", "layout"} <= facts.keys():
+            raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
+        if facts["layout"] != CHECKPOINT_FORMAT:
             raise InputError(
-                f"{self.checkpoint}: layout {facts.get('layout')}, this version reads {CHECKPOINT_FORMAT}; "
+                f"{self.checkpoint}: layout {facts['layout']}, this version reads {CHECKPOINT_FORMAT}; "
                 "use the version that wrote it"
             )
         return tensors, facts
@@ -135,11 +137,13 @@ class RunFolder:
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
             views = record.pop("cameras")
+            if not all(isinstance(record[name], str) for name in ("name", "folder", "backend")):
+                raise TypeError("name, folder and backend must be words")
             cameras = Cameras(
                 *(torch.tensor(views[name]) for name in ("world_from_camera", "focal", "center")),
                 views["width"],
                 views["height"],
             )
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
         return record, cameras

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from nerf.cli import main
 from nerf.config import read_settings
 from nerf.errors import InputError
+from nerf.ops.march import Cube
 from nerf.runs import RunFolder
 from nerf.scenes.blender import load_blender
-from nerf.tasks.radiance import RadianceTask
+from nerf.tasks.radiance import RadianceTask, load_model_state, new_model
 from nerf.training import Pace
 from tests.conftest import SMALL
 
@@ -151,9 +152,32 @@ def test_a_truncated_checkpoint_is_refused_by_name(ball_run, tmp_path):
 
 def test_a_failed_write_leaves_the_last_checkpoint_whole(ball_run, tmp_path, monkeypatch):
     run = RunFolder(tmp_path)
-    run.save_checkpoint({"a": torch.zeros(3)}, {"step": 1})
+    run.save_checkpoint({"a": torch.zeros(3)}, {"step": 1, "seconds": 0.0, "pace": "0 0.0 0.1"})
     monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(InputError, match="No space left"):
         run.save_checkpoint({"a": torch.ones(3)}, {"step": 2})
     assert run.load_checkpoint()[1]["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+@pytest.mark.parametrize("text", ["[]", '"a"', "{", '{"cameras": {}}', '{"name": 3}', ""])
+def test_a_damaged_record_of_the_scene_is_refused_by_name(text, tmp_path):
+    (tmp_path / "scene.json").write_text(text)
+    with pytest.raises(InputError, match="scene.json: missing or damaged"):
+        RunFolder(tmp_path).load_scene()
+
+
+def test_a_checkpoint_of_other_settings_or_another_program_is_refused(ball_run, tmp_path):
+    from safetensors.torch import save_file
+
+    run = RunFolder(tmp_path)
+    save_file({"a": torch.zeros(3)}, run.checkpoint)
+    with pytest.raises(InputError, match="not a checkpoint of nerf"):
+        run.load_checkpoint()
+    tensors, _ = RunFolder(ball_run).load_checkpoint()
+    model = new_model(read_settings(None, [*SMALL, "field.levels=5"]), Cube(torch.zeros(3), 1.0))
+    with pytest.raises(InputError, match='tensor "field.encoding.table": expected'):
+        load_model_state(model, tensors)
+    del tensors["cube"]
+    with pytest.raises(InputError, match='tensor "cube": expected .* found nothing'):
+        load_model_state(new_model(read_settings(None, SMALL), Cube(torch.zeros(3), 1.0)), tensors)

@@ -137,8 +137,8 @@ class RadianceTask:
         load_model_state(self.model, tensors)
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state[parameter].items():
-                value.copy_(tensors[f"adam.{name}.{key}"])
-        self.rays_per_step = int(tensors["rays_per_step"])
+                value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
+        self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
 
 
 def model_state(model: RadianceModel) -> dict[str, Tensor]:
@@ -152,18 +152,31 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     """Takes over the tensors of a model, exactly.
 
     Raises:
-        InputError: a tensor is missing or has another shape than the model's settings say.
+        InputError: a tensor is missing, has another shape than the settings say, or is not finite.
     """
     for name, value in model.state_dict().items():
-        if name not in tensors or tensors[name].shape != value.shape:
-            found = tuple(tensors[name].shape) if name in tensors else "nothing"
-            raise InputError(
-                f'checkpoint: tensor "{name}": expected {tuple(value.shape)}, found {found}; '
-                "the settings differ from those of the run"
-            )
-    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
-    cube = tensors["cube"]
+        value.copy_(checked(tensors, name, value.shape))
+    cube = checked(tensors, "cube", torch.Size([4]))
     model.cube = Cube(cube[:3].float(), cube[3].item())
+
+
+def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    """Returns a tensor of a checkpoint.
+
+    Raises:
+        InputError: it is missing, has another shape, or holds a number that is not finite.
+    """
+    if name not in tensors or tensors[name].shape != shape:
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        raise InputError(
+            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings are not those of the run'
+        )
+    if not torch.isfinite(tensors[name]).all():
+        raise InputError(
+            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
+            "train again with a lower optimizer.learning_rate"
+        )
+    return tensors[name]
 
 
 class PixelSampler:
