@@ -59,10 +59,11 @@ class Cameras:
         direction = torch.einsum("rij,rj->ri", pose[:, :, :3], in_camera)
         return Rays(pose[:, :, 3].contiguous(), torch.nn.functional.normalize(direction, dim=-1))
 
-    def image_rays(self, frame: int) -> Rays:
-        """Returns all rays of a picture, row by row: R = height * width."""
-        row, column = torch.meshgrid(torch.arange(self.height), torch.arange(self.width), indexing="ij")
-        return self.rays(torch.full((row.numel(),), frame), column.flatten(), row.flatten())
+    def image_rays(self, frame: int, start: int = 0, stop: int | None = None) -> Rays:
+        """Returns the rays of a picture's pixels from number `start` to `stop`, counted row by row; all by default."""
+        n_pixels = self.height * self.width
+        pixel = torch.arange(start, n_pixels if stop is None else min(stop, n_pixels))
+        return self.rays(torch.full_like(pixel, frame), pixel % self.width, pixel // self.width)
 
     def project(self, frame: int, point: Tensor) -> tuple[Tensor, Tensor]:
         """Returns pixel positions (N, 2) and depths along the camera's z axis (N,) of world points (N, 3).

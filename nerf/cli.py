@@ -26,12 +26,16 @@ def main(words: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
     # three busy processes on two cores. It must be said before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = _Parser(prog="nerf", description="3D reconstruction from posed photographs.")
+    parser = _Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
     for name, (add_arguments, run, summary) in COMMANDS.items():
         command = commands.add_parser(
-            name, help=summary, description=summary + ".", formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            allow_abbrev=False,
+            help=summary,
+            description=summary + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_arguments(command)
         command.set_defaults(run=run)
@@ -47,6 +51,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"nerf: error: {error}", file=sys.stderr)
         return USER_ERROR
     except BrokenPipeError:
+        return USER_ERROR
+    except MemoryError:
+        print("nerf: error: not enough memory; lower --resolution, --size or train.samples", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("nerf: interrupted", file=sys.stderr)
@@ -65,7 +72,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", required=True, help="a folder, or a name under data/; lego is built in")
     parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/<scene>)")
-    parser.add_argument("--steps", help="end after this training step")
+    parser.add_argument("--steps", help="end after this training step (annealing spans optimizer.horizon)")
     parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
     parser.add_argument("--downscale", help="shrink the pictures by this whole factor")
     parser.add_argument("--seed", help="of every random number")
@@ -97,18 +104,18 @@ def train(arguments: argparse.Namespace) -> int:
     backend = choose_backend(arguments.backend, arguments.device)
     asked = overrides + arguments.settings
     settings = read_settings(arguments.config, asked)
-    _check_outputs(settings)
     name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
     run = RunFolder(arguments.out or Path("runs") / name)
     if arguments.resume:
         settings = _resumed_settings(run, settings, asked, arguments.config)
     with _writable(run.path):
+        _check_outputs(settings, run)
         place = find_scene(arguments.scene)
         end = reconstruct(run, place, settings, backend, arguments.resume)
     return INTERRUPTED if end.interrupted else 0
 
 
-def _check_outputs(settings: Settings) -> None:
+def _check_outputs(settings: Settings, run: RunFolder) -> None:
     """Refuses names of films and meshes before the work, not after it."""
     from nerf.export.mesh import check_mesh_file
     from nerf.export.video import check_video_file
@@ -117,7 +124,7 @@ def _check_outputs(settings: Settings) -> None:
         if name:
             if Path(name).name != name:
                 raise InputError(f'output: "{name}" is not a file name; it is written into the run folder')
-            check(Path(name))
+            check(run.path / name)
 
 
 def _resumed_settings(run: RunFolder, asked_for: Settings, asked: Sequence[str], config: Path | None) -> Settings:
@@ -156,6 +163,8 @@ def _writable(folder: Path) -> Iterator[None]:
     Raises:
         InputError: it cannot be written to.
     """
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder}: holds the folder you stand in; give --out a folder for the run alone")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a file; give --out a folder")
     probe = folder / f".probe-{os.getpid()}"

@@ -72,8 +72,8 @@ class OptimizerSettings:
     learning_rate: float = setting(1e-2, "at the start", 0.0)
     final_factor: float = setting(0.05, "learning rate at the end, as a part of the first", 0.0, 1.0)
     horizon: int = setting(3000, "steps over which learning rate and step length anneal", 1)
-    beta1: float = setting(0.9, "decay of the first moment", 0.0, 1.0)
-    beta2: float = setting(0.99, "decay of the second moment", 0.0, 1.0)
+    beta1: float = setting(0.9, "decay of the first moment", 0.0, 0.9999)
+    beta2: float = setting(0.99, "decay of the second moment", 0.0, 0.99999)
     epsilon: float = setting(1e-15, "keeps Adam's quotient finite for vertices never touched", 0.0)
 
 
@@ -101,7 +101,7 @@ class OutputSettings:
     mesh: str = setting("mesh.glb", "mesh (.ply, .obj or .glb), in the run folder; empty = none")
     frames: int = setting(90, "frames of the film", 2, 100000)
     fps: int = setting(30, "frames a second", 1, 240)
-    mesh_resolution: int = setting(256, "cells along a side of the mesh's lattice", 16, 4096)
+    mesh_resolution: int = setting(256, "cells along a side of the mesh's lattice", 16, 1024)
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def read_settings(file: Path | None, overrides: Sequence[str] = ()) -> Settings:
             raise InputError(
                 f"{file}: cannot be read ({error.strerror}); give --config an existing YAML file"
             ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
-        settings = settings_from_dict(tree or {}, str(file), settings)
+        settings = settings_from_dict({} if tree is None else tree, str(file), settings)
     for word in overrides:
         name, equals, text = word.partition("=")
         section, dot, key = name.partition(".")
@@ -194,7 +194,7 @@ def _checked(value: Any, field: dataclasses.Field, where: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, (kind, str, int)):
             raise ValueError
         number = kind(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f"{where}: expected {_KINDS[kind]}, got {value!r}") from None
     limits = field.metadata
     if kind is str:

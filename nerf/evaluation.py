@@ -33,6 +33,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     settings = run.settings.scene
     views = load_scene(Place(run.record["name"], scene, ""), (split,), settings.downscale).splits[split]
     folder = run.folder.path / split
+    (run.folder.path / "metrics.json").unlink(missing_ok=True)  # older scores must not lie beside newer pictures
     unit = depth_unit(run, views)
     scores = []
     for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
@@ -40,7 +41,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
         score = {"view": name, "psnr": psnr(rgb, truth), "ssim": ssim(rgb, truth)}
         if not all(math.isfinite(score[key]) for key in ("psnr", "ssim")):
-            raise InputError(f"view {name}: {score} is not a number; the model is damaged, train it again")
+            raise InputError(f"view {name}: PSNR is {score['psnr']}, as of an empty view rendered empty; leave it out")
         scores.append(score)
         write_rgb(folder / f"{name}.png", rgb)
         write_depth(folder / f"{name}_depth.png", picture, unit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nerf.errors import InputError
@@ -27,11 +27,29 @@ def replacing(file: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(partial, file)
     except OSError as error:
-        raise InputError(
-            f"{file}: cannot be written ({error.strerror or error}); free some space or choose another place"
-        ) from None
+        raise unwritable(file, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a place that cannot be written to cannot be cleaned either
+            partial.unlink(missing_ok=True)
+
+
+def unwritable(file: Path, error: OSError) -> InputError:
+    """Returns the error, one line long, that says why a file cannot be written."""
+    reason = " ".join(str(error.strerror or error).split())[:300]
+    return InputError(f"{file}: cannot be written ({reason}); free some space or choose another place")
+
+
+def check_writable(file: Path) -> None:
+    """Tries whether a file can be written, before the work that makes it; leaves nothing behind.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if file.is_dir():
+        raise InputError(f"{file}: a folder; name a file")
+    with replacing(file.with_name(f"{file.name}.probe")) as probe:
+        probe.touch()
+    file.with_name(f"{file.name}.probe").unlink()
 
 
 def write_text(file: Path, text: str) -> None:

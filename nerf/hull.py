@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Cameras
+from nerf.errors import InputError
 from nerf.ops.march import Cube
 from nerf.scenes.scene import Views
 
@@ -18,6 +19,9 @@ def camera_cube(cameras: Cameras) -> Cube:
 
     It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
     their median distance from there.
+
+    Raises:
+        InputError: the cameras stand in one place.
     """
     eye, axis = cameras.world_from_camera[:, :, 3].double(), cameras.world_from_camera[:, :, 2].double()
     off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
@@ -27,6 +31,8 @@ def camera_cube(cameras: Cameras) -> Cube:
     target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
     center = torch.linalg.solve(normal, target)
     side = (eye - center).norm(dim=1).median().item()
+    if not side > 1e-6 * max(1.0, eye.abs().max().item()):
+        raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")
     return Cube((center - side / 2).float(), side)
 
 
@@ -68,7 +74,10 @@ def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1) -> Te
         column, row = (pixel * scale).floor().long().unbind(1)
         inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < distance.shape[1]) & (row < distance.shape[0])
         apart = distance[row.clamp(0, distance.shape[0] - 1), column.clamp(0, distance.shape[1] - 1)]
-        reach = views.cameras.focal[frame].max() * radius / depth
+        # Away from the middle of a picture, and near the camera, a ball's image is stretched.
+        slope = (pixel - views.cameras.center[frame]) / views.cameras.focal[frame]
+        stretch = (1 + slope.square().sum(1)).sqrt() / (depth - radius).clamp(min=1e-9 * cube.side)
+        reach = views.cameras.focal[frame].max() * radius * stretch
         shown[alive[inside]] += 1
         alive = alive[~inside | (apart <= reach)]
     hull = torch.zeros(len(point), dtype=torch.bool)

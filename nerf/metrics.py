@@ -30,8 +30,16 @@ def psnr(picture: Tensor, truth: Tensor) -> float:
 def ssim(picture: Tensor, truth: Tensor) -> float:
     """Returns the mean structural similarity of two pictures (H, W, C) over all windows that lie inside them.
 
+    Raises:
+        InputError: sizes differ, or a side is shorter than the window.
+
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, Gaussian windows, mean over pixels and channels.
     """
+    if picture.shape != truth.shape or min(picture.shape[:2]) < SSIM_WINDOW:
+        raise InputError(
+            f"ssim: expected two pictures of one size, at least {SSIM_WINDOW} pixels a side, "
+            f"got {tuple(picture.shape)} and {tuple(truth.shape)}"
+        )
     offset = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
     window = torch.exp(-0.5 * (offset / SSIM_SIGMA) ** 2)
     window /= window.sum()

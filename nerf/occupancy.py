@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 DECAY = 0.95  # of every value at each update
 LEAST_THICKNESS = 0.01  # optical thickness of a step above which a cell counts as occupied
-PROBED = 1 / 16  # part of the hull probed at each update: a value halves, at most, between two probes of its cell
+PROBED = 1 / 16  # part of the hull probed at each update: a value halves, on average, between two probes of its cell
 
 
 class OccupancyGrid(nn.Module):

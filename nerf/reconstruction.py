@@ -10,13 +10,15 @@ import torch
 
 from nerf.colour import BACKGROUNDS
 from nerf.config import Settings, settings_from_dict
+from nerf.errors import InputError
 from nerf.export.images import write_rgb
 from nerf.export.mesh import extract_mesh, write_mesh
 from nerf.export.paths import orbit
 from nerf.export.video import write_video
+from nerf.files import unwritable
 from nerf.metrics import psnr
 from nerf.runs import RunFolder
-from nerf.scenes import Place, Scene, load_scene
+from nerf.scenes import Place, Scene, Views, load_scene
 from nerf.tasks.radiance import RadianceTask
 from nerf.trained import TrainedRun, open_run
 from nerf.training import Trainer, TrainingEnd
@@ -36,24 +38,25 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: str, 
         f"{', with alpha' if views.has_alpha else ''}; backend: {backend} (plain torch) on the CPU"
     )
     task = RadianceTask(views, settings)
-    cube = task.model.cube
-    center = ", ".join(f"{value:.3f}" for value in (cube.corner + cube.side / 2).tolist())
-    print(
-        f"bounds: cube of side {cube.side:.3f} around ({center}), {'from ' + _bounds_source(settings, views.has_alpha)}"
-    )
-    print(
-        f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
-    )
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
     if resume and run.checkpoint.is_file():
+        _check_same_scene(run, place, views)
         trainer.resume()
         print(f"resumed at step {trainer.step}, {trainer.seconds:.1f} s of training")
     else:
-        _keep_earlier_run(run)
+        if not resume:
+            _keep_earlier_run(run)
         run.save_settings(settings)
         run.save_scene(_record(place, scene, backend), views.cameras)
+    cube = task.model.cube
+    center = ", ".join(f"{value:.3f}" for value in (cube.corner + cube.side / 2).tolist())
+    print(f"bounds: cube of side {cube.side:.3f} around ({center}), from {_bounds_source(settings, views.has_alpha)}")
+    print(
+        f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
+    )
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
-    run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
+    if end.step > 0:
+        run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
     print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
         print(f"interrupted; go on with --resume --out {run.path}")
@@ -68,9 +71,23 @@ def _keep_earlier_run(run: RunFolder) -> None:
         return
     number = next(n for n in count(1) if not run.path.with_name(f"{run.path.name}.{n}").exists())
     kept = run.path.with_name(f"{run.path.name}.{number}")
-    os.rename(run.path, kept)
-    run.path.mkdir()
+    try:
+        os.rename(run.path, kept)
+        run.path.mkdir()
+    except OSError as error:
+        raise unwritable(kept, error) from None
     print(f"{run.path} held an earlier run: kept as {kept}")
+
+
+def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
+    """Refuses to go on with other pictures than the run began with."""
+    record, cameras = run.load_scene()
+    if record.get("views") != list(views.names) or not torch.equal(
+        cameras.world_from_camera, views.cameras.world_from_camera
+    ):
+        raise InputError(
+            f"--resume: {run.path} was trained on {record['folder']}, not on {place.folder}; name that scene"
+        )
 
 
 def _load_for_training(place: Place, settings: Settings) -> Scene:
@@ -89,7 +106,7 @@ def _record(place: Place, scene: Scene, backend: str) -> dict[str, object]:
     return {
         "name": place.name,
         "format": scene.kind,
-        "folder": str(place.folder),
+        "folder": str(place.folder.resolve()),
         "chosen": place.why,
         "views": list(scene.splits["train"].names),
         "backend": backend,

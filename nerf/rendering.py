@@ -14,7 +14,9 @@ from nerf.occupancy import OccupancyGrid
 from nerf.ops.composite import Rendering, composite, transmittance
 from nerf.ops.march import Cube, Samples, march_reference
 
-RAYS_AT_ONCE = 2048  # of a picture: bounds the memory of a render to some hundred MB
+RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
+PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
+RENDERED = ("rgb", "opacity", "depth")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,12 @@ class RadianceModel(nn.Module):
             part = rays[start : start + RAYS_AT_ONCE]
             samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
             parts.append(self.shade(part, samples)[0])
-        return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rgb", "opacity", "depth")))
+        return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
 
     def picture(self, cameras: Cameras, frame: int) -> Picture:
-        """Returns what one camera sees."""
-        rendering = self.render(cameras.image_rays(frame))
+        """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
         size = (cameras.height, cameras.width)
+        pixels = range(0, cameras.height * cameras.width, PIXELS_AT_ONCE)
+        parts = [self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)) for start in pixels]
+        rendering = Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
         return Picture(rendering.rgb.view(*size, 3), rendering.opacity.view(size), rendering.depth.view(size))

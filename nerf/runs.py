@@ -21,7 +21,7 @@ from nerf import __version__
 from nerf.cameras import Cameras
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
-from nerf.files import replacing, write_text
+from nerf.files import replacing, unwritable, write_text
 
 CHECKPOINT_FORMAT = 1
 
@@ -61,17 +61,17 @@ class RunFolder:
             )
         try:
             tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        except (OSError, yaml.YAMLError, ValueError) as error:
             raise InputError(f"{file}: damaged ({' '.join(str(error).split())})") from None
         return settings_from_dict(tree, str(file))
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Writes tensors and facts as one safetensors file, atomically."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         header = {"format": "nerf", "facts": json.dumps({"version": __version__, "layout": CHECKPOINT_FORMAT, **facts})}
         with replacing(self.checkpoint) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial, header)
+            partial.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, header))
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns the tensors and the facts of the last checkpoint.
@@ -100,8 +100,11 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds one line to the log."""
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
+        try:
+            with open(self.log, "a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise unwritable(self.log, error) from None
 
     def truncate_log(self, step: int) -> None:
         """Drops the lines of later steps, and a line that was cut off."""

@@ -17,14 +17,21 @@ REPOSITORY = Path(__file__).parents[1]
 
 def failed(words, capsys):
     """Returns the one line that a refused command printed."""
+    line = failed_last(words, capsys, lines=1)
+    assert line.startswith("nerf: error: ")
+    return line
+
+
+def failed_last(words, capsys, lines=None):
+    """Returns the last line that a refused command printed, after its progress bars."""
     try:
         status = main([str(word) for word in words])
     except SystemExit as error:
         status = error.code
     assert status == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("nerf: error: ")
-    return lines[0]
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert lines is None or len(printed) == lines
+    return printed[-1]
 
 
 def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_run):
@@ -139,6 +146,8 @@ def test_a_resumed_run_keeps_its_settings(ball_run, tmp_path, capsys, ball_scene
         (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a file name"),
         (["--scene", "EMPTY"], "no transforms_train.json"),
         ([], "required: --scene"),
+        (["--scene", "SCENE", "--stepz", "3"], "unrecognized arguments: --stepz"),
+        (["--scene", "SCENE", "optimizer.beta1=1"], "outside"),
     ],
 )
 def test_a_mistake_ends_in_one_line_and_leaves_nothing_behind(words, message, ball_scene, tmp_path, capsys):
@@ -201,6 +210,54 @@ def test_a_test_view_that_is_missing_is_an_error_not_a_score(ball_run, tmp_path,
     shutil.copytree(ball_run.parent / "ball", scene)
     (scene / "test" / "r_1.png").unlink()
     assert "test/r_1" in failed(["evaluate", ball_run, "--scene", scene], capsys)
+
+
+def test_a_run_is_resumed_on_its_own_pictures_only(ball_run, ball_scene, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(ball_run, run)
+    file = ball_scene / "transforms_train.json"
+    tree = json.loads(file.read_text())
+    del tree["frames"][0]
+    file.write_text(json.dumps(tree))
+    words = ["train", "--scene", ball_scene, "--out", run, "--resume", "--backend", "reference", "--steps", "400"]
+    main([str(word) for word in words])
+    assert "was trained on" in capsys.readouterr().err
+
+
+def test_pictures_without_alpha_are_learned_as_opaque(ball_scene, tmp_path):
+    from PIL import Image
+
+    for picture in ball_scene.glob("*/*.png"):
+        whole = Image.open(picture)
+        dark = Image.new("RGB", whole.size, (20, 20, 20))
+        dark.paste(whole, mask=whole)
+        dark.save(picture)
+    out = str(tmp_path / "run")
+    words = ["train", "--scene", str(ball_scene), "--out", out, "--steps", "200", "--backend", "reference", *SMALL]
+    assert main([*words, "output.video=", "output.mesh=", "scene.bounds=1"]) == 0
+    assert main(["evaluate", out, "--split", "train"]) == 0
+    # Transparent darkness before the white background of the evaluation would score 1 dB.
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["psnr"] > 15
+
+
+def test_a_film_that_the_disk_cut_off_is_an_error(ball_run, tmp_path, capsys, monkeypatch):
+    from nerf.export import video
+
+    monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+    film = tmp_path / "film.mp4"
+    assert "the encoder wrote 1 of 2 frames" in failed_last(
+        ["render", ball_run, "--out", film, "--frames", "2"], capsys
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_that_show_nothing_are_refused(ball_scene, tmp_path, capsys):
+    from PIL import Image
+
+    for picture in (ball_scene / "train").iterdir():
+        Image.new("RGBA", (48, 48)).save(picture)
+    assert "alpha is 0 everywhere" in failed_last(["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("script", ["train", "render", "export", "evaluate"])

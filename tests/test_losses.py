@@ -37,7 +37,8 @@ def test_wrong_opacity_over_white_is_seen_by_the_random_background_only():
     assert photometric_loss(white, target, "random") > 0.3
 
 
-def test_pictures_without_alpha_are_compared_as_they_are():
-    rendering, target = case()
-    plain = photometric_loss(rendering, target[:, :3], "random")
-    assert torch.isclose(plain, (rendering.rgb - target[:, :3]).square().mean())
+def test_a_picture_without_alpha_is_opaque_and_transparency_costs_before_it():
+    dark = torch.zeros(1, 3)
+    clear, solid = (Rendering(dark, opacity, opacity) for opacity in (torch.zeros(1), torch.ones(1)))
+    assert photometric_loss(solid, dark, "random") == 0
+    assert photometric_loss(clear, dark, "random") > 0.3 and photometric_loss(clear, dark, "white") == 1

@@ -104,13 +104,14 @@ def started(scene, out, *words):
 
 
 def test_a_killed_run_resumes_to_the_bits_of_an_uninterrupted_one(ball_scene, tmp_path):
-    process = started(ball_scene, tmp_path / "killed", "--steps", "120", "train.checkpoint_seconds=0.2")
+    process = started(ball_scene, tmp_path / "killed", "--steps", "100000", "train.checkpoint_seconds=0.2")
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stderr.close()
     assert process.returncode == -signal.SIGKILL
-    assert train(ball_scene, tmp_path / "killed", "--steps", "120", "--resume") == 0
-    assert train(ball_scene, tmp_path / "whole", "--steps", "120") == 0
+    steps = str(RunFolder(tmp_path / "killed").load_checkpoint()[1]["step"] + 40)
+    assert train(ball_scene, tmp_path / "killed", "--steps", steps, "--resume") == 0
+    assert train(ball_scene, tmp_path / "whole", "--steps", steps) == 0
     assert same_checkpoint(tmp_path / "whole", tmp_path / "killed")
     leftovers = [path.name for path in (tmp_path / "killed").iterdir() if "partial" in path.name]
     assert len(leftovers) <= 1  # at most the file in hand when the process died

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nerf.cameras import Cameras
 from nerf.errors import InputError
-from nerf.files import replacing
+from nerf.files import check_writable, replacing
 from nerf.rendering import RadianceModel
 
 FORMATS = (".ply", ".obj", ".glb")
@@ -44,6 +44,7 @@ def check_mesh_file(file: Path) -> None:
     """Raises InputError now, not after the extraction, if a mesh cannot be written under this name."""
     if file.suffix.lower() not in FORMATS:
         raise InputError(f'{file}: "{file.suffix}" is not a mesh format; use one of {", ".join(FORMATS)}')
+    check_writable(file)
 
 
 @dataclass(frozen=True)
@@ -209,11 +210,10 @@ def write_mesh(file: Path, mesh: Mesh) -> None:
     glTF wants linear colours where the other two want display colours (sRGB).
 
     Raises:
-        InputError: the name is not of a known format, or the file cannot be written.
+        InputError: the file cannot be written.
     """
     import trimesh
 
-    check_mesh_file(file)
     rgb = mesh.rgb
     if file.suffix.lower() == ".glb":
         value = rgb / 255.0

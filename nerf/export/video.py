@@ -8,7 +8,7 @@ from nerf.cameras import Cameras
 from nerf.colour import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.export.images import to_bytes
-from nerf.files import replacing
+from nerf.files import check_writable, replacing
 from nerf.rendering import RadianceModel
 
 
@@ -16,6 +16,7 @@ def check_video_file(file: Path) -> None:
     """Raises InputError now, not after the rendering, if a film cannot be written under this name."""
     if file.suffix.lower() != ".mp4":
         raise InputError(f'{file}: "{file.suffix}" is not a film format this version writes; use .mp4')
+    check_writable(file)
 
 
 def write_video(file: Path, model: RadianceModel, path: Cameras, fps: int, background: str) -> None:
@@ -27,7 +28,6 @@ def write_video(file: Path, model: RadianceModel, path: Cameras, fps: int, backg
     import imageio_ffmpeg
     from tqdm import tqdm
 
-    check_video_file(file)
     even = path.width % 2 == 0 and path.height % 2 == 0
     with replacing(file) as partial:
         # yuv420p is what every player shows, but halves the size for colours; odd sizes keep full colour resolution.
@@ -49,3 +49,15 @@ def write_video(file: Path, model: RadianceModel, path: Cameras, fps: int, backg
                 encoder.send(to_bytes(rgb).numpy().tobytes())
         finally:
             encoder.close()
+        # Closing does not say whether the encoder could write: a full disk leaves a file that no player opens.
+        if _frames_in(partial) != len(path):
+            raise OSError(f"the encoder wrote {_frames_in(partial)} of {len(path)} frames")
+
+
+def _frames_in(file: Path) -> int:
+    import imageio_ffmpeg
+
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(str(file))[0]
+    except RuntimeError:
+        return 0

@@ -103,10 +103,17 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
         matrix = numpy.empty(0)
     if matrix.shape not in ((4, 4), (3, 4)):
         raise InputError(f'{file}: frame {index}: "transform_matrix" is not a 4 x 4 matrix of numbers')
-    if not numpy.isfinite(matrix).all():
+    with numpy.errstate(over="ignore"):
+        single = matrix.astype(numpy.float32)
+    if not numpy.isfinite(single).all():
         raise InputError(
             f'{file}: frame {index}: "transform_matrix" has a value that is not finite; '
             "correct the pose or remove the frame"
+        )
+    if len(matrix) == 4 and not numpy.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
+        raise InputError(
+            f'{file}: frame {index}: the last row of "transform_matrix" is {matrix[3].tolist()}, not 0 0 0 1; '
+            "is the matrix transposed?"
         )
     rotation = matrix[:3, :3]
     if not numpy.allclose(rotation @ rotation.T, numpy.eye(3), atol=1e-3) or numpy.linalg.det(rotation) < 0:
@@ -114,8 +121,7 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
             f'{file}: frame {index}: "transform_matrix" does not hold a rotation '
             "(its axes must be orthonormal and right-handed)"
         )
-    axes = numpy.array([1.0, -1.0, -1.0, 1.0])
-    return torch.from_numpy((matrix[:3] * axes).astype(numpy.float32))
+    return torch.from_numpy(single[:3] * numpy.array([1, -1, -1, 1], numpy.float32))
 
 
 def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:

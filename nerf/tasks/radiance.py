@@ -91,8 +91,8 @@ class RadianceTask:
         error = loss.item()
         if not math.isfinite(error):
             raise InputError(
-                f"training diverged at step {step}: the loss is {error}; lower optimizer.learning_rate "
-                f"({settings.optimizer.learning_rate:g}) and resume from the last checkpoint"
+                f"training diverged at step {step}: the loss is {error}; train again with a lower "
+                f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
         self._descend(loss, progress)
         model.occupancy.observe(position.detach(), density.detach())
@@ -169,7 +169,7 @@ def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     if name not in tensors or tensors[name].shape != shape:
         found = tuple(tensors[name].shape) if name in tensors else "nothing"
         raise InputError(
-            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings are not those of the run'
+            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
         )
     if not torch.isfinite(tensors[name]).all():
         raise InputError(
@@ -193,6 +193,8 @@ class PixelSampler:
             self.candidates = self._near_silhouettes()
         else:
             self.candidates = torch.arange(n_pixels)
+        if len(self.candidates) == 0:
+            raise InputError("no training picture shows anything: alpha is 0 everywhere; render them with their object")
         self.part = len(self.candidates) / n_pixels
 
     def _near_silhouettes(self) -> Tensor:

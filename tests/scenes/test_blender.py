@@ -67,6 +67,15 @@ def damaged_pose(value):
     return change
 
 
+def transposed(tree):
+    matrix = tree["frames"][3]["transform_matrix"]
+    tree["frames"][3]["transform_matrix"] = [list(row) for row in zip(*matrix)]
+
+
+def far_away(tree):
+    tree["frames"][3]["transform_matrix"][0][3] = 1e39
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -78,6 +87,8 @@ def damaged_pose(value):
         (damaged_pose(math.nan), "frame 3.*not finite"),
         (damaged_pose("a"), "frame 3.*not a 4 x 4 matrix"),
         (damaged_pose(5.0), "frame 3.*not hold a rotation"),
+        (transposed, "frame 3.*last row.*is the matrix transposed"),
+        (far_away, "frame 3.*not finite"),
         (lambda tree: tree["frames"][2].pop("transform_matrix"), "frame 2.*not a 4 x 4 matrix"),
         (lambda tree: tree["frames"][2].pop("file_path"), 'frame 2: no "file_path"'),
         (lambda tree: tree["frames"][2].update(file_path="./train/none"), 'frame 2: file "./train/none" not found'),
