@@ -1,12 +1,52 @@
 """Metadata. The version lives in nerf/__init__.py; tool settings live in pyproject.toml."""
 
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "nerf" / "__init__.py").read_text(encoding="utf-8"))[1]
+
+
+def engine_build():
+    """Returns the module nerf/engine/build.py, loaded by its path: nerf may need what is not installed yet."""
+    spec = importlib.util.spec_from_file_location("engine_build", HERE / "nerf" / "engine" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class BuildEngine(build_ext):
+    """Builds the native engine's libraries; without a compiler nerf is installed all the same, for its slow backend."""
+
+    def run(self):
+        engine = engine_build()
+        place = HERE if self.inplace or self.editable_mode else Path(self.build_lib)
+        try:
+            self.built = engine.build(place / "nerf" / "engine")
+        except engine.BuildError as error:
+            self.built = []
+            self.warn(f"the native engine is not built, training will be slow: {error}")
+
+    def get_outputs(self):
+        return [str(path) for path in getattr(self, "built", [])]
+
+    def get_output_mapping(self):
+        return {}
+
+
+class PlatformWheel(bdist_wheel):
+    """The libraries depend on the platform, not on the version of Python."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
 
 setup(
     name="nerf",
@@ -17,6 +57,9 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nerf", "nerf.*"]),
+    package_data={"nerf.engine": ["src/*.h", "src/*.cpp"]},
+    ext_modules=[Extension("nerf.engine.library", sources=[])],
+    cmdclass={"build_ext": BuildEngine, "bdist_wheel": PlatformWheel},
     install_requires=[
         "torch>=2.10",
         "numpy>=1.26",

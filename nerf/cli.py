@@ -181,8 +181,13 @@ def _writable(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _render_arguments(parser: argparse.ArgumentParser) -> None:
+def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what renders (default: the fastest here)")
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
     parser.add_argument("--path", choices=("orbit",), default="orbit", help="the way of the camera")
     parser.add_argument("--out", type=Path, required=True, help="the film, .mp4")
     parser.add_argument("--frames", type=_whole(2, 100000), default=90)
@@ -197,14 +202,14 @@ def render(arguments: argparse.Namespace) -> int:
     from nerf.trained import open_run
 
     check_video_file(arguments.out)
-    trained = open_run(arguments.run_folder)
+    trained = open_run(arguments.run_folder, arguments.backend)
     size = arguments.size or (trained.cameras.width, trained.cameras.height)
     film(trained, arguments.out, arguments.frames, size, arguments.fps)
     return 0
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    _run_argument(parser)
     parser.add_argument("--mesh", type=Path, required=True, help="the mesh, .ply, .obj or .glb")
     parser.add_argument("--resolution", type=_whole(16, 1024), default=256, help="lattice cells along a side")
 
@@ -216,12 +221,12 @@ def export(arguments: argparse.Namespace) -> int:
     from nerf.trained import open_run
 
     check_mesh_file(arguments.mesh)
-    mesh(open_run(arguments.run_folder), arguments.mesh, arguments.resolution)
+    mesh(open_run(arguments.run_folder, arguments.backend), arguments.mesh, arguments.resolution)
     return 0
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
+    _run_argument(parser)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--scene", type=Path, help="the scene's folder, if it has moved since the training")
 
@@ -231,7 +236,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from nerf.evaluation import evaluate as evaluate_run
     from nerf.trained import open_run
 
-    trained = open_run(arguments.run_folder)
+    trained = open_run(arguments.run_folder, arguments.backend)
     scene = arguments.scene or Path(trained.record["folder"])
     if not scene.is_dir():
         raise InputError(

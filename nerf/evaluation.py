@@ -63,6 +63,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         "trained_with": run.facts["version"],
         "device": "cpu",
         "backend": run.record["backend"],
+        "rendered_by": f"{run.backend.name} ({run.backend.detail})",
         "threads": run.record["threads"],
     }
     write_text(run.folder.path / "metrics.json", json.dumps(metrics, indent=1))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from nerf.backends import Backend
 from nerf.colour import BACKGROUNDS
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
@@ -24,7 +25,7 @@ from nerf.trained import TrainedRun, open_run
 from nerf.training import Trainer, TrainingEnd
 
 
-def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: str, resume: bool) -> TrainingEnd:
+def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backend, resume: bool) -> TrainingEnd:
     """Trains on a scene in a run folder, from its checkpoint if `resume`; then, unless interrupted, films and meshes.
 
     Raises:
@@ -35,9 +36,10 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: str, 
     views = scene.splits["train"]
     print(
         f"pictures: {len(views)} of {views.cameras.width} x {views.cameras.height}"
-        f"{', with alpha' if views.has_alpha else ''}; backend: {backend} (plain torch) on the CPU"
+        f"{', with alpha' if views.has_alpha else ''}; backend: {backend.name} ({backend.detail}), "
+        f"{torch.get_num_threads()} threads"
     )
-    task = RadianceTask(views, settings)
+    task = backend.task(views, settings)
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
     if resume and run.checkpoint.is_file():
         _check_same_scene(run, place, views)
@@ -61,7 +63,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: str, 
     if end.interrupted:
         print(f"interrupted; go on with --resume --out {run.path}")
     else:
-        _write_outputs(run, settings)
+        _write_outputs(run, settings, backend)
     return end
 
 
@@ -101,7 +103,7 @@ def _bounds_source(settings: Settings, has_alpha: bool) -> str:
     return "the silhouettes" if has_alpha else "the cameras"
 
 
-def _record(place: Place, scene: Scene, backend: str) -> dict[str, object]:
+def _record(place: Place, scene: Scene, backend: Backend) -> dict[str, object]:
     """Returns what scene.json says of where the pictures came from."""
     return {
         "name": place.name,
@@ -109,7 +111,7 @@ def _record(place: Place, scene: Scene, backend: str) -> dict[str, object]:
         "folder": str(place.folder.resolve()),
         "chosen": place.why,
         "views": list(scene.splits["train"].names),
-        "backend": backend,
+        "backend": backend.name,
         "threads": torch.get_num_threads(),
     }
 
@@ -154,9 +156,9 @@ def _repeating(settings: Settings, step: int, pace: str) -> Settings:
     return settings_from_dict({"train": {"steps": step, "max_seconds": 0, "pace": pace}}, "repeat", settings)
 
 
-def _write_outputs(run: RunFolder, settings: Settings) -> None:
+def _write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
 
-    trained = open_run(run.path)
+    trained = open_run(run.path, backend.name)
     if settings.output.video:
         size = (trained.cameras.width, trained.cameras.height)
         film(trained, run.path / settings.output.video, settings.output.frames, size, settings.output.fps)

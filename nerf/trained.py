@@ -8,22 +8,25 @@ from typing import Any
 
 import torch
 
+from nerf.backends import Backend, choose_backend
 from nerf.cameras import Cameras
 from nerf.config import Settings
 from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel
 from nerf.runs import RunFolder
-from nerf.tasks.radiance import load_model_state, new_model
+from nerf.tasks.radiance import load_model_state
 
 
 @dataclass(frozen=True)
 class TrainedRun:
     """What a run folder holds.
 
-    facts: step, seconds and version of the checkpoint. record: what scene was read. cameras: of the training views.
+    backend: what renders the model. facts: step, seconds and version of the checkpoint. record: what scene was read.
+    cameras: of the training views.
     """
 
     folder: RunFolder
+    backend: Backend
     settings: Settings
     facts: dict[str, Any]
     record: dict[str, Any]
@@ -31,8 +34,8 @@ class TrainedRun:
     model: RadianceModel
 
 
-def open_run(path: Path) -> TrainedRun:
-    """Returns the run in a folder; needs no pictures.
+def open_run(path: Path, backend: str = "auto") -> TrainedRun:
+    """Returns the run in a folder, rendered by a backend; needs no pictures.
 
     Raises:
         InputError: the folder holds no whole run.
@@ -41,6 +44,7 @@ def open_run(path: Path) -> TrainedRun:
     settings = folder.load_settings()
     record, cameras = folder.load_scene()
     tensors, facts = folder.load_checkpoint()
-    model = new_model(settings, Cube(torch.zeros(3), 1.0))
+    chosen = choose_backend(backend)
+    model = chosen.model(settings, Cube(torch.zeros(3), 1.0))
     load_model_state(model, tensors)
-    return TrainedRun(folder, settings, facts, record, cameras, model.eval())
+    return TrainedRun(folder, chosen, settings, facts, record, cameras, model.eval())

@@ -64,8 +64,8 @@ def _ball_picture(pose: numpy.ndarray, size: int) -> numpy.ndarray:
 SMALL = [
     "field.levels=4", "field.log2_table_size=12", "field.finest_resolution=64", "field.density_width=16",
     "field.color_width=16", "render.steps=96", "render.first_steps=48", "render.occupancy_resolution=32",
-    "render.occupancy_from=32", "train.samples=2048", "train.preview_seconds=0", "optimizer.horizon=300",
-    "output.frames=3", "output.mesh_resolution=32",
+    "render.occupancy_from=32", "render.occupancy_every=16", "train.samples=2048",
+    "train.preview_seconds=0", "optimizer.horizon=300", "output.frames=3", "output.mesh_resolution=32",
 ]  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
 
 
 def test_evaluation_states_its_protocol_and_every_view(ball_run, capsys):
-    assert main(["evaluate", str(ball_run)]) == 0
+    assert main(["evaluate", str(ball_run), "--backend", "reference"]) == 0
     metrics = json.loads((ball_run / "metrics.json").read_text())
     assert [view["view"] for view in metrics["views"]] == ["r_0", "r_1"]
     assert metrics["psnr"] == pytest.approx(sum(view["psnr"] for view in metrics["views"]) / 2)
@@ -80,7 +80,7 @@ def test_the_depth_picture_is_the_distance_to_the_ball(ball_run):
     import numpy
     from PIL import Image
 
-    main(["evaluate", str(ball_run)])
+    main(["evaluate", str(ball_run), "--backend", "reference"])
     unit = json.loads((ball_run / "metrics.json").read_text())["depth_unit"]
     depth = numpy.array(Image.open(ball_run / "test" / "r_0_depth.png")).astype(float) * unit
     # The ball of radius 0.5 in the middle of a picture taken from 2 away: its face is at 1.5.

@@ -99,7 +99,7 @@ class RadianceTask:
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress, random)
         report = StepReport(error * self.pixels.part, len(rays), len(samples))
-        self._adapt_rays(len(samples))
+        self.rays_per_step = adapted_rays(self.rays_per_step, len(samples), settings.train.samples)
         return report
 
     def _descend(self, loss: Tensor, progress: float) -> None:
@@ -119,11 +119,6 @@ class RadianceTask:
             random,
         )
 
-    def _adapt_rays(self, samples: int) -> None:
-        """Moves the number of rays, by at most a quarter, towards the one that gives `train.samples` samples."""
-        factor = min(1.25, max(0.8, self.settings.train.samples / max(samples, 1)))
-        self.rays_per_step = min(MOST_RAYS, max(FEWEST_RAYS, round(self.rays_per_step * factor)))
-
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name."""
         tensors = model_state(self.model)
@@ -139,6 +134,12 @@ class RadianceTask:
             for key, value in self.optimizer.state[parameter].items():
                 value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
         self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
+
+
+def adapted_rays(rays: int, samples: int, wanted: int) -> int:
+    """Returns the rays of the next step: moved, by at most a quarter, towards as many as give `wanted` samples."""
+    factor = min(1.25, max(0.8, wanted / max(samples, 1)))
+    return min(MOST_RAYS, max(FEWEST_RAYS, round(rays * factor)))
 
 
 def model_state(model: RadianceModel) -> dict[str, Tensor]:

@@ -1,0 +1,92 @@
+"""The native engine: C++ libraries, one per instruction set, called through a flat C interface.
+
+The best one that the processor can run is chosen when first needed; the environment variable NERF_ISA
+(baseline, avx2, avx512 or avx512bf16) overrides the choice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+from nerf.engine.build import instruction_sets, library_name
+from nerf.engine.signatures import FUNCTIONS
+from nerf.errors import InputError, nearest
+
+FOLDER = Path(__file__).parent
+
+
+class Library:
+    """One loaded library: `call` is how its functions are called."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self._loaded = ctypes.CDLL(str(path), mode=os.RTLD_LOCAL)
+        for function, (result, arguments) in FUNCTIONS.items():
+            entry = getattr(self._loaded, function)
+            entry.restype, entry.argtypes = result, arguments
+
+    def call(self, function: str, *arguments: object) -> int | bytes | None:
+        """Returns what the C function returns.
+
+        Raises:
+            RuntimeError: it failed, for example for want of memory.
+        """
+        value = getattr(self._loaded, function)(*arguments)
+        result = FUNCTIONS[function][0]
+        failed = value is None if result is ctypes.c_void_p else result is ctypes.c_int and value != 0
+        if failed and function != "nerf_processor_has":
+            raise RuntimeError(f"{function}: {self._loaded.nerf_last_error().decode()}")
+        return value
+
+
+@cache
+def load(name: str) -> Library:
+    """Returns the library of an instruction set.
+
+    Raises:
+        InputError: it was not built, does not load, or the processor cannot run it.
+    """
+    path = FOLDER / library_name(name)
+    if not path.is_file():
+        raise InputError(
+            f"native engine: {path} is not there: it is built when nerf is installed, if there is a C++ compiler; "
+            "install g++ or clang and run pip install again, or use --backend reference"
+        )
+    if name != "baseline" and not load("baseline").call("nerf_processor_has", name.encode()):
+        raise InputError(f"native engine: this processor cannot run {name}; it has {', '.join(available())}")
+    try:
+        return Library(name, path)
+    except (OSError, AttributeError) as error:
+        raise InputError(
+            f"native engine: {path} does not load ({error}); run pip install again, or use --backend reference"
+        ) from error
+
+
+def available() -> list[str]:
+    """Returns the instruction sets that this processor can run, slowest first; empty if the engine was not built."""
+    if not (FOLDER / library_name("baseline")).is_file():
+        return []
+    has = load("baseline").call
+    return [
+        entry.name
+        for entry in instruction_sets()
+        if has("nerf_processor_has", entry.name.encode()) and (FOLDER / library_name(entry.name)).is_file()
+    ]
+
+
+def library() -> Library:
+    """Returns the library that computes: the one that NERF_ISA names, else the fastest.
+
+    Raises:
+        InputError: there is none, or NERF_ISA names none.
+    """
+    asked = os.environ.get("NERF_ISA")
+    if asked:
+        known = [entry.name for entry in instruction_sets()]
+        if asked not in known:
+            raise InputError(f'NERF_ISA: "{asked}" is not an instruction set{nearest(asked, known)}')
+        return load(asked)
+    return load((available() or ["baseline"])[-1])

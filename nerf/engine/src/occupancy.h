@@ -1,0 +1,125 @@
+// The occupancy grid: a moving maximum of the densities seen in every cell; see nerf/occupancy.py.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "layer.h"
+#include "march.h"
+#include "random.h"
+#include "threads.h"
+
+namespace nerf {
+
+constexpr float OCCUPANCY_DECAY = 0.95f;
+constexpr float LEAST_THICKNESS = 0.01f;  // optical thickness of a step above which a cell counts as occupied
+constexpr int CELLS_PER_PROBE = 16;       // of the hull, at each update
+
+// Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
+struct OccupancyArrays {
+    const uint8_t* hull;
+    uint8_t* occupied;
+    float* value;
+    int32_t resolution;
+};
+
+class Occupancy {
+public:
+    explicit Occupancy(const OccupancyArrays& arrays) : arrays_(arrays) { bits_.resize(arrays.resolution); }
+
+    const OccupancyBits& bits() const { return bits_; }
+    void load(int threads) {
+        Pool::shared().run(bits_.slabs(), threads,
+                           [&](int64_t slab, int) { bits_.assign_slab(arrays_.occupied, int(slab)); });
+    }
+
+    // Raises the values of the cells at n positions. A maximum does not depend on the order.
+    void observe(int n, const float* x, const float* y, const float* z, const float* density) {
+        const auto cell = [size = arrays_.resolution](float place) {
+            return std::min(std::max(int(place * float(size)), 0), size - 1);
+        };
+        for (int i = 0; i < n; ++i)
+            raise((size_t(cell(x[i])) * arrays_.resolution + cell(y[i])) * arrays_.resolution + cell(z[i]), density[i]);
+    }
+
+    // Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
+    // density(x, y, z, count, out): of at most BLOCK positions; called by several threads, with the thread's number
+    // last.
+    template <class Density>
+    void update(Density density, float step_length, bool prune, uint64_t seed, uint64_t number, int threads) {
+        find_hull();
+        const int64_t slice = int64_t(arrays_.resolution) * arrays_.resolution;
+        Pool::shared().run(arrays_.resolution, threads, [&](int64_t x, int) {
+            for (int64_t i = x * slice; i < (x + 1) * slice; ++i) arrays_.value[i] *= OCCUPANCY_DECAY;
+        });
+        if (hull_cells_.empty()) return;
+        probe(density, seed, number, threads);
+        if (prune) choose(std::min(LEAST_THICKNESS / step_length, hull_mean(threads)), threads);
+    }
+
+private:
+    void raise(size_t cell, float density) { arrays_.value[cell] = std::max(arrays_.value[cell], density); }
+
+    void find_hull() {
+        if (!hull_cells_.empty()) return;
+        const int64_t cells = int64_t(arrays_.resolution) * arrays_.resolution * arrays_.resolution;
+        for (int64_t cell = 0; cell < cells; ++cell)
+            if (arrays_.hull[cell]) hull_cells_.push_back(int32_t(cell));
+    }
+
+    template <class Density> void probe(Density density, uint64_t seed, uint64_t number, int threads) {
+        const int size = arrays_.resolution;
+        const int64_t n_cells = int64_t(hull_cells_.size());
+        const int64_t probes = (n_cells + CELLS_PER_PROBE - 1) / CELLS_PER_PROBE;
+        probed_.resize(probes);
+        densities_.resize(probes + BLOCK);
+        Pool::shared().run((probes + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
+            alignas(64) float place[3][BLOCK] = {};
+            const int count = int(std::min<int64_t>(BLOCK, probes - job * BLOCK));
+            for (int i = 0; i < count; ++i) {
+                const uint64_t index = (number << 32) + 2 * uint64_t(job * BLOCK + i);
+                const uint64_t a = random_bits(seed, Stream::PROBE, index),
+                               b = random_bits(seed, Stream::PROBE, index + 1);
+                const int32_t cell = hull_cells_[((a >> 32) * uint64_t(n_cells)) >> 32];
+                probed_[job * BLOCK + i] = cell;
+                place[0][i] = (float(cell / (size * size)) + unit_float(b, 0)) / float(size);
+                place[1][i] = (float(cell / size % size) + unit_float(b, 24)) / float(size);
+                place[2][i] = (float(cell % size) + unit_float(a, 0)) / float(size);
+            }
+            density(place[0], place[1], place[2], count, densities_.data() + job * BLOCK, thread);
+        });
+        for (int64_t i = 0; i < probes; ++i) raise(size_t(probed_[i]), densities_[i]);
+    }
+
+    float hull_mean(int threads) {
+        const int64_t slice = int64_t(arrays_.resolution) * arrays_.resolution;
+        sums_.assign(arrays_.resolution, 0.0);
+        Pool::shared().run(arrays_.resolution, threads, [&](int64_t x, int) {
+            double sum = 0;
+            for (int64_t i = x * slice; i < (x + 1) * slice; ++i) sum += arrays_.hull[i] ? arrays_.value[i] : 0.0f;
+            sums_[x] = sum;
+        });
+        double total = 0;
+        for (const double sum : sums_) total += sum;
+        return float(total / double(hull_cells_.size()));
+    }
+
+    void choose(float threshold, int threads) {
+        const int64_t slice = int64_t(arrays_.resolution) * arrays_.resolution;
+        const int64_t slab_size = slice << OccupancyBits::SHIFTS[0];
+        Pool::shared().run(bits_.slabs(), threads, [&](int64_t slab, int) {
+            const int64_t end = std::min((slab + 1) * slab_size, slice * arrays_.resolution);
+            for (int64_t i = slab * slab_size; i < end; ++i)
+                arrays_.occupied[i] = arrays_.hull[i] & uint8_t(arrays_.value[i] > threshold);
+            bits_.assign_slab(arrays_.occupied, int(slab));
+        });
+    }
+
+    OccupancyArrays arrays_;
+    OccupancyBits bits_;
+    std::vector<int32_t> hull_cells_, probed_;
+    Buffer<float> densities_;
+    std::vector<double> sums_;
+};
+
+}  // namespace nerf

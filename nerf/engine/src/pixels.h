@@ -1,0 +1,78 @@
+// Training pixels: every candidate once per epoch, in an order shuffled without a table, and the rays through them.
+#pragma once
+
+#include <cmath>
+
+#include "random.h"
+
+namespace nerf {
+
+// Same layout as Pixels in nerf/engine/signatures.py; see Views in nerf/scenes/scene.py and PixelSampler.
+struct Pixels {
+    const void* images;         // (F, height, width, channels), uint8 or int16
+    const int64_t* candidates;  // flat indices of pixels
+    const float* poses;         // (F, 3, 4)
+    const float* focal;         // (F, 2)
+    const float* center;        // (F, 2)
+    int64_t n_candidates;
+    int32_t width, height, channels, bytes;
+    float white;
+};
+
+// The rays of a tile: origin and direction (n, 3), offset (n), rgba (n, 4) straight alpha, alpha 1 where there is none.
+struct DrawnRays {
+    float* origin;
+    float* direction;
+    float* offset;
+    float* rgba;
+};
+
+constexpr int DRAWN_AT_ONCE = 32;  // enough to hide the memory's latency behind each other
+
+inline float channel_value(const Pixels& pixels, int64_t index) {
+    return pixels.bytes == 1 ? float(static_cast<const uint8_t*>(pixels.images)[index])
+                             : float(static_cast<const int16_t*>(pixels.images)[index]);
+}
+
+inline void ray_through(const Pixels& pixels, int64_t pixel, float* origin, float* direction) {
+    const int64_t frame = pixel / (int64_t(pixels.width) * pixels.height);
+    const float column = float(pixel % pixels.width), row = float(pixel / pixels.width % pixels.height);
+    const float x = (column + 0.5f - pixels.center[2 * frame]) / pixels.focal[2 * frame];
+    const float y = (row + 0.5f - pixels.center[2 * frame + 1]) / pixels.focal[2 * frame + 1];
+    const float* pose = pixels.poses + 12 * frame;
+    float length = 0;
+    for (int axis = 0; axis < 3; ++axis) {
+        direction[axis] = pose[4 * axis] * x + pose[4 * axis + 1] * y + pose[4 * axis + 2];
+        origin[axis] = pose[4 * axis + 3];
+        length += direction[axis] * direction[axis];
+    }
+    for (int axis = 0; axis < 3; ++axis) direction[axis] /= std::sqrt(length);
+}
+
+// Draws rays number first .. first + n - 1 of the whole training.
+inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, const DrawnRays& out) {
+    const uint64_t size = uint64_t(pixels.n_candidates);
+    for (int begin = 0; begin < n; begin += DRAWN_AT_ONCE) {
+        const int count = n - begin < DRAWN_AT_ONCE ? n - begin : DRAWN_AT_ONCE;
+        int64_t place[DRAWN_AT_ONCE];
+        for (int i = 0; i < count; ++i) {
+            const uint64_t number = first + begin + i;
+            place[i] = int64_t(shuffled(number % size, size, random_bits(seed, Stream::SHUFFLE, number / size)));
+            __builtin_prefetch(pixels.candidates + place[i]);
+        }
+        for (int i = 0; i < count; ++i) {
+            place[i] = pixels.candidates[place[i]];
+            __builtin_prefetch(static_cast<const char*>(pixels.images) + place[i] * pixels.channels * pixels.bytes);
+        }
+        for (int i = 0; i < count; ++i) {
+            const int ray = begin + i;
+            ray_through(pixels, place[i], out.origin + 3 * ray, out.direction + 3 * ray);
+            out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);
+            out.rgba[4 * ray + 3] = 1;
+            for (int c = 0; c < pixels.channels; ++c)
+                out.rgba[4 * ray + c] = channel_value(pixels, place[i] * pixels.channels + c) / pixels.white;
+        }
+    }
+}
+
+}  // namespace nerf

@@ -1,0 +1,50 @@
+#include <memory>
+
+#include "interface.h"
+#include "radiance.h"
+
+namespace nerf {
+
+#if defined(__AVX512BF16__)
+using Arithmetic = Bfloat16;
+#else
+using Arithmetic = Full<float>;
+#endif
+using Model = Radiance<Arithmetic>;
+
+}  // namespace nerf
+
+// Null after a failure.
+NERF_EXPORT nerf::Model* nerf_radiance_new(const nerf::RadianceSpec* spec) {
+    nerf::Model* model = nullptr;
+    nerf::guarded([&] { model = new nerf::Model(*spec); });
+    return model;
+}
+
+NERF_EXPORT void nerf_radiance_free(nerf::Model* model) { delete model; }
+
+NERF_EXPORT int nerf_radiance_refresh(nerf::Model* model, int threads) {
+    return nerf::guarded([&] { model->refresh(threads); });
+}
+
+NERF_EXPORT int nerf_radiance_step(nerf::Model* model, const nerf::StepCall* call, nerf::StepReport* report) {
+    return nerf::guarded([&] { *report = model->step(*call); });
+}
+
+NERF_EXPORT int nerf_radiance_update_occupancy(nerf::Model* model, const nerf::OccupancyCall* call) {
+    return nerf::guarded([&] { model->update_occupancy(*call); });
+}
+
+NERF_EXPORT int nerf_radiance_render(nerf::Model* model, const nerf::RenderCall* call) {
+    return nerf::guarded([&] { model->render(*call); });
+}
+
+NERF_EXPORT int nerf_radiance_density(nerf::Model* model, const float* position, int64_t n, float* out, int threads) {
+    return nerf::guarded([&] { model->density(position, n, out, threads); });
+}
+
+// The rays and pixels that training draws as numbers first .. first + n - 1.
+NERF_EXPORT int nerf_draw(const nerf::Pixels* pixels, uint64_t seed, int64_t first, int64_t n,
+                          const nerf::DrawnRays* out) {
+    return nerf::guarded([&] { nerf::draw(*pixels, seed, uint64_t(first), int(n), *out); });
+}

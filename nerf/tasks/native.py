@@ -1,0 +1,150 @@
+"""The radiance task by the native engine: the same field, loss and occupancy rules, a whole step in one call."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import torch
+from torch import Tensor
+
+from nerf.config import Settings
+from nerf.engine.signatures import BACKGROUNDS, OccupancyCall, Parameters, Pixels, StepCall
+from nerf.engine.tensors import address
+from nerf.errors import InputError
+from nerf.hull import carve
+from nerf.native_rendering import NativeRadianceModel, parameter_addresses
+from nerf.ops.march import Cube
+from nerf.scenes import Views
+from nerf.tasks.radiance import (
+    PixelSampler,
+    StepReport,
+    adapted_rays,
+    checked,
+    load_model_state,
+    model_state,
+    new_model,
+    scene_cube,
+)
+
+SAMPLES_PER_TILE = 1024
+FEWEST_RAYS_PER_TILE = 16
+
+
+def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> NativeRadianceModel:
+    """Returns the model that `new_model` returns, rendered by the engine."""
+    model = new_model(settings, cube, hull)
+    return NativeRadianceModel(model.field, model.occupancy, model.cube, model.settings)
+
+
+class NativeRadianceTask:
+    """A model, the pixels it learns from, and Adam's moments."""
+
+    def __init__(self, views: Views, settings: Settings) -> None:
+        self.views, self.settings = views, settings
+        cube = scene_cube(views, settings.scene.bounds)
+        hull = carve(views, cube, settings.render.occupancy_resolution) if views.has_alpha else None
+        self.model = native_model(settings, cube, hull)
+        self.pixels = PixelSampler(views)
+        self.parameters = dict(self.model.field.named_parameters())
+        self.moments = {
+            key: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+            for key in ("exp_avg", "exp_avg_sq")
+        }
+        self.rays_per_step = settings.train.samples // 8
+        self.rays_drawn = self.steps_taken = 0
+        self._sources = pixel_addresses(views, self.pixels)
+        self._moments = {key: parameter_addresses(tensors) for key, tensors in self.moments.items()}
+
+    def step_call(self, progress: float, gradients: Parameters | None = None) -> StepCall:
+        """Returns the next step as the engine takes it, or only its gradients into `gradients`."""
+        settings, adam = self.settings, self.settings.optimizer
+        rays_per_tile = round(self.rays_per_step * SAMPLES_PER_TILE / settings.train.samples)
+        return StepCall(
+            pixels=ctypes.pointer(self._sources),
+            gradients=ctypes.pointer(gradients) if gradients is not None else None,
+            first_moments=ctypes.pointer(self._moments["exp_avg"]),
+            second_moments=ctypes.pointer(self._moments["exp_avg_sq"]),
+            seed=settings.train.seed,
+            first_ray=self.rays_drawn,
+            number=self.steps_taken + 1,
+            step_length=self.model.step_length(progress),
+            rate=adam.learning_rate * adam.final_factor**progress,
+            beta1=adam.beta1,
+            beta2=adam.beta2,
+            epsilon=adam.epsilon,
+            n_rays=self.rays_per_step,
+            rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
+            background=BACKGROUNDS[settings.train.background],
+            threads=torch.get_num_threads(),
+        )
+
+    def train_step(self, step: int, progress: float) -> StepReport:
+        """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
+
+        Raises:
+            InputError: the loss is not a finite number.
+        """
+        settings, n_rays = self.settings, self.rays_per_step
+        report = self.model.engine().step(self.step_call(progress))
+        if not math.isfinite(report.loss):
+            raise InputError(
+                f"training diverged at step {step}: the loss is {report.loss}; train again with a lower "
+                f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
+            )
+        self.steps_taken += 1
+        self.rays_drawn += n_rays
+        if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
+            self._update_occupancy(step, progress)
+        self.rays_per_step = adapted_rays(n_rays, report.samples, settings.train.samples)
+        return StepReport(report.loss * self.pixels.part, n_rays, report.samples)
+
+    def _update_occupancy(self, step: int, progress: float) -> None:
+        call = OccupancyCall(
+            seed=self.settings.train.seed,
+            number=step,
+            step_length=self.model.step_length(progress) / self.model.cube.side,
+            prune=step >= self.settings.render.occupancy_from,
+            threads=torch.get_num_threads(),
+        )
+        self.model.engine().update_occupancy(call)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns every tensor that training changes, by the names that the reference backend uses."""
+        tensors = model_state(self.model)
+        for name in self.parameters:
+            tensors[f"adam.{name}.step"] = torch.tensor(float(self.steps_taken))
+            tensors |= {f"adam.{name}.{key}": moments[name] for key, moments in self.moments.items()}
+        return tensors | {
+            "rays_per_step": torch.tensor(self.rays_per_step),
+            "rays_drawn": torch.tensor(self.rays_drawn),
+        }
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over a state that `state` returned, exactly; the reference backend's has drawn no rays in our order."""
+        load_model_state(self.model, tensors)
+        for key, moments in self.moments.items():
+            for name, moment in moments.items():
+                moment.copy_(checked(tensors, f"adam.{name}.{key}", moment.shape))
+        number = torch.Size([])
+        self.steps_taken = int(checked(tensors, f"adam.{next(iter(self.parameters))}.step", number))
+        self.rays_per_step = int(checked(tensors, "rays_per_step", number))
+        self.rays_drawn = int(tensors.get("rays_drawn", 0))
+
+
+def pixel_addresses(views: Views, sampler: PixelSampler) -> Pixels:
+    """Returns where the engine finds the pictures, their cameras and the pixels to draw; `views` must stay alive."""
+    cameras, images = views.cameras, views.images
+    return Pixels(
+        images=address(images, images.dtype),
+        candidates=address(sampler.candidates, torch.int64),
+        poses=address(cameras.world_from_camera),
+        focal=address(cameras.focal),
+        center=address(cameras.center),
+        n_candidates=len(sampler.candidates),
+        width=cameras.width,
+        height=cameras.height,
+        channels=images.shape[-1],
+        bytes=images.element_size(),
+        white=views.white,
+    )

@@ -1,0 +1,72 @@
+"""How the engine is built, found and chosen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from nerf import engine
+from nerf.engine.build import BuildError, build, find_compiler, instruction_sets, library_name
+from nerf.engine.signatures import FUNCTIONS
+from nerf.errors import InputError
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm of the binutils")
+@pytest.mark.parametrize("name", [entry.name for entry in instruction_sets()])
+def test_every_library_exports_exactly_the_functions_of_the_table(name):
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", str(engine.FOLDER / library_name(name))],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    exported = {line.split()[-1] for line in symbols.splitlines() if " T " in line}
+    assert exported == set(FUNCTIONS)
+
+
+def test_the_fastest_instruction_set_is_chosen(monkeypatch):
+    monkeypatch.delenv("NERF_ISA", raising=False)
+    assert engine.library().name == engine.available()[-1]
+
+
+def test_the_environment_overrides_the_choice(isa):
+    assert engine.library().name == isa
+
+
+def test_an_unknown_instruction_set_is_refused_with_the_nearest(monkeypatch):
+    monkeypatch.setenv("NERF_ISA", "avx51")
+    with pytest.raises(InputError, match='"avx51" is not an instruction set; did you mean "avx512"'):
+        engine.library()
+
+
+def test_a_library_that_was_not_built_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "FOLDER", tmp_path)
+    assert engine.available() == []
+    with pytest.raises(InputError, match=r"pip install again, or use --backend reference"):
+        engine.load.__wrapped__("baseline")
+
+
+def test_a_damaged_library_says_so(monkeypatch, tmp_path):
+    (tmp_path / library_name("baseline")).write_bytes(b"not a library")
+    monkeypatch.setattr(engine, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match="does not load") as caught:
+        engine.load.__wrapped__("baseline")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BuildError, match="no-such-compiler not found"):
+        find_compiler()
+
+
+def test_a_failing_compiler_shows_its_words(monkeypatch, tmp_path):
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(BuildError, match="no space left"):
+        build(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
