@@ -96,3 +96,20 @@ def tight_cube(views: Views, cube: Cube) -> Cube:
     center = cube.corner + (low + high) / 2 * cube.side / resolution
     side = (high - low).max().item() * cube.side / resolution * MARGIN
     return Cube(center - side / 2, side)
+
+
+def scene_space(views: Views, bounds: float, resolution: int) -> tuple[Cube, Tensor]:
+    """Returns the cube of the scene and its cells that can hold matter, (G, G, G) bool, [x, y, z].
+
+    The cube has half side `bounds` about the origin if that is given, else it comes from the silhouettes or, without
+    alpha, from the cameras. Without alpha every cell can hold matter.
+    """
+    if bounds > 0:
+        cube = Cube(torch.full((3,), -bounds), 2 * bounds)
+    else:
+        cube = camera_cube(views.cameras)
+        if views.has_alpha:
+            cube = tight_cube(views, cube)
+    if not views.has_alpha:
+        return cube, torch.ones((resolution,) * 3, dtype=torch.bool)
+    return cube, carve(views, cube, resolution)

@@ -137,11 +137,5 @@ class NativeRadianceModel(RadianceModel):
         return self.engine().render(rays, self.step_length())
 
     @torch.no_grad()
-    def density(self, point: Tensor) -> Tensor:
-        unit = self.cube.unit_from_world(point)
-        inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
-        unit = unit.clamp(0, 1)
-        known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
-        density = torch.zeros(len(point))
-        density[known] = self.engine().density(unit[known]) / self.cube.side
-        return density
+    def unit_density(self, position: Tensor) -> Tensor:
+        return self.engine().density(position)

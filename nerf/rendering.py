@@ -52,8 +52,12 @@ class RadianceModel(nn.Module):
         unit = unit.clamp(0, 1)
         known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
         density = torch.zeros(len(point))
-        density[known] = self.field.density(unit[known])[0] / self.cube.side
+        density[known] = self.unit_density(unit[known]) / self.cube.side
         return density
+
+    def unit_density(self, position: Tensor) -> Tensor:
+        """Returns density (N,) per cube side at positions (N, 3) in the unit cube."""
+        return self.field.density(position)[0]
 
     def color(self, point: Tensor, direction: Tensor) -> Tensor:
         """Returns RGB (N, 3) at world points (N, 3) seen along unit directions (N, 3)."""

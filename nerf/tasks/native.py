@@ -12,7 +12,7 @@ from nerf.config import Settings
 from nerf.engine.signatures import BACKGROUNDS, OccupancyCall, Parameters, Pixels, StepCall
 from nerf.engine.tensors import address
 from nerf.errors import InputError
-from nerf.hull import carve
+from nerf.hull import scene_space
 from nerf.native_rendering import NativeRadianceModel, parameter_addresses
 from nerf.ops.march import Cube
 from nerf.scenes import Views
@@ -24,7 +24,6 @@ from nerf.tasks.radiance import (
     load_model_state,
     model_state,
     new_model,
-    scene_cube,
 )
 
 SAMPLES_PER_TILE = 1024
@@ -42,8 +41,7 @@ class NativeRadianceTask:
 
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings
-        cube = scene_cube(views, settings.scene.bounds)
-        hull = carve(views, cube, settings.render.occupancy_resolution) if views.has_alpha else None
+        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
         self.model = native_model(settings, cube, hull)
         self.pixels = PixelSampler(views)
         self.parameters = dict(self.model.field.named_parameters())

@@ -12,7 +12,7 @@ from nerf.cameras import Rays
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.field import RadianceField
-from nerf.hull import camera_cube, carve, silhouette_distances, tight_cube
+from nerf.hull import scene_space, silhouette_distances
 from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
@@ -33,14 +33,6 @@ class StepReport:
     samples: int
 
 
-def scene_cube(views: Views, bounds: float) -> Cube:
-    """Returns the cube of the scene: half side `bounds` about the origin if given, else from silhouettes or cameras."""
-    if bounds > 0:
-        return Cube(torch.full((3,), -bounds), 2 * bounds)
-    cube = camera_cube(views.cameras)
-    return tight_cube(views, cube) if views.has_alpha else cube
-
-
 def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
     """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None."""
     field = RadianceField(settings.field, generator(settings.train.seed, "parameters"))
@@ -54,8 +46,7 @@ class RadianceTask:
 
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings
-        cube = scene_cube(views, settings.scene.bounds)
-        hull = carve(views, cube, settings.render.occupancy_resolution) if views.has_alpha else None
+        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
         self.model = new_model(settings, cube, hull)
         self.pixels = PixelSampler(views)
         self.parameters = dict(self.model.field.named_parameters())
