@@ -248,7 +248,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
     print(
         f"mean of {len(metrics['views'])} {arguments.split} views on {metrics['background']}: "
-        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; {arguments.run_folder / 'metrics.json'}"
+        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written beside the run in {arguments.run_folder}"
     )
     return 0
 

@@ -21,7 +21,9 @@ PROTOCOL = "float32 pictures clipped to [0, 1]; PSNR from each view's mean squar
 
 
 def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
-    """Renders every view of a split, writes the pictures and ``metrics.json`` into the run folder, returns the metrics.
+    """Renders every view of a split, writes the pictures and the metrics into the run folder, returns the metrics.
+
+    The metrics of the test split are ``metrics.json``, those of another ``metrics_<split>.json``.
 
     Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
 
@@ -33,7 +35,8 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     settings = run.settings.scene
     views = load_scene(Place(run.record["name"], scene, ""), (split,), settings.downscale).splits[split]
     folder = run.folder.path / split
-    (run.folder.path / "metrics.json").unlink(missing_ok=True)  # older scores must not lie beside newer pictures
+    file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
+    file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
     unit = depth_unit(run, views)
     scores = []
     for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
@@ -66,7 +69,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         "rendered_by": f"{run.backend.name} ({run.backend.detail})",
         "threads": run.record["threads"],
     }
-    write_text(run.folder.path / "metrics.json", json.dumps(metrics, indent=1))
+    write_text(file, json.dumps(metrics, indent=1))
     return metrics
 
 

@@ -106,6 +106,11 @@ class RunFolder:
         except OSError as error:
             raise unwritable(self.log, error) from None
 
+    def remove_leftovers(self) -> None:
+        """Removes the files that a killed run was writing."""
+        for partial in self.path.glob(".*.partial-*"):
+            partial.unlink(missing_ok=True)
+
     def truncate_log(self, step: int) -> None:
         """Drops the lines of later steps, and a line that was cut off."""
         if not self.log.is_file():

@@ -72,7 +72,10 @@ class Pace:
         try:
             knots = [(int(a), float(b), float(c)) for a, b, c in (knot.split() for knot in text.split(";"))]
         except ValueError:
-            raise InputError('train.pace: expected "step progress slope; ..." as a run\'s repeat.yaml has it') from None
+            knots = []
+        steps, numbers = [knot[0] for knot in knots], [number for knot in knots for number in knot[1:]]
+        if steps[:1] != [0] or steps != sorted(steps) or not all(0 <= number <= 1 for number in numbers):
+            raise InputError('train.pace: expected "step progress slope; ..." as a run\'s repeat.yaml has it')
         return Pace(knots)
 
 
@@ -105,6 +108,7 @@ class Trainer:
         self.pace = Pace.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
         self.run.truncate_log(self.step)
+        self.run.remove_leftovers()
 
     def save(self) -> None:
         """Writes a checkpoint."""

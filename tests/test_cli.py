@@ -237,7 +237,7 @@ def test_pictures_without_alpha_are_learned_as_opaque(ball_scene, tmp_path):
     assert main([*words, "output.video=", "output.mesh=", "scene.bounds=1"]) == 0
     assert main(["evaluate", out, "--split", "train"]) == 0
     # Transparent darkness before the white background of the evaluation would score 1 dB.
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["psnr"] > 15
+    assert json.loads((tmp_path / "run" / "metrics_train.json").read_text())["psnr"] > 15
 
 
 def test_a_film_that_the_disk_cut_off_is_an_error(ball_run, tmp_path, capsys, monkeypatch):
