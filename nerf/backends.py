@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "native", "cuda", "tcnn", "reference")
 DEVICES = ("auto", "cpu", "cuda")
 
-_MISSING = {
-    "cuda": "is not part of this version; use --backend native",
-    "tcnn": "is not part of this version; use --backend native",
-}
-
 
 @dataclass(frozen=True)
 class Backend:
@@ -63,8 +58,8 @@ def choose_backend(backend: str = "auto", device: str = "auto") -> Backend:
     """
     if device == "cuda":
         raise InputError("--device cuda: no CUDA backend in this version; use --device cpu")
-    if backend in _MISSING:
-        raise InputError(f"--backend {backend}: {_MISSING[backend]}")
+    if backend in ("cuda", "tcnn"):
+        raise InputError(f"--backend {backend}: is not part of this version; use --backend native")
     if backend == "reference":
         return Backend("reference", "plain torch on the CPU")
     from nerf.engine import available, library

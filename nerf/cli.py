@@ -228,16 +228,17 @@ def export(arguments: argparse.Namespace) -> int:
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
-    parser.add_argument("--scene", type=Path, help="the scene's folder, if it has moved since the training")
+    parser.add_argument("--scene", help="the scene's folder or name, if it has moved since the training")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Scores a trained model on views that it may not have seen."""
     from nerf.evaluation import evaluate as evaluate_run
+    from nerf.scenes import find_scene
     from nerf.trained import open_run
 
     trained = open_run(arguments.run_folder, arguments.backend)
-    scene = arguments.scene or Path(trained.record["folder"])
+    scene = find_scene(arguments.scene).folder if arguments.scene else Path(trained.record["folder"])
     if not scene.is_dir():
         raise InputError(
             f"{scene}: the scene that {arguments.run_folder} was trained on is not there; "

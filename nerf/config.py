@@ -191,7 +191,7 @@ def _checked(value: Any, field: dataclasses.Field, where: str) -> Any:
     kind = type(field.default)
     # YAML 1.1 reads 1e-2 as text and a command line holds nothing but text, so numbers may come as text.
     try:
-        if isinstance(value, bool) or not isinstance(value, (kind, str, int)):
+        if isinstance(value, bool) or not isinstance(value, _TAKEN[kind]):
             raise ValueError
         number = kind(value)
     except (ValueError, OverflowError):
@@ -205,6 +205,7 @@ def _checked(value: Any, field: dataclasses.Field, where: str) -> Any:
     return number
 
 
+_TAKEN = {int: (int, str), float: (float, int, str), str: (str,)}
 _KINDS = {int: "a whole number", float: "a number", str: "a word"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,9 +48,12 @@ def check_writable(file: Path) -> None:
     """
     if file.is_dir():
         raise InputError(f"{file}: a folder; name a file")
-    with replacing(file.with_name(f"{file.name}.probe")) as probe:
-        probe.touch()
-    file.with_name(f"{file.name}.probe").unlink()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise unwritable(file, error) from None
 
 
 def write_text(file: Path, text: str) -> None:

@@ -47,7 +47,9 @@ def test_what_is_not_known_is_refused_with_the_nearest_word(words, message):
         read_settings(None, words)
 
 
-@pytest.mark.parametrize("text", ["- 1", "field: 3", "field: {levels: true}", "field: [", "field: {levels: [1]}"])
+@pytest.mark.parametrize(
+    "text", ["- 1", "field: 3", "field: {levels: true}", "field: [", "field: {levels: [1]}", "output: {video: 5}"]
+)
 def test_a_file_of_another_shape_is_refused_by_name(tmp_path, text):
     with pytest.raises(InputError, match="settings.yaml"):
         read_settings(written(tmp_path, text))

@@ -1,6 +1,7 @@
 """The engine's functions one by one, on float32 or float64 CPU tensors, each with its vector-Jacobian product.
 
-They are the text of the fused training step, and serve other tasks. Gradients by parameters come back as new tensors.
+They are the text of the fused training step, which is how tests hold that text to the reference, in double precision
+too. Gradients by parameters come back as new tensors.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def load_scene(place: Place, splits: tuple[str, ...], downscale: int = 1) -> Sce
         raise InputError(
             f"{folder}: no transforms_train.json in it; expected a scene in Blender format (see data/README.md)"
         )
-    return Scene(place.name, "blender", folder, {split: load_blender(folder, split, downscale) for split in splits})
+    return Scene("blender", {split: load_blender(folder, split, downscale) for split in splits})
 
 
 __all__ = ["BUILTIN", "Place", "Scene", "Views", "find_scene", "load_scene"]

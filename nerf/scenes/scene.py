@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -44,11 +43,9 @@ class Views:
 
 @dataclass(frozen=True)
 class Scene:
-    """Splits of one folder. `kind` names the format, `folder` where it lies."""
+    """Splits of one folder; `kind` names its format."""
 
-    name: str
     kind: str
-    folder: Path
     splits: dict[str, Views]
 
 
