@@ -62,7 +62,10 @@ class RenderSettings:
     occupancy_resolution: int = setting(128, "cells of the occupancy grid along a side", 16, 512)
     occupancy_every: int = setting(32, "training steps between updates of the occupancy grid", 1, 1024)
     occupancy_from: int = setting(200, "training step from which empty cells are pruned", 0)
-    minimum_transmittance: float = setting(1e-4, "a ray ends where less than this part of it goes on", 0.0, 0.1)
+    minimum_transmittance: float = setting(1e-2, "a ray ends where less than this part of it goes on", 0.0, 0.1)
+    minimum_weight: float = setting(
+        2e-2, "samples that weigh less in their ray's colour are left out, unless the ray is fog", 0.0, 0.1
+    )
 
 
 @dataclass(frozen=True)

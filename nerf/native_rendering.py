@@ -77,6 +77,7 @@ class Engine:
             ),
             side=model.cube.side,
             minimum_transmittance=model.settings.minimum_transmittance,
+            minimum_weight=model.settings.minimum_weight,
         )
         spec.corner[:] = model.cube.corner.tolist()
         self._handle = native.call("nerf_radiance_new", ctypes.byref(spec))

@@ -16,6 +16,8 @@ from nerf.ops.march import Cube, Samples, march_reference
 
 RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
 PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
+NEGLIGIBLE_WEIGHT = 1e-4  # of a sample, in any ray
+PART_OF_HEAVIEST = 0.5  # of the samples of a ray: what weighs as much is never too light
 RENDERED = ("rgb", "opacity", "depth")
 
 
@@ -45,6 +47,15 @@ class RadianceModel(nn.Module):
         steps = self.settings.first_steps ** (1 - part) * self.settings.steps**part
         return self.cube.diagonal / steps
 
+    def active_levels(self, progress: float) -> int:
+        """Returns how many levels of the grid take part in training: the coarsest ones.
+
+        A level joins when the step has come as near to its final length as the level's cells are to the finest.
+        """
+        levels = self.field.encoding.levels
+        finest = levels[-1].resolution * self.step_length() / self.step_length(progress)
+        return max(1, sum(level.resolution <= finest for level in levels))
+
     def density(self, point: Tensor) -> Tensor:
         """Returns density (N,) per scene unit at world points (N, 3); 0 outside the cube and in empty cells."""
         unit = self.cube.unit_from_world(point)
@@ -65,16 +76,23 @@ class RadianceModel(nn.Module):
         return self.field.color(direction, self.field.density(unit)[1])
 
     def samples(self, rays: Rays, step: float, offset: Tensor) -> Samples:
-        """Returns the samples of rays that the light still reaches: in occupied cells, in front of the surface.
+        """Returns the samples of rays that matter: in occupied cells, in front of the surface, not too light.
 
-        Most samples lie behind a surface; a first pass without gradients finds and drops them.
+        Most samples lie behind a surface or in all but empty space; a first pass without gradients finds and drops
+        them. Too light is what weighs less than `minimum_weight` in its ray's colour, unless the whole ray is fog: less
+        than half of its heaviest sample. What is dropped counts as empty.
         """
+        minimum = self.settings.minimum_weight
         samples = march_reference(rays, self.cube, self.occupancy.occupied, step, offset)
         with torch.no_grad():
             position = self.cube.unit_from_world(samples.positions(rays))
             sigma = self.field.density(position)[0] / self.cube.side
             reached = transmittance(sigma * step, samples.ray, len(rays))
-        return samples.where(reached >= self.settings.minimum_transmittance)
+            seen = reached >= self.settings.minimum_transmittance
+            weight = torch.where(seen, reached * -torch.expm1(-sigma * step), 0)
+            heaviest = torch.zeros(len(rays)).scatter_reduce(0, samples.ray, weight, "amax")
+            least = (PART_OF_HEAVIEST * heaviest).clamp(NEGLIGIBLE_WEIGHT, max(NEGLIGIBLE_WEIGHT, minimum))
+        return samples.where(seen & (weight >= least[samples.ray]))
 
     def shade(self, rays: Rays, samples: Samples) -> tuple[Rendering, Tensor, Tensor]:
         """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).

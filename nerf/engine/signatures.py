@@ -60,6 +60,7 @@ class RadianceSpec(Structure):
         ("corner", c_float * 3),
         ("side", c_float),
         ("minimum_transmittance", c_float),
+        ("minimum_weight", c_float),
     ]
 
 
@@ -105,6 +106,7 @@ class StepCall(Structure):
         ("epsilon", c_float),
         ("n_rays", c_int32),
         ("rays_per_tile", c_int32),
+        ("levels", c_int32),
         ("background", c_int32),
         ("threads", c_int32),
     ]
@@ -128,6 +130,7 @@ class OccupancyCall(Structure):
         ("seed", c_uint64),
         ("number", c_uint64),
         ("step_length", c_float),
+        ("levels", c_int32),
         ("prune", c_int32),
         ("threads", c_int32),
     ]

@@ -48,14 +48,13 @@ def hash_grid(position: Tensor, table: Tensor, levels: tuple[Level, ...]) -> Ten
 
     Args:
         position: (S, 3), in [0, 1].
-        table: (rows of all levels, F).
+        table: (rows of all levels, F); may hold more rows, of finer levels.
         levels: L levels, see `grid_levels`.
 
     Differentiable in table, once, by the analytic gradient below; not in position.
     """
-    tables = table.split([level.rows for level in levels])
     features = []
-    for rows, level in zip(tables, levels):
+    for rows, level in level_tables(table, levels):
         row, weight = corners(position, level)
         features.append(_WeightedRows.apply(rows, row, weight))
     return torch.cat(features, dim=1)
@@ -64,10 +63,16 @@ def hash_grid(position: Tensor, table: Tensor, levels: tuple[Level, ...]) -> Ten
 def hash_grid_reference(position: Tensor, table: Tensor, levels: tuple[Level, ...]) -> Tensor:
     """Returns the same as `hash_grid`, differentiated by autograd in position (almost everywhere) and table."""
     features = []
-    for rows, level in zip(table.split([level.rows for level in levels]), levels):
+    for rows, level in level_tables(table, levels):
         row, weight = corners(position, level)
         features.append((weight[:, :, None] * rows[row]).sum(dim=1))
     return torch.cat(features, dim=1)
+
+
+def level_tables(table: Tensor, levels: tuple[Level, ...]) -> list[tuple[Tensor, Level]]:
+    """Returns the rows of each level, (rows, F), beside it."""
+    sizes = [level.rows for level in levels]
+    return list(zip(table[: sum(sizes)].split(sizes), levels))
 
 
 def corners(position: Tensor, level: Level) -> tuple[Tensor, Tensor]:

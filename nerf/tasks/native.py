@@ -73,6 +73,7 @@ class NativeRadianceTask:
             epsilon=adam.epsilon,
             n_rays=self.rays_per_step,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
+            levels=self.model.active_levels(progress),
             background=BACKGROUNDS[settings.train.background],
             threads=torch.get_num_threads(),
         )
@@ -102,6 +103,7 @@ class NativeRadianceTask:
             seed=self.settings.train.seed,
             number=step,
             step_length=self.model.step_length(progress) / self.model.cube.side,
+            levels=self.model.active_levels(progress),
             prune=step >= self.settings.render.occupancy_from,
             threads=torch.get_num_threads(),
         )

@@ -72,6 +72,10 @@ class RadianceTask:
         Raises:
             InputError: the loss is not a finite number.
         """
+        with self.model.field.encoding.coarsest(self.model.active_levels(progress)):
+            return self._train_step(step, progress)
+
+    def _train_step(self, step: int, progress: float) -> StepReport:
         settings, model = self.settings, self.model
         random = generator(settings.train.seed, "step", step)
         rays, target = self.pixels.draw(self.rays_per_step, random)

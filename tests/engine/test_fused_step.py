@@ -94,7 +94,8 @@ def test_gradients_are_those_of_the_reference(isa, threads, shape):
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("background", ["white", "black", "random"])
 def test_every_background_has_the_gradient_of_the_reference(channels, background):
-    task = ball_task(channels, {"train": {"background": background}})
+    # Of no weight at all: in bfloat16 a sample at the bound may fall on either side.
+    task = ball_task(channels, {"train": {"background": background}, "render": {"minimum_weight": 0.0}})
     round_to_bfloat16(task)
     truth, loss, _ = reference_gradients(task)
     gradients, native_loss, _ = native_gradients(task)
@@ -167,8 +168,8 @@ def test_the_first_step_has_the_size_of_the_rate_where_there_is_a_gradient():
     for name, value in task.parameters.items():
         moved = value.detach() - expected[name]
         second = task.moments["exp_avg_sq"][name]
-        # A square near the smallest float32 has few bits.
-        touched, untouched = second > 1e-30, second == 0
+        # Far above Adam's epsilon, squared.
+        touched, untouched = second > 1e-25, second == 0
         # The first step of Adam has the size of the rate, whatever the gradient's.
         assert torch.allclose(moved[touched].abs(), torch.full_like(moved[touched], rate), rtol=1e-3), name
         assert (moved[untouched] == 0).all(), name

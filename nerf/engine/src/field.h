@@ -79,10 +79,12 @@ public:
     }
 
     // Encodes the first `count` of BLOCK positions: numbers [feature][BLOCK]. The others' features are left as they
-    // are.
+    // are, or 0.
     void encode(const float* x, const float* y, const float* z, int count, float* out) const {
         with_features(shape.features, [&](auto features) {
-            for (int level = 0; level < shape.n_levels; ++level) {
+            std::memset(out + active_levels * features * BLOCK, 0,
+                        sizeof(float) * (shape.n_levels - active_levels) * features * BLOCK);
+            for (int level = 0; level < active_levels; ++level) {
                 const uint32_t* rows = table.data() + first_row[level] * words_per_row();
                 for (int at = 0; at < count; at += LANES<float>) {
                     Pack<float> value[features];
@@ -118,6 +120,7 @@ public:
 
     const FieldShape shape;
     const Parameters parameters;
+    int active_levels = shape.n_levels;  // the coarsest ones; the features of the others count as 0
     int64_t first_row[MOST_LEVELS + 1] = {};
     Buffer<uint32_t> table;
     std::vector<Dense<A>> layers;

@@ -63,6 +63,17 @@ template <class To, class From> inline To same_bits(From value) {
 template <class V> inline V least(V a, V b) { return a < b ? a : b; }
 template <class V> inline V greatest(V a, V b) { return a > b ? a : b; }
 
+// A bit for every lane of a comparison's outcome that is true.
+inline uint32_t lane_bits(Pack<int32_t> truth) {
+#if defined(__AVX512F__)
+    return _mm512_movepi32_mask(same_bits<__m512i>(truth));
+#else
+    uint32_t bits = 0;
+    for (int lane = 0; lane < LANES<float>; ++lane) bits |= uint32_t(truth[lane] & 1) << lane;
+    return bits;
+#endif
+}
+
 // Lanes of a and b one by one: a0 b0 a1 b1 ... ; `HALF` 0 gives the first LANES of them, 1 the rest.
 template <class T, int HALF, int... LANE>
 inline Pack<T> interleave(Pack<T> a, Pack<T> b, std::integer_sequence<int, LANE...>) {

@@ -8,128 +8,163 @@
 #include <cstdint>
 #include <limits>
 
+#include "lanes.h"
 #include "memory.h"
 
 namespace nerf {
 
-// Which cells are occupied: a bit per cell, and two coarser grids of bytes that say where a whole block is empty.
+// Scalars and packs behind one name: whole numbers, and the entries of a table that they point at.
+template <class T> struct WholeOf {
+    using type = int32_t;
+};
+template <> struct WholeOf<Pack<float>> {
+    using type = Pack<int32_t>;
+};
+template <class V> using Whole = typename WholeOf<V>::type;
+
+template <class T> inline int32_t truncated(T value) { return int32_t(value); }
+inline Pack<int32_t> truncated(Pack<float> value) { return __builtin_convertvector(value, Pack<int32_t>); }
+template <class T> inline T converted(int32_t value) { return T(value); }
+template <class V> inline V converted(Pack<int32_t> value) { return __builtin_convertvector(value, V); }
+
+template <class Entry> inline int32_t entry(const Entry* table, int32_t at) { return int32_t(table[at]); }
+template <class Entry> inline Pack<int32_t> entry(const Entry* table, Pack<int32_t> at) {
+    alignas(64) int32_t lane[LANES<float>];
+    store(lane, at);
+    for (int32_t& value : lane) value = int32_t(table[value]);
+    return load(lane);
+}
+
+// Which cells are occupied: a bit per cell, and for blocks of cells how far everything round them is empty.
 class OccupancyBits {
 public:
-    static constexpr int SHIFTS[2] = {4, 2};  // blocks of 16^3 and of 4^3 cells
+    static constexpr int COARSE = 4, FINE = 2;  // log2 of the cells along a side of a block
 
     int resolution() const { return resolution_; }
 
     void resize(int resolution) {
         resolution_ = resolution;
-        bits_.resize(size_t(resolution) * resolution * resolution / 8 + 1);
-        for (int level = 0; level < 2; ++level) {
-            sides_[level] = ((resolution - 1) >> SHIFTS[level]) + 1;
-            blocks_[level].resize(size_t(sides_[level]) * sides_[level] * sides_[level]);
-        }
+        bits_.resize(size_t(resolution) * resolution * resolution / 16 + 1);
+        side_ = ((resolution - 1) >> FINE) + 1;
+        empty_.resize(size_t(side_) * side_ * side_);
     }
 
-    int slabs() const { return sides_[0]; }
+    int slabs() const { return ((resolution_ - 1) >> COARSE) + 1; }
 
-    // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share no byte of what is written.
+    // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share nothing of what is written.
     void assign_slab(const uint8_t* occupied, int slab) {
-        const size_t slice = size_t(resolution_) * resolution_;
-        const int first = slab << SHIFTS[0], last = std::min(resolution_, first + (1 << SHIFTS[0]));
-        std::memset(bits_.data() + first * slice / 8, 0, (last * slice + 7) / 8 - first * slice / 8);
-        for (int level = 0; level < 2; ++level) {
-            const size_t side = sides_[level], begin = first >> SHIFTS[level], end = ((last - 1) >> SHIFTS[level]) + 1;
-            std::memset(blocks_[level].data() + begin * side * side, 0, (end - begin) * side * side);
-        }
-        for (int x = first; x < last; ++x)
-            for (int y = 0; y < resolution_; ++y) {
-                const size_t line = x * slice + size_t(y) * resolution_;
-                for (int z = 0; z < resolution_; ++z) {
-                    if (!occupied[line + z]) continue;
-                    bits_[(line + z) >> 3] |= uint8_t(1 << ((line + z) & 7));
-                    for (int level = 0; level < 2; ++level) blocks_[level][block(level, x, y, z)] = 1;
-                }
+        const size_t slice = size_t(resolution_) * resolution_, begin = (size_t(slab) << COARSE) * slice,
+                     end = std::min(begin + (slice << COARSE), slice * resolution_);
+        std::fill(bits_.begin() + begin / 16, bits_.begin() + (end + 15) / 16, uint16_t(0));
+        for (size_t cell = begin; cell < end; ++cell) bits_[cell / 16] |= uint16_t((occupied[cell] != 0) << cell % 16);
+        const int coarse_side = slabs(), step = 1 << (COARSE - FINE);
+        for (int y = 0; y < coarse_side; ++y)
+            for (int z = 0; z < coarse_side; ++z) {
+                const int block[3] = {slab * step, y * step, z * step};
+                bool any = false;
+                each_block(block, [&](uint8_t& empty, const int (&fine)[3]) {
+                    const bool matter = has_matter(fine);
+                    empty = matter ? 0 : FINE;
+                    any |= matter;
+                });
+                if (!any) each_block(block, [&](uint8_t& empty, const int (&)[3]) { empty = COARSE; });
             }
     }
 
-    bool cell(int x, int y, int z) const {
-        const size_t at = (size_t(x) * resolution_ + y) * resolution_ + z;
-        return bits_[at >> 3] >> (at & 7) & 1;
+    // 1 for an occupied cell, 0 for an empty one.
+    template <class I> I cell(I x, I y, I z) const {
+        const I at = (x * resolution_ + y) * resolution_ + z;
+        return entry(bits_.data(), at >> 4) >> (at & 15) & 1;
     }
 
-    // log2 of the side of an empty block round the cell, or -1 if the smallest block has an occupied cell.
-    int empty_block(int x, int y, int z) const {
-        for (int level = 0; level < 2; ++level)
-            if (!blocks_[level][block(level, x, y, z)]) return SHIFTS[level];
-        return -1;
+    // log2 of the side of an empty block round the cell, or 0 if the smallest block has an occupied cell.
+    template <class I> I empty_block(I x, I y, I z) const {
+        return entry(empty_.data(), ((x >> FINE) * side_ + (y >> FINE)) * side_ + (z >> FINE));
     }
 
 private:
-    size_t block(int level, int x, int y, int z) const {
-        const int shift = SHIFTS[level];
-        return (size_t(x >> shift) * sides_[level] + (y >> shift)) * sides_[level] + (z >> shift);
+    // The fine blocks of the coarse one that begins at fine block `first`.
+    template <class Work> void each_block(const int (&first)[3], Work work) {
+        const auto end = [&](int axis) { return std::min(first[axis] + (1 << (COARSE - FINE)), side_); };
+        int at[3];
+        for (at[0] = first[0]; at[0] < end(0); ++at[0])
+            for (at[1] = first[1]; at[1] < end(1); ++at[1])
+                for (at[2] = first[2]; at[2] < end(2); ++at[2])
+                    work(empty_[(size_t(at[0]) * side_ + at[1]) * side_ + at[2]], at);
     }
 
-    int resolution_ = 0, sides_[2] = {};
-    Buffer<uint8_t> bits_, blocks_[2];
-};
-
-// A ray on its way through the cube.
-template <class T> struct March {
-    T start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
-    T near = 0, offset = 0, step = 1, inverse_step = 1;
-    int32_t next = 0, count = 0;  // the sample to look at next, and how many there are
-
-    // origin: scene units; direction: of unit length. Source of the slab test: Kay and Kajiya 1986.
-    March(const T* origin, const T* direction, const T* corner, T side, T step, T offset)
-        : offset(offset), step(step), inverse_step(1 / step) {
-        T enter = 0, leave = std::numeric_limits<T>::infinity();
-        for (int axis = 0; axis < 3; ++axis) {
-            start[axis] = (origin[axis] - corner[axis]) / side;
-            slope[axis] = direction[axis] / side;
-            inverse[axis] = 1 / slope[axis];
-            const T to_corner = 1 / direction[axis];
-            const T a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
-            // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
-            if (a != a || b != b) continue;
-            enter = std::max(enter, std::min(a, b));
-            leave = std::min(leave, std::max(a, b));
-        }
-        near = enter;
-        const T samples = (leave - near) / step - offset + 1;
-        count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
-    }
-
-    T t() const { return near + (T(next) + offset) * step; }
-
-    // Moves `next` to the next sample in an occupied cell; false if there is none. position: where it is, cube units.
-    bool advance(const OccupancyBits& bits, T* position) {
-        const int size = bits.resolution();
-        for (; next < count; ++next) {
-            const T here = t();
-            int cell[3];
-            for (int axis = 0; axis < 3; ++axis) {
-                position[axis] = start[axis] + here * slope[axis];
-                cell[axis] = std::min(std::max(int(position[axis] * T(size)), 0), size - 1);
-            }
-            if (bits.cell(cell[0], cell[1], cell[2])) return true;
-            const int shift = bits.empty_block(cell[0], cell[1], cell[2]);
-            if (shift >= 0) next = past_block(cell, shift, T(1) / T(size)) - 1;
-        }
+    bool has_matter(const int (&block)[3]) const {
+        const auto end = [&](int axis) { return std::min((block[axis] + 1) << FINE, resolution_); };
+        for (int x = block[0] << FINE; x < end(0); ++x)
+            for (int y = block[1] << FINE; y < end(1); ++y)
+                for (int z = block[2] << FINE; z < end(2); ++z)
+                    if (cell(x, y, z)) return true;
         return false;
     }
 
-private:
-    // The first sample that may lie beyond the block of 2^shift cells a side round `cell`.
-    int32_t past_block(const int (&cell)[3], int shift, T cell_side) const {
-        T leave = std::numeric_limits<T>::infinity();
+    int32_t resolution_ = 0, side_ = 0;  // cells, fine blocks
+    Buffer<uint16_t> bits_;
+    Buffer<uint8_t> empty_;
+};
+
+// A ray on its way through the cube; as a March of packs, one ray a lane.
+template <class V> struct March {
+    using I = Whole<V>;
+
+    V start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
+    V near, offset;                    // scene units, steps
+    I next, count;                     // the sample to look at next, and how many there are
+
+    V t(V step) const { return near + (converted<V>(next) + offset) * step; }
+
+    // Looks at sample `next`, which must exist. position: where it is, cube units.
+    // Returns the sample to look at after it: `next` itself if its cell is occupied.
+    I look(const OccupancyBits& bits, V step, V inverse_step, V* position) const {
+        const int32_t size = bits.resolution();
+        const V here = t(step), cell_side = (V{} + 1) / float(size);
+        I cell[3];
         for (int axis = 0; axis < 3; ++axis) {
-            const int face = ((cell[axis] >> shift) + (slope[axis] > 0)) << shift;
-            const T t = (T(face) * cell_side - start[axis]) * inverse[axis];
-            leave = t < leave ? t : leave;
+            position[axis] = start[axis] + here * slope[axis];
+            const I whole = truncated(position[axis] * float(size));
+            cell[axis] = least(greatest(whole, I{}), I{} + (size - 1));
+        }
+        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        V leave = V{} + std::numeric_limits<float>::infinity();
+        for (int axis = 0; axis < 3; ++axis) {
+            const I face = ((cell[axis] >> shift) + (slope[axis] > 0 ? I{} + 1 : I{})) << shift;
+            leave = least((converted<V>(face) * cell_side - start[axis]) * inverse[axis], leave);
         }
         // A thousandth of a step is more than the rounding of t: no sample of the next block is passed over.
-        const T index = (leave - near) * inverse_step - offset + T(0.999);
-        return index < T(count) ? std::max(next + 1, int32_t(index)) : count;
+        const V index = greatest((leave - near) * inverse_step - offset + 0.999f, V{});
+        const I beyond = index < converted<V>(count) ? greatest(next + 1, truncated(index)) : count;
+        const I empty = shift > 0 ? beyond : next + 1;
+        return bits.cell(cell[0], cell[1], cell[2]) > 0 ? next : empty;
     }
 };
+
+// A ray before its first sample. origin, corner, side, step: scene units; direction: of unit length.
+// Source of the slab test: Kay and Kajiya 1986.
+template <class T>
+inline March<T> begin_march(const T* origin, const T* direction, const T* corner, T side, T step, T offset) {
+    March<T> ray;
+    T enter = 0, leave = std::numeric_limits<T>::infinity();
+    for (int axis = 0; axis < 3; ++axis) {
+        ray.start[axis] = (origin[axis] - corner[axis]) / side;
+        ray.slope[axis] = direction[axis] / side;
+        ray.inverse[axis] = 1 / ray.slope[axis];
+        const T to_corner = 1 / direction[axis];
+        const T a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
+        // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
+        if (a != a || b != b) continue;
+        enter = std::max(enter, std::min(a, b));
+        leave = std::min(leave, std::max(a, b));
+    }
+    ray.near = enter;
+    ray.offset = offset;
+    ray.next = 0;
+    const T samples = (leave - enter) / step - offset + 1;
+    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
+    return ray;
+}
 
 }  // namespace nerf

@@ -12,8 +12,9 @@
 namespace nerf {
 
 constexpr float OCCUPANCY_DECAY = 0.95f;
-constexpr float LEAST_THICKNESS = 0.01f;  // optical thickness of a step above which a cell counts as occupied
+constexpr float LEAST_THICKNESS = 0.02f;  // optical thickness of a step above which a cell counts as occupied
 constexpr int CELLS_PER_PROBE = 16;       // of the hull, at each update
+constexpr int OBSERVED_AT_ONCE = 64;      // enough to hide the memory's latency behind each other
 
 // Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
 struct OccupancyArrays {
@@ -38,8 +39,16 @@ public:
         const auto cell = [size = arrays_.resolution](float place) {
             return std::min(std::max(int(place * float(size)), 0), size - 1);
         };
-        for (int i = 0; i < n; ++i)
-            raise((size_t(cell(x[i])) * arrays_.resolution + cell(y[i])) * arrays_.resolution + cell(z[i]), density[i]);
+        size_t cells[OBSERVED_AT_ONCE];
+        for (int begin = 0; begin < n; begin += OBSERVED_AT_ONCE) {
+            const int count = std::min(OBSERVED_AT_ONCE, n - begin);
+            for (int i = 0; i < count; ++i) {
+                const int at = begin + i;
+                cells[i] = (size_t(cell(x[at])) * arrays_.resolution + cell(y[at])) * arrays_.resolution + cell(z[at]);
+                __builtin_prefetch(arrays_.value + cells[i], 1);
+            }
+            for (int i = 0; i < count; ++i) raise(cells[i], density[begin + i]);
+        }
     }
 
     // Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
@@ -106,7 +115,7 @@ private:
 
     void choose(float threshold, int threads) {
         const int64_t slice = int64_t(arrays_.resolution) * arrays_.resolution;
-        const int64_t slab_size = slice << OccupancyBits::SHIFTS[0];
+        const int64_t slab_size = slice << OccupancyBits::COARSE;
         Pool::shared().run(bits_.slabs(), threads, [&](int64_t slab, int) {
             const int64_t end = std::min((slab + 1) * slab_size, slice * arrays_.resolution);
             for (int64_t i = slab * slab_size; i < end; ++i)

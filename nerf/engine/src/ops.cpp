@@ -169,12 +169,19 @@ template <class T> static void march(const MarchCall<T>& call) {
     bits.resize(call.resolution);
     for (int slab = 0; slab < bits.slabs(); ++slab) bits.assign_slab(call.occupied, slab);
     for_each_ray(call.n_rays, call.threads, [&](int64_t ray) {
-        March<T> march(call.origin + 3 * ray, call.direction + 3 * ray, call.corner, call.side, call.step,
-                       call.offset[ray]);
+        March<T> march = begin_march(call.origin + 3 * ray, call.direction + 3 * ray, call.corner, call.side,
+                                     call.step, call.offset[ray]);
         T position[3];
         int64_t count = 0;
-        for (; march.advance(bits, position); ++march.next, ++count)
-            if (call.first) call.t[call.first[ray] + count] = march.t();
+        while (march.next < march.count) {
+            const int32_t after = march.look(bits, call.step, 1 / call.step, position);
+            if (after == march.next++) {
+                if (call.first) call.t[call.first[ray] + count] = march.near + (T(after) + march.offset) * call.step;
+                ++count;
+            } else {
+                march.next = after;
+            }
+        }
         call.count[ray] = count;
     });
 }

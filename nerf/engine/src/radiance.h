@@ -23,7 +23,7 @@ struct RadianceSpec {
     Parameters parameters;
     OccupancyArrays occupancy;
     float corner[3], side;  // scene units
-    float minimum_transmittance;
+    float minimum_transmittance, minimum_weight;
 };
 
 struct StepCall {
@@ -36,7 +36,7 @@ struct StepCall {
     int64_t number;     // of Adam's step, from 1
     float step_length;  // scene units
     float rate, beta1, beta2, epsilon;
-    int32_t n_rays, rays_per_tile, background, threads;
+    int32_t n_rays, rays_per_tile, levels, background, threads;
 };
 
 struct StepReport {
@@ -48,7 +48,7 @@ struct StepReport {
 struct OccupancyCall {
     uint64_t seed, number;
     float step_length;  // cube sides
-    int32_t prune, threads;
+    int32_t levels, prune, threads;
 };
 
 struct RenderCall {
@@ -111,7 +111,8 @@ private:
                 {spec_.corner[0], spec_.corner[1], spec_.corner[2]},
                 spec_.side,
                 step_length,
-                greatest_thickness_};
+                greatest_thickness_,
+                spec_.minimum_weight};
     }
 
     void need_workers(int threads) {
@@ -256,6 +257,7 @@ template <class A> void Radiance<A>::descend_network(const StepCall& call, const
 }
 
 template <class A> StepReport Radiance<A>::step(const StepCall& call) {
+    field_.active_levels = call.levels;
     n_tiles_ = (call.n_rays + call.rays_per_tile - 1) / call.rays_per_tile;
     need_workers(call.threads);
     if (int(batches_.size()) < n_tiles_) batches_.resize(n_tiles_);
@@ -272,7 +274,7 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
     if (!std::isfinite(report.loss) || n_tiles_ == 0) return report;
 
     const AdamStep adam(call.rate, call.beta1, call.beta2, call.epsilon, call.number);
-    const int n_levels = spec_.shape.n_levels;
+    const int n_levels = call.gradients ? spec_.shape.n_levels : call.levels;
     // Fine levels take longest: they come first, the small jobs fill the gap at the end.
     Pool::shared().run(n_levels + 2, call.threads, [&](int64_t job, int thread) {
         if (job < n_levels) return descend_level(call, adam, n_levels - 1 - int(job), *workers_[thread]);
@@ -300,6 +302,7 @@ void Radiance<A>::density_block(const float* x, const float* y, const float* z, 
 
 template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call) {
     need_workers(call.threads);
+    field_.active_levels = call.levels;
     occupancy_.update([&](const float* x, const float* y, const float* z, int count, float* out,
                           int thread) { density_block(x, y, z, count, out, *workers_[thread]); },
                       call.step_length, call.prune, call.seed, call.number, call.threads);
@@ -307,6 +310,7 @@ template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call)
 
 template <class A> void Radiance<A>::render(const RenderCall& call) {
     need_workers(call.threads);
+    field_.active_levels = spec_.shape.n_levels;
     const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
     const Space here = space(call.step_length);
     Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
@@ -331,6 +335,7 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
 // Density per cube side at n positions (n, 3) in [0, 1].
 template <class A> void Radiance<A>::density(const float* position, int64_t n, float* out, int threads) {
     need_workers(threads);
+    field_.active_levels = spec_.shape.n_levels;
     Pool::shared().run((n + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
         alignas(64) float place[3][BLOCK] = {}, density[BLOCK];
         const int count = int(std::min<int64_t>(BLOCK, n - job * BLOCK));

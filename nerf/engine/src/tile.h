@@ -20,7 +20,11 @@ struct Space {
     float corner[3], side;     // scene units
     float step;                // scene units
     float greatest_thickness;  // optical thickness in front of a sample beyond which a ray has ended
+    float minimum_weight;      // a sample that weighs less is left out, unless its ray has nothing much heavier
 };
+
+// See RadianceModel.samples in nerf/rendering.py.
+constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
 
 struct RayBundle {
     int count;
@@ -109,7 +113,11 @@ public:
     }
 
 private:
-    static constexpr int SAMPLES_AT_ONCE = 8;  // of a ray, between two looks at whether it has ended
+    static constexpr int SAMPLES_AT_ONCE = 3;  // of a ray, between two looks at whether it has ended
+
+    struct Place {
+        float x, y, z, t;
+    };
 
     // Consecutive samples of one ray: where they are among the marched ones, and how many of them light reaches.
     struct Run {
@@ -131,32 +139,19 @@ private:
         scratch_.resize(field.scratch_size());
         thickness_.assign(rays.count, 0.0f);
         for (int ray = 0; ray < rays.count; ++ray) {
-            march_.emplace_back(rays.origin + 3 * ray, rays.direction + 3 * ray, space.corner, space.side, space.step,
-                                rays.offset[ray]);
+            march_.push_back(begin_march(rays.origin + 3 * ray, rays.direction + 3 * ray, space.corner, space.side,
+                                         space.step, rays.offset[ray]));
             live_.push_back(ray);
         }
     }
 
     // Moves every live ray on by some samples; what is left of the last block lies in the middle of the cube.
     void advance_rays(const Space& space, int first) {
-        const int quota = std::max(SAMPLES_AT_ONCE, BLOCK / int(live_.size()));
         for (auto* place : {&marched_x_, &marched_y_, &marched_z_, &marched_t_})
-            place->resize(size_t(first) + live_.size() * quota + BLOCK);
+            place->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
         int slot = first;
-        for (const int ray : live_) {
-            March<float>& march = march_[ray];
-            const int before = slot;
-            float position[3];
-            while (slot < before + quota && march.advance(*space.bits, position)) {
-                // Rounding may carry a sample just out of the cube.
-                marched_x_[slot] = std::min(std::max(position[0], 0.0f), 1.0f);
-                marched_y_[slot] = std::min(std::max(position[1], 0.0f), 1.0f);
-                marched_z_[slot] = std::min(std::max(position[2], 0.0f), 1.0f);
-                marched_t_[slot++] = march.t();
-                ++march.next;
-            }
-            runs_.push_back({ray, before, slot - before});
-        }
+        for (size_t at = 0; at < live_.size(); at += LANES<float>)
+            slot = advance_packet(space, live_.data() + at, int(std::min<size_t>(LANES<float>, live_.size() - at)), slot);
         n_marched_ += slot - first;
         filled_ = slot;
         while (slot % BLOCK) {
@@ -164,6 +159,56 @@ private:
             marched_t_[slot++] = 0;
         }
         n_slots_ = slot;
+    }
+
+    // The same for one ray a lane, each of which gets a run; returns the slot after their samples.
+    int advance_packet(const Space& space, const int* rays, int n_rays, int slot) {
+        constexpr int lanes = LANES<float>;
+        March<Pack<float>> march{};
+        for (int lane = 0; lane < n_rays; ++lane) {
+            const March<float>& ray = march_[rays[lane]];
+            for (int axis = 0; axis < 3; ++axis) {
+                march.start[axis][lane] = ray.start[axis];
+                march.slope[axis][lane] = ray.slope[axis];
+                march.inverse[axis][lane] = ray.inverse[axis];
+            }
+            march.near[lane] = ray.near;
+            march.offset[lane] = ray.offset;
+            march.next[lane] = ray.next;
+            march.count[lane] = ray.count;
+        }
+        const Pack<float> step = splat(space.step), inverse_step = splat(1 / space.step);
+        Pack<int32_t> taken{};
+        taken_.resize(size_t(lanes) * SAMPLES_AT_ONCE);
+        for (;;) {
+            const auto live = (march.next < march.count) & (taken < SAMPLES_AT_ONCE);
+            if (!lane_bits(live)) break;
+            Pack<float> position[3];
+            const Pack<float> t = march.t(step);
+            const Pack<int32_t> after = march.look(*space.bits, step, inverse_step, position);
+            const auto hit = live & (after == march.next);
+            // Rounding may carry a sample just out of the cube.
+            for (auto& place : position) place = least(greatest(place, Pack<float>{}), splat(1.0f));
+            for (uint32_t left = lane_bits(hit); left; left &= left - 1) {
+                const int lane = __builtin_ctz(left);
+                taken_[lane * SAMPLES_AT_ONCE + taken[lane]] = {position[0][lane], position[1][lane],
+                                                                position[2][lane], t[lane]};
+            }
+            taken -= hit;
+            march.next = hit ? march.next + 1 : live ? after : march.next;
+        }
+        for (int lane = 0; lane < n_rays; ++lane) {
+            march_[rays[lane]].next = march.next[lane];
+            runs_.push_back({rays[lane], slot, taken[lane]});
+            for (int i = 0; i < taken[lane]; ++i, ++slot) {
+                const Place& place = taken_[lane * SAMPLES_AT_ONCE + i];
+                marched_x_[slot] = place.x;
+                marched_y_[slot] = place.y;
+                marched_z_[slot] = place.z;
+                marched_t_[slot] = place.t;
+            }
+        }
+        return slot;
     }
 
     void density_of(const Field<A>& field, int slot) {
@@ -183,25 +228,56 @@ private:
 
     // Shortens the runs of this round to what light reaches; rays that light leaves, or that ran out, are live no more.
     void end_rays(const Space& space, size_t first_run) {
-        const int quota = std::max(SAMPLES_AT_ONCE, BLOCK / int(live_.size()));
         const float length = space.step / space.side;
+        thickness_before_.resize(n_slots_);
         live_.clear();
         for (size_t index = first_run; index < runs_.size(); ++index) {
             Run& run = runs_[index];
             float& thickness = thickness_[run.ray];
             int reached = 0;
-            while (reached < run.count && thickness <= space.greatest_thickness)
-                thickness += marched_density_[run.slot + reached++] * length;
-            const bool ended = run.count < quota || thickness > space.greatest_thickness;
+            while (reached < run.count && thickness <= space.greatest_thickness) {
+                const int slot = run.slot + reached++;
+                thickness_before_[slot] = thickness;
+                thickness += marched_density_[slot] * length;
+            }
+            const bool ended = run.count < SAMPLES_AT_ONCE || thickness > space.greatest_thickness;
             run.count = reached;
             if (!ended) live_.push_back(run.ray);
         }
     }
 
+    // Leaves out the samples that weigh next to nothing in what their rays see: runs are of `kept_` from now on.
+    void drop_light_samples(const Space& space) {
+        const float length = space.step / space.side;
+        weight_.resize(n_slots_);
+        for (int at = 0; at < n_slots_; at += LANES<float>) {
+            const auto reaching = exp(-load(thickness_before_.data() + at));
+            store(weight_.data() + at, reaching * (1 - exp(load(marched_density_.data() + at) * -length)));
+        }
+        heaviest_.assign(march_.size(), 0.0f);
+        for (const Run& run : runs_)
+            for (int slot = run.slot; slot < run.slot + run.count; ++slot)
+                heaviest_[run.ray] = std::max(heaviest_[run.ray], weight_[slot]);
+        first_.assign(march_.size() + 1, 0);
+        kept_.resize(n_slots_ + 1);
+        int n_kept = 0;
+        for (Run& run : runs_) {
+            const float least =
+                std::max(NEGLIGIBLE_WEIGHT, std::min(space.minimum_weight, PART_OF_HEAVIEST * heaviest_[run.ray]));
+            const int begin = n_kept;
+            for (int slot = run.slot; slot < run.slot + run.count; ++slot) {
+                kept_[n_kept] = slot;
+                n_kept += weight_[slot] >= least;
+            }
+            run.slot = begin;
+            run.count = n_kept - begin;
+            first_[run.ray + 1] += run.count;
+        }
+    }
+
     // Packs what the density pass left of the reached samples, sorted by ray; the last block is filled with copies.
     void pack_samples(const Field<A>& field, const Space& space) {
-        first_.assign(march_.size() + 1, 0);
-        for (const Run& run : runs_) first_[run.ray + 1] += run.count;
+        drop_light_samples(space);
         for (size_t ray = 0; ray < march_.size(); ++ray) first_[ray + 1] += first_[ray];
         n_used_ = first_.back();
         const int room = n_blocks() * BLOCK;
@@ -209,7 +285,7 @@ private:
         std::vector<int>& next = next_;
         next.assign(first_.begin(), first_.end() - 1);
         for (const Run& run : runs_)
-            for (int i = 0; i < run.count; ++i) source_[next[run.ray]++] = run.slot + i;
+            for (int i = 0; i < run.count; ++i) source_[next[run.ray]++] = kept_[run.slot + i];
         for (auto* place : {&x_, &y_, &z_, &t_, &density_, &passing_, &reaching_, &grad_thickness_})
             place->resize(room);
         for (int i = 0; i < room; ++i) {
@@ -349,9 +425,12 @@ private:
     }
 
     std::vector<March<float>> march_;
+    Buffer<Place> taken_;  // [lane][sample]
     std::vector<int> live_, first_, source_, next_;
+    Buffer<int> kept_;
+    Buffer<float> thickness_before_, weight_;
     std::vector<Run> runs_;
-    std::vector<float> thickness_;
+    std::vector<float> thickness_, heaviest_;
     int n_slots_ = 0, filled_ = 0, n_used_ = 0, n_marched_ = 0;
     Buffer<float> scratch_;
     // By marched sample, then by used sample.
