@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nerf.config import FieldSettings
 from nerf.encodings import HashGrid
 from nerf.mlp import MLP
-from nerf.ops.spherical_harmonics import spherical_harmonics_reference
+from nerf.ops.spherical_harmonics import spherical_harmonics
 
 # exp(15) per cube side is opaque within any step (exp(-3e6 / 8192) is 0 in float32): no gradient is lost there.
 LARGEST_LOG_DENSITY = 15.0
@@ -35,5 +35,5 @@ class RadianceField(nn.Module):
 
     def color(self, direction: Tensor, features: Tensor) -> Tensor:
         """Returns RGB (S, 3) in (0, 1) of unit directions (S, 3) and geometry features (S, G)."""
-        basis = spherical_harmonics_reference(direction, self.degree)
+        basis = spherical_harmonics(direction, self.degree)
         return torch.sigmoid(self.color_mlp(torch.cat([features, basis], dim=1)))

@@ -12,7 +12,7 @@ from nerf.config import RenderSettings
 from nerf.field import RadianceField
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.composite import Rendering, composite, transmittance
-from nerf.ops.march import Cube, Samples, march_reference
+from nerf.ops.march import Cube, Samples, march
 
 RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
 PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
@@ -69,7 +69,7 @@ class RadianceModel(nn.Module):
 
         Most samples lie behind a surface; a first pass without gradients finds and drops them.
         """
-        samples = march_reference(rays, self.cube, self.occupancy.occupied, step, offset)
+        samples = march(rays, self.cube, self.occupancy.occupied, step, offset)
         with torch.no_grad():
             position = self.cube.unit_from_world(samples.positions(rays))
             sigma = self.field.density(position)[0] / self.cube.side

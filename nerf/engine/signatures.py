@@ -156,8 +156,10 @@ class HashGridCall(Structure):
         ("position", c_void_p),
         ("table", c_void_p),
         ("out", c_void_p),
+        ("grad_position", c_void_p),
         ("grad_table", c_void_p),
         ("n", c_int64),
+        ("dimensions", c_int32),
         ("n_levels", c_int32),
         ("features", c_int32),
         ("threads", c_int32),
@@ -176,6 +178,19 @@ class MlpCall(Structure):
         ("grad_weights", POINTER(c_void_p)),
         ("n", c_int64),
         ("n_layers", c_int32),
+        ("threads", c_int32),
+    ]
+
+
+class HarmonicsCall(Structure):
+    """Directions to expand, or the way back."""
+
+    _fields_ = [
+        ("direction", c_void_p),
+        ("out", c_void_p),
+        ("grad_direction", c_void_p),
+        ("n", c_int64),
+        ("degree", c_int32),
     ]
 
 
@@ -237,14 +252,14 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
-    "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall), c_int)),
-    "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall), c_int)),
+    "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
+    "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),
     "nerf_mlp_float": (c_int, (POINTER(MlpCall), c_int)),
     "nerf_mlp_double": (c_int, (POINTER(MlpCall), c_int)),
     "nerf_march_float": (c_int, (POINTER(MarchCallFloat),)),
     "nerf_march_double": (c_int, (POINTER(MarchCallDouble),)),
     "nerf_composite_float": (c_int, (POINTER(CompositeCall), c_int)),
     "nerf_composite_double": (c_int, (POINTER(CompositeCall), c_int)),
-    "nerf_spherical_harmonics_float": (c_int, (c_void_p, c_int64, c_int, c_void_p)),
-    "nerf_spherical_harmonics_double": (c_int, (c_void_p, c_int64, c_int, c_void_p)),
+    "nerf_spherical_harmonics_float": (c_int, (POINTER(HarmonicsCall),)),
+    "nerf_spherical_harmonics_double": (c_int, (POINTER(HarmonicsCall),)),
 }
