@@ -76,26 +76,40 @@ class RadianceModel(nn.Module):
             reached = transmittance(sigma * step, samples.ray, len(rays))
         return samples.where(reached >= self.settings.minimum_transmittance)
 
-    def shade(self, rays: Rays, samples: Samples) -> tuple[Rendering, Tensor, Tensor]:
+    def shade(self, rays: Rays, samples: Samples, code: Tensor | None = None) -> tuple[Rendering, Tensor, Tensor]:
         """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).
 
-        Differentiable in the field's parameters.
+        Differentiable in the field's parameters, in rays, whose samples stay at their t, and in code (R, code_size).
         """
         position = self.cube.unit_from_world(samples.positions(rays))
         density, features = self.field.density(position)
-        rgb = self.field.color(rays.direction[samples.ray], features)
+        rgb = self.field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
         return composite(density / self.cube.side, rgb, samples), position, density
 
-    @torch.no_grad()
-    def render(self, rays: Rays) -> Rendering:
-        """Returns what R rays see, at the final step length, samples in the middle of their steps."""
+    def render(
+        self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None
+    ) -> Rendering:
+        """Returns what R rays see.
+
+        Args:
+            rays: R rays.
+            code: (R, code_size), what the colour network sees beside the direction; zero if None.
+            step: length of a step, scene units; the final one if None.
+            offset: (R,) in [0, 1), the place of a sample in its step; the middle if None.
+
+        Differentiable once in the field's parameters, in rays (and so in poses), whose samples stay at their t, and in
+        code: any loss can be written on it. The built-in losses have a faster road, see `nerf.tasks`.
+        """
+        step = self.step_length() if step is None else step
+        offset = torch.full((len(rays),), 0.5) if offset is None else offset
         parts = []
-        for start in range(0, len(rays), RAYS_AT_ONCE):
-            part = rays[start : start + RAYS_AT_ONCE]
-            samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
-            parts.append(self.shade(part, samples)[0])
+        for start in range(0, max(len(rays), 1), RAYS_AT_ONCE):
+            some = slice(start, start + RAYS_AT_ONCE)
+            samples = self.samples(rays[some], step, offset[some])
+            parts.append(self.shade(rays[some], samples, None if code is None else code[some])[0])
         return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
 
+    @torch.no_grad()
     def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
         size = (cameras.height, cameras.width)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 
-MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS = 32, 2, 5
+MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS, LARGEST_CODE = 32, 2, 5, 64
 BACKGROUNDS = {"black": 0, "white": 1, "random": 2}
 STAGES = ("draw", "trace", "density", "gather", "color", "composite", "backward", "weights", "scatter", "adam")
 
@@ -30,6 +30,7 @@ class FieldShape(Structure):
         ("color_width", c_int32),
         ("color_layers", c_int32),
         ("direction_degree", c_int32),
+        ("code_size", c_int32),
         ("levels", Level * MOST_LEVELS),
     ]
 
@@ -134,11 +135,13 @@ class OccupancyCall(Structure):
 
 
 class RenderCall(Structure):
-    """Rays to render, and where their colours go."""
+    """Rays to render, and where their colours go; or, on the way back, the gradients by their colours."""
 
     _fields_ = [
         ("origin", c_void_p),
         ("direction", c_void_p),
+        ("offset", c_void_p),
+        ("code", c_void_p),
         ("rgb", c_void_p),
         ("opacity", c_void_p),
         ("depth", c_void_p),
@@ -146,6 +149,12 @@ class RenderCall(Structure):
         ("step_length", c_float),
         ("threads", c_int32),
     ]
+
+
+class RenderGradients(Structure):
+    """Where the gradients of a rendering go, arrays of zeros; null where they are not wanted."""
+
+    _fields_ = [("parameters", Parameters), ("origin", c_void_p), ("direction", c_void_p), ("code", c_void_p)]
 
 
 class HashGridCall(Structure):
@@ -251,6 +260,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_step": (c_int, (c_void_p, POINTER(StepCall), POINTER(StepReport))),
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
+    "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
     "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),
