@@ -157,6 +157,37 @@ class RenderGradients(Structure):
     _fields_ = [("parameters", Parameters), ("origin", c_void_p), ("direction", c_void_p), ("code", c_void_p)]
 
 
+class BakedScene(Structure):
+    """A baked model."""
+
+    _fields_ = [
+        ("bricks", c_void_p),
+        ("brick", c_void_p),
+        ("distance", c_void_p),
+        ("scale", c_void_p),
+        ("shift", c_void_p),
+        ("resolution", c_int32),
+        ("corners", c_int32),
+        ("corner", c_float * 3),
+        ("side", c_float),
+        ("step", c_float),
+        ("minimum_transmittance", c_float),
+    ]
+
+
+class BakedCall(Structure):
+    """A camera to render a baked model by, and where its picture goes."""
+
+    _fields_ = [
+        ("cameras", POINTER(Pixels)),
+        ("rgb", c_void_p),
+        ("opacity", c_void_p),
+        ("depth", c_void_p),
+        ("frame", c_int32),
+        ("threads", c_int32),
+    ]
+
+
 class HashGridCall(Structure):
     """Positions to encode, or the way back."""
 
@@ -262,6 +293,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
     "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
+    "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
     "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),
     "nerf_mlp_float": (c_int, (POINTER(MlpCall), c_int)),
