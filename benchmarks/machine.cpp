@@ -54,7 +54,7 @@ template <int WORDS, bool CHANGE> static double access(size_t bytes) {
         const uint32_t shift = uint32_t(scrambled(attempt + 1000) % rows) * WORDS, all = uint32_t(rows * WORDS);
         for (int i = 0; i < n; ++i) {
             const uint32_t sum_of = order[i] + shift, at = sum_of >= all ? sum_of - all : sum_of;
-            auto* row = reinterpret_cast<Values*>(table.data() + at);
+            Values* const row = reinterpret_cast<Values*>(table.data() + at);
             if (CHANGE)
                 *row += 1.0f;
             else
