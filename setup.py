@@ -77,6 +77,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "ruff>=0.6"],
+        "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],
     },

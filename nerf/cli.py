@@ -18,6 +18,7 @@ from nerf.errors import InputError
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
+PREVIEWS = ("baked", "coarse")
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
 
 
@@ -193,17 +194,26 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=_whole(2, 100000), default=90)
     parser.add_argument("--size", type=_size, help="WxH pixels (default: as the pictures)")
     parser.add_argument("--fps", type=_whole(1, 240), default=30)
+    parser.add_argument(
+        "--preview",
+        nargs="?",
+        choices=PREVIEWS,
+        const="baked",
+        help="film quickly: from a baked grid, or with coarse steps; what it loses is printed",
+    )
 
 
 def render(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
     from nerf.export.video import check_video_file
-    from nerf.reconstruction import film
+    from nerf.reconstruction import film, previewed
     from nerf.trained import open_run
 
     check_video_file(arguments.out)
     trained = open_run(arguments.run_folder, arguments.backend)
     size = arguments.size or (trained.cameras.width, trained.cameras.height)
+    if arguments.preview:
+        trained = previewed(trained, arguments.preview)
     film(trained, arguments.out, arguments.frames, size, arguments.fps)
     return 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import torch
 
 from nerf.backends import Backend
+from nerf.cameras import Cameras
 from nerf.colour import BACKGROUNDS
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
@@ -18,11 +20,14 @@ from nerf.export.paths import orbit
 from nerf.export.video import write_video
 from nerf.files import unwritable
 from nerf.metrics import psnr
+from nerf.preview import BakedModel, bake, coarse, lost
 from nerf.runs import RunFolder
 from nerf.scenes import Place, Scene, Views, load_scene
 from nerf.tasks.radiance import RadianceTask
 from nerf.trained import TrainedRun, open_run
 from nerf.training import Trainer, TrainingEnd
+
+PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 
 
 def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backend, resume: bool) -> TrainingEnd:
@@ -171,6 +176,30 @@ def film(trained: TrainedRun, file: Path, frames: int, size: tuple[int, int], fp
 
     write_video(file, trained.model, orbit(trained.cameras, frames, *size), fps, trained.settings.scene.background)
     print(f"film: {file} ({frames} frames of {size[0]} x {size[1]}, {fps} a second)")
+
+
+def previewed(trained: TrainedRun, kind: str) -> TrainedRun:
+    """Returns a run that renders quickly, and says what that loses. kind: baked or coarse.
+
+    Raises:
+        InputError: the native engine, which renders what is baked, is not there.
+    """
+    model, cameras = trained.model, trained.cameras
+    preview = bake(model, cameras) if kind == "baked" else coarse(model)
+    some = torch.linspace(0, len(cameras) - 1, min(PREVIEWED, len(cameras))).long()
+    lens = Cameras(*(part[some].contiguous() for part in (cameras.world_from_camera, cameras.focal, cameras.center)),
+                   cameras.width, cameras.height)  # fmt: skip
+    loss = lost(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
+    made = ""
+    if isinstance(preview, BakedModel):
+        size = preview.bricks.numel() / 2**20
+        made = f"{len(preview.bricks)} bricks, {size:.0f} MiB, baked in {preview.seconds:.2f} s; "
+    print(
+        f"preview ({kind}): {made}{loss.psnr:.2f} dB against the exact pictures of "
+        f"{len(some)} training cameras; {1000 * loss.seconds:.1f} ms a picture of {lens.width} x {lens.height}, "
+        f"{1 / loss.seconds:.0f} a second (exact: {1000 * loss.exact_seconds:.1f} ms)"
+    )
+    return replace(trained, model=preview)
 
 
 def mesh(trained: TrainedRun, file: Path, resolution: int) -> None:

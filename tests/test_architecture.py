@@ -19,7 +19,7 @@ FLOORS = [
     ["encodings", "mlp", "occupancy", "hull", "losses", "metrics"],
     ["field"],
     ["rendering"],
-    ["native_rendering"],
+    ["native_rendering", "preview"],
     ["tasks"],
     ["training", "backends"],
     ["trained"],

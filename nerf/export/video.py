@@ -9,6 +9,7 @@ from nerf.colour import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.export.images import to_bytes
 from nerf.files import check_writable, replacing
+from nerf.preview import BakedModel
 from nerf.rendering import RadianceModel
 
 
@@ -19,7 +20,7 @@ def check_video_file(file: Path) -> None:
     check_writable(file)
 
 
-def write_video(file: Path, model: RadianceModel, path: Cameras, fps: int, background: str) -> None:
+def write_video(file: Path, model: RadianceModel | BakedModel, path: Cameras, fps: int, background: str) -> None:
     """Renders one frame per camera of the path and writes an .mp4 of exactly that size and number of frames.
 
     Raises:

@@ -24,7 +24,7 @@ class BallField(torch.nn.Module):
         shell = torch.sigmoid((RADIUS - radius) * 400) * torch.sigmoid((radius - 0.6 * RADIUS) * 400)
         return 600 * shell, position * 1.2 - 0.6
 
-    def color(self, direction, features):
+    def color(self, direction, features, code=None):
         return torch.from_numpy(ball_color((features / RADIUS).numpy())).float()
 
 
