@@ -20,11 +20,12 @@ from nerf.engine.signatures import (
     RenderCall,
     StepCall,
     StepReport,
+    SurfaceCall,
 )
 from nerf.engine.tensors import address
 from nerf.field import RadianceField
 from nerf.ops.composite import Rendering
-from nerf.rendering import RadianceModel
+from nerf.rendering import SURFACE_LEVEL, RadianceModel
 
 
 def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
@@ -105,6 +106,14 @@ class Engine:
         self.native.call("nerf_radiance_render", self._handle, ctypes.byref(call))
         return Rendering(rgb, opacity, depth)
 
+    def surface(self, rays: Rays, step_length: float, level: float) -> Tensor:
+        """Returns the distance (R,) at which `level` of the light is left. step_length: scene units."""
+        origin, direction, distance = rays.origin.contiguous(), rays.direction.contiguous(), torch.empty(len(rays))
+        places = (address(tensor) for tensor in (origin, direction, distance))
+        call = SurfaceCall(*places, len(rays), step_length, level, torch.get_num_threads())
+        self.native.call("nerf_radiance_surface", self._handle, ctypes.byref(call))
+        return distance
+
     def density(self, position: Tensor) -> Tensor:
         """Returns density (N,) per cube side at positions (N, 3) in [0, 1]."""
         position, out = position.contiguous(), torch.empty(len(position))
@@ -135,6 +144,10 @@ class NativeRadianceModel(RadianceModel):
     @torch.no_grad()
     def render(self, rays: Rays) -> Rendering:
         return self.engine().render(rays, self.step_length())
+
+    @torch.no_grad()
+    def surface(self, rays: Rays) -> Tensor:
+        return self.engine().surface(rays, self.step_length(), SURFACE_LEVEL)
 
     @torch.no_grad()
     def unit_density(self, position: Tensor) -> Tensor:

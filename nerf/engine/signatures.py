@@ -148,6 +148,20 @@ class RenderCall(Structure):
     ]
 
 
+class SurfaceCall(Structure):
+    """Rays whose surface is sought, and where the distances go."""
+
+    _fields_ = [
+        ("origin", c_void_p),
+        ("direction", c_void_p),
+        ("distance", c_void_p),
+        ("n_rays", c_int64),
+        ("step_length", c_float),
+        ("level", c_float),
+        ("threads", c_int32),
+    ]
+
+
 class HashGridCall(Structure):
     """Positions to encode, or the way back."""
 
@@ -236,6 +250,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_step": (c_int, (c_void_p, POINTER(StepCall), POINTER(StepReport))),
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
+    "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall), c_int)),
     "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall), c_int)),

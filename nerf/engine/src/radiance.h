@@ -62,6 +62,16 @@ struct RenderCall {
     int32_t threads;
 };
 
+struct SurfaceCall {
+    const float* origin;
+    const float* direction;
+    float* distance;
+    int64_t n_rays;
+    float step_length;  // scene units
+    float level;        // of the light left
+    int32_t threads;
+};
+
 constexpr int RENDERED_AT_ONCE = 128;  // rays of a tile of a picture
 
 template <class A> class Radiance {
@@ -83,6 +93,7 @@ public:
     StepReport step(const StepCall& call);
     void update_occupancy(const OccupancyCall& call);
     void render(const RenderCall& call);
+    void surface(const SurfaceCall& call);
     void density(const float* position, int64_t n, float* out, int threads);
 
 private:
@@ -120,6 +131,9 @@ private:
 
     void learn_tile(const StepCall& call, int64_t tile, Worker& worker);
     void descend_level(const StepCall& call, const AdamStep& adam, int level, Worker& worker);
+    template <class Finish>
+    void trace_tiles(const Space& here, const float* origin, const float* direction, int64_t n_rays, int threads,
+                     Finish finish);
     template <int FEATURES> void scatter(int level, float* grad_rows);
     template <int FEATURES> void adam_rows(const StepCall& call, const AdamStep& step, int level, float* grad_rows);
     void descend_network(const StepCall& call, const AdamStep& adam);
@@ -305,27 +319,45 @@ template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call)
                       call.step_length, call.prune, call.seed, call.number, call.threads);
 }
 
-template <class A> void Radiance<A>::render(const RenderCall& call) {
-    need_workers(call.threads);
-    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
-    const Space here = space(call.step_length);
-    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
+// Traces rays through their samples in tiles; finish(worker, rays, first) takes up what each tile has found.
+template <class A>
+template <class Finish>
+void Radiance<A>::trace_tiles(const Space& here, const float* origin, const float* direction, int64_t n_rays,
+                              int threads, Finish finish) {
+    need_workers(threads);
+    const int64_t n_tiles = (n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
+    Pool::shared().run(n_tiles, threads, [&](int64_t tile, int thread) {
         Worker& worker = *workers_[thread];
         const int64_t first = tile * RENDERED_AT_ONCE;
-        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
+        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, n_rays - first));
         worker.offset.resize(n);
         std::fill(worker.offset.begin(), worker.offset.end(), 0.5f);
-        worker.pixels.resize(n);
-        const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, worker.offset.data()};
+        const RayBundle rays{n, origin + 3 * first, direction + 3 * first, worker.offset.data()};
         worker.tile.trace(field_, here, rays, worker.watch);
-        worker.tile.shade(field_, rays, worker.pixels.data(), worker.watch);
-        for (int ray = 0; ray < n; ++ray) {
-            const Pixel<float>& pixel = worker.pixels[ray];
-            std::memcpy(call.rgb + 3 * (first + ray), pixel.rgb, sizeof pixel.rgb);
-            call.opacity[first + ray] = pixel.opacity;
-            call.depth[first + ray] = pixel.depth;
-        }
+        finish(worker, rays, first);
     });
+}
+
+template <class A> void Radiance<A>::render(const RenderCall& call) {
+    trace_tiles(space(call.step_length), call.origin, call.direction, call.n_rays, call.threads,
+                [&](Worker& worker, const RayBundle& rays, int64_t first) {
+                    worker.pixels.resize(rays.count);
+                    worker.tile.shade(field_, rays, worker.pixels.data(), worker.watch);
+                    for (int ray = 0; ray < rays.count; ++ray) {
+                        const Pixel<float>& pixel = worker.pixels[ray];
+                        std::memcpy(call.rgb + 3 * (first + ray), pixel.rgb, sizeof pixel.rgb);
+                        call.opacity[first + ray] = pixel.opacity;
+                        call.depth[first + ray] = pixel.depth;
+                    }
+                });
+}
+
+template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
+    trace_tiles(space(call.step_length), call.origin, call.direction, call.n_rays, call.threads,
+                [&](Worker& worker, const RayBundle& rays, int64_t first) {
+                    for (int ray = 0; ray < rays.count; ++ray)
+                        call.distance[first + ray] = worker.tile.distance_at(ray, call.step_length, call.level);
+                });
 }
 
 // Density per cube side at n positions (n, 3) in [0, 1].
