@@ -101,6 +101,18 @@ def test_a_run_is_rendered_and_meshed_elsewhere_without_its_pictures(ball_run, t
     assert (tmp_path / "film.mp4").stat().st_size > 500 and (tmp_path / "mesh.ply").stat().st_size > 500
 
 
+def test_the_test_cameras_are_filmed_and_asked_for_where_they_are_gone(ball_run, tmp_path, capsys):
+    words = ["render", str(ball_run), "--path", "test", "--size", "24x24", "--out", str(tmp_path / "film.gif")]
+    assert main(words) == 0
+    assert "(test, 2 frames of 24 x 24" in capsys.readouterr().out
+    moved = tmp_path / "moved"
+    shutil.copytree(ball_run, moved)
+    record = json.loads((moved / "scene.json").read_text())
+    record["folder"] = str(tmp_path / "gone")
+    (moved / "scene.json").write_text(json.dumps(record))
+    assert "not at" in failed(["render", moved, "--path", "test", "--out", tmp_path / "b.gif"], capsys)
+
+
 def test_evaluation_asks_for_a_scene_that_has_moved(ball_run, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(ball_run, moved)

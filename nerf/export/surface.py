@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nerf.cameras import Cameras
+from nerf.errors import InputError
 from nerf.export.appearance import BEHIND, diffuse_color, facing_directions
 from nerf.export.box import Box
 from nerf.export.marching import block_planes, extract
@@ -21,9 +22,10 @@ from nerf.export.mesh import (
     without_small_pieces,
 )
 from nerf.export.texture import baked, unwrapped
-from nerf.export.volume import DensityVolume, DepthViews, FusedVolume, look
+from nerf.export.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, look
 from nerf.rendering import RadianceModel
 
+SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 MOST_LOOKED_AT = 2**26  # pixels of all views together, 256 MiB of distances
 FUSED_RESOLUTION = 512  # above it, asking every camera about every place takes too long to be the default
 TEXTURE_TRIANGLES = 100_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
@@ -63,6 +65,8 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     else:
         volume = FusedVolume(model, views, request.resolution)
     mesh = Mesh(*extract(volume, request.box, block_planes(request.resolution)))
+    if model.occupancy.hull.all():
+        mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
     mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
     mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
     if not is_watertight(mesh):
@@ -70,6 +74,20 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
     return _colored(mesh, model, views, request.texture), how
+
+
+def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:
+    """Returns the triangles that some camera sees: without silhouettes nothing tells what is behind them.
+
+    slack: scene units that a vertex may lie off the surface that a camera sees.
+    """
+    point = torch.from_numpy(mesh.vertices)
+    seen = torch.zeros(len(point), dtype=torch.bool)
+    for frame in range(len(views)):
+        seen |= views.gaps(frame, point, slack).abs() < slack  # out of the picture, nan, is not seen
+    if not seen.any():
+        raise InputError(EMPTY)
+    return replace(mesh, faces=mesh.faces[seen.numpy()[mesh.faces].all(axis=1)])
 
 
 def _bounded(cameras: Cameras) -> Cameras:

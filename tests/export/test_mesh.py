@@ -55,6 +55,16 @@ def test_vertices_have_the_colours_of_the_ball(ball_mesh):
     assert numpy.abs(ball_mesh.rgb / 255 - ball_color(normal)).mean() < 0.03
 
 
+@pytest.mark.parametrize("method", ["density", "fusion"])
+def test_without_silhouettes_only_what_cameras_see_is_kept(method):
+    cameras = cameras_round(60)
+    above = cameras[cameras.world_from_camera[:, 2, 3] > 1.0]
+    mesh, how = make_surface(ball_model(hull=False), above, SurfaceRequest(48, method))
+    assert numpy.abs(numpy.linalg.norm(mesh.vertices, axis=1) - RADIUS).max() < 0.04
+    assert mesh.vertices[:, 2].max() > 0.45 and mesh.vertices[:, 2].min() > -0.4  # the whole ball reaches to -0.5
+    assert not how["watertight"]
+
+
 def test_small_floating_pieces_are_dropped():
     ball, dust = trimesh.creation.icosphere(4), trimesh.creation.box((0.1, 0.1, 0.1))
     vertices = numpy.concatenate([dust.vertices + 3, ball.vertices])
