@@ -76,7 +76,8 @@ setup(
         "trimesh>=4.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.6"],
+        "texture": ["xatlas>=0.0.9"],
+        "test": ["pytest>=8", "ruff>=0.6", "xatlas>=0.0.9"],
         "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],

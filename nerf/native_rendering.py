@@ -24,11 +24,12 @@ from nerf.engine.signatures import (
     RenderGradients,
     StepCall,
     StepReport,
+    SurfaceCall,
 )
 from nerf.engine.tensors import address
 from nerf.field import RadianceField
 from nerf.ops.composite import Rendering
-from nerf.rendering import RadianceModel
+from nerf.rendering import SURFACE_LEVEL, RadianceModel
 
 
 def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
@@ -146,6 +147,14 @@ class Engine:
         places = [address(part) if part is not None else None for part in rays]
         return RenderCall(*places, *map(address, pixels), len(rays.origin), step, torch.get_num_threads())
 
+    def surface(self, rays: Rays, step_length: float, level: float) -> Tensor:
+        """Returns the distance (R,) at which `level` of the light is left. step_length: scene units."""
+        origin, direction, distance = rays.origin.contiguous(), rays.direction.contiguous(), torch.empty(len(rays))
+        places = (address(tensor) for tensor in (origin, direction, distance))
+        call = SurfaceCall(*places, len(rays), step_length, level, torch.get_num_threads())
+        self.native.call("nerf_radiance_surface", self._handle, ctypes.byref(call))
+        return distance
+
     def density(self, position: Tensor) -> Tensor:
         """Returns density (N,) per cube side at positions (N, 3) in [0, 1]."""
         position, out = position.contiguous(), torch.empty(len(position))
@@ -193,6 +202,10 @@ class NativeRadianceModel(RadianceModel):
                 raise ValueError(f"render: {name}: expected finite numbers {shape}, got {tuple(part.shape)}")
         step = self.step_length() if step is None else step
         return Rendering(*_Render.apply(self, step, *drawn, *self.field.parameters()))
+
+    @torch.no_grad()
+    def surface(self, rays: Rays) -> Tensor:
+        return self.engine().surface(rays, self.step_length(), SURFACE_LEVEL)
 
     @torch.no_grad()
     def unit_density(self, position: Tensor) -> Tensor:

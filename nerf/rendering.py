@@ -11,13 +11,16 @@ from nerf.cameras import Cameras, Rays
 from nerf.config import RenderSettings
 from nerf.field import RadianceField
 from nerf.occupancy import OccupancyGrid
-from nerf.ops.composite import Rendering, composite, transmittance
+from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Cube, Samples, march
 
 RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
 PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
 NEGLIGIBLE_WEIGHT = 1e-4  # of a sample, in any ray
 PART_OF_HEAVIEST = 0.5  # of the samples of a ray: what weighs as much is never too light
+# Of a ray's light is left where it meets the surface. On the built-in scene distances have no bias at this level; where
+# only half is left, they are too great by 0.1 % of the scene's size.
+SURFACE_LEVEL = 0.75
 RENDERED = ("rgb", "opacity", "depth")
 
 
@@ -128,6 +131,20 @@ class RadianceModel(nn.Module):
         return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
 
     @torch.no_grad()
+    def surface(self, rays: Rays) -> Tensor:
+        """Returns where R rays meet the surface, (R,) scene units along the ray; infinite where most light goes on."""
+        parts = [torch.empty(0)]
+        for start in range(0, len(rays), RAYS_AT_ONCE):
+            part = rays[start : start + RAYS_AT_ONCE]
+            samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
+            position = self.cube.unit_from_world(samples.positions(part))
+            parts.append(distance_at(self.unit_density(position) / self.cube.side, samples, SURFACE_LEVEL))
+        return torch.cat(parts)
+
+    def distances(self, cameras: Cameras, frame: int) -> Tensor:
+        """Returns where the rays of one camera meet the surface, (H, W) scene units, infinite where they do not."""
+        return self.surface(cameras.image_rays(frame)).view(cameras.height, cameras.width)
+
     def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
         size = (cameras.height, cameras.width)

@@ -30,7 +30,19 @@ FLOORS = [
 ]
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
-LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
+LAZY = {
+    "open3d",
+    "skimage",
+    "scipy",
+    "trimesh",
+    "imageio",
+    "imageio_ffmpeg",
+    "tqdm",
+    "PIL",
+    "yaml",
+    "safetensors",
+    "xatlas",
+}
 
 
 def room(file: Path) -> str:

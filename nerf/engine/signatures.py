@@ -192,6 +192,20 @@ class BakedCall(Structure):
     ]
 
 
+class SurfaceCall(Structure):
+    """Rays whose surface is sought, and where the distances go."""
+
+    _fields_ = [
+        ("origin", c_void_p),
+        ("direction", c_void_p),
+        ("distance", c_void_p),
+        ("n_rays", c_int64),
+        ("step_length", c_float),
+        ("level", c_float),
+        ("threads", c_int32),
+    ]
+
+
 class HashGridCall(Structure):
     """Positions to encode, or the way back."""
 
@@ -296,6 +310,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
     "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
+    "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
     "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),

@@ -7,6 +7,7 @@ opacity sum w_i, depth sum w_i t_i (not divided by opacity).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,20 @@ def transmittance(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
     count = torch.bincount(ray, minlength=n_rays)
     first = count.cumsum(0) - count
     return torch.exp(running[first[ray]] - running).to(tau.dtype)
+
+
+def distance_at(sigma: Tensor, samples: Samples, level: float) -> Tensor:
+    """Returns the distance (R,) at which `level` of a ray's light is left; infinite where more than that goes through.
+
+    Density is even over the length of a step, which every sample is in the middle of. sigma: (S,) per scene unit.
+    """
+    tau = sigma * samples.step
+    before = transmittance(tau, samples.ray, samples.n_rays)
+    crosses = (before > level) & (before * torch.exp(-tau) <= level)
+    part = (before[crosses] / level).log() / tau[crosses]
+    distance = torch.full((samples.n_rays,), math.inf, dtype=sigma.dtype)
+    distance[samples.ray[crosses]] = samples.t[crosses].to(sigma.dtype) + (part - 0.5) * samples.step
+    return distance
 
 
 def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "reference") -> Rendering:

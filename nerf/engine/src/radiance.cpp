@@ -44,6 +44,10 @@ NERF_EXPORT int nerf_radiance_render_vjp(nerf::Model* model, const nerf::RenderC
     return nerf::guarded([&] { model->render_vjp(*call, *gradients); });
 }
 
+NERF_EXPORT int nerf_radiance_surface(nerf::Model* model, const nerf::SurfaceCall* call) {
+    return nerf::guarded([&] { model->surface(*call); });
+}
+
 NERF_EXPORT int nerf_radiance_density(nerf::Model* model, const float* position, int64_t n, float* out, int threads) {
     return nerf::guarded([&] { model->density(position, n, out, threads); });
 }

@@ -73,6 +73,16 @@ struct RenderGradients {
     float* code;
 };
 
+struct SurfaceCall {
+    const float* origin;
+    const float* direction;
+    float* distance;
+    int64_t n_rays;
+    float step_length;  // scene units
+    float level;        // of the light left
+    int32_t threads;
+};
+
 constexpr int RENDERED_AT_ONCE = 128;  // rays of a tile of a picture
 
 template <class A> class Radiance {
@@ -95,6 +105,7 @@ public:
     void update_occupancy(const OccupancyCall& call);
     void render(const RenderCall& call);
     void render_vjp(const RenderCall& call, const RenderGradients& gradients);
+    void surface(const SurfaceCall& call);
     void density(const float* position, int64_t n, float* out, int threads);
 
 private:
@@ -352,6 +363,23 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
             call.opacity[first + ray] = pixel.opacity;
             call.depth[first + ray] = pixel.depth;
         }
+    });
+}
+
+template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
+    need_workers(call.threads);
+    field_.active_levels = spec_.shape.n_levels;
+    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
+    const Space here = space(call.step_length);
+    const std::vector<float> middle(RENDERED_AT_ONCE, 0.5f);
+    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
+        Worker& worker = *workers_[thread];
+        const int64_t first = tile * RENDERED_AT_ONCE;
+        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
+        worker.tile.trace(field_, here, {n, call.origin + 3 * first, call.direction + 3 * first, middle.data()},
+                          worker.watch);
+        for (int ray = 0; ray < n; ++ray)
+            call.distance[first + ray] = worker.tile.distance_at(ray, call.step_length, call.level);
     });
 }
 

@@ -45,6 +45,10 @@ public:
     const float* z() const { return z_.data(); }
     const float* density() const { return density_.data(); }
     int first_sample(int ray) const { return first_[ray]; }
+    float distance_at(int ray, float step, float level) const {
+        const int at = first_[ray];
+        return nerf::distance_at(first_[ray + 1] - at, passing_.data() + at, t_.data() + at, step, level);
+    }
 
     // Finds the samples that light reaches.
     void trace(const Field<A>& field, const Space& space, const RayBundle& rays, Stopwatch& watch) {
