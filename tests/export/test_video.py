@@ -39,7 +39,7 @@ def test_a_film_has_exactly_the_size_frames_and_rate_asked_for(ball_run, tmp_pat
     assert frames.shape == (5, height, width, 3)
     assert facts["fps"] == 12 and facts["duration"] == pytest.approx(5 / 12, abs=0.01)
     # The ball in the middle on a white ground, with what compression leaves of white.
-    assert frames[:, 0, 0].min() > 200 and frames[:, height // 2, width // 2].min() < 240
+    assert frames[:, 0, 0].min() > 240 and frames[:, height // 2, width // 2].min() < 240
     assert {path.name for path in tmp_path.iterdir()} == {file.name, "film.track.json"}
 
 
