@@ -44,7 +44,7 @@ class Peer(nn.Module):
         self.color = nn.Sequential(*sizes, nn.Linear(64, 3, bias=False))
         self.occupancy = torch.ones(CELLS, CELLS, CELLS)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=RATE, eps=1e-15, betas=(0.9, 0.99), fused=True)
-        self.rays, self.steps = 4096, 0
+        self.rays, self.steps = SAMPLES // STEPS, 0
 
     def sigma(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Returns density per scene unit and features at positions in the unit cube."""
@@ -90,7 +90,7 @@ class Peer(nn.Module):
         self.value *= DECAY
         sigma = self.sigma((corner + torch.rand(len(cell), 3)) / CELLS)[0]
         self.value[cell] = torch.maximum(self.value[cell], sigma)
-        if self.steps >= 128:
+        if self.steps >= 2 * OCCUPANCY_EVERY:
             threshold = min(LEAST_THICKNESS / (self.cube.diagonal / STEPS), self.value.mean().item())
             self.occupancy = (self.value > threshold).float().view(CELLS, CELLS, CELLS)
 
@@ -119,13 +119,16 @@ class Reference:
 
 
 def curve(peer: Peer | Reference, seconds: float, marks: Sequence[float], score) -> tuple[list[dict], float]:
-    """Returns the PSNR at marks of training time (the clock stands while scoring), and samples a second."""
+    """Returns the PSNR at marks of training time (the clock stands while scoring), and samples a second.
+
+    score: (peer, whether it is the last mark) -> dB.
+    """
     spent, samples, found = 0.0, 0, []
     for mark in sorted({*(m for m in marks if m < seconds), seconds}):
         while spent < mark:
             start = time.perf_counter()
             samples += peer.train_step(min(1.0, spent / seconds))
             spent += time.perf_counter() - start
-        found.append({"seconds": spent, "psnr": score(peer)})
+        found.append({"seconds": spent, "psnr": score(peer, mark == seconds)})
         print(f"peer: {spent:.0f} s: {found[-1]['psnr']:.2f} dB", flush=True)
     return found, samples / spent

@@ -29,12 +29,12 @@ from nerf.ops.spherical_harmonics import spherical_harmonics
 from nerf.rendering import Picture, RadianceModel
 
 COMPONENTS = 16  # bytes a vertex, as in baked.h: opacity, 3 colours, 3 x 3 of their slopes by direction, padding
-CORNERS = 4  # of a brick along a side
-DIRECTIONS = 16  # from which a vertex's colour is looked at
+CORNERS = 3  # of a brick along a side
+DIRECTIONS = 8  # from which a vertex's colour is looked at
 DIRECTION_PULL = 0.02  # of a slope towards zero: directions that are nearly one do not tell it
 VERTICES_AT_ONCE = 2**17  # through the networks: bounds their memory
-FAINTEST = 0.5 / 255  # a cell all of whose vertices are fainter is empty
-LEAST_LIGHT = 1 / 256  # a ray ends where less than this part of it goes on
+FAINTEST = 2 / 255  # a cell all of whose vertices are fainter is empty
+LEAST_LIGHT = 1 / 100  # a ray ends where less than this part of it goes on
 
 
 @dataclass(frozen=True)

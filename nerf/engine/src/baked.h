@@ -34,10 +34,26 @@ struct BakedScene {
     float minimum_transmittance, minimum_weight;
 };
 
+// The bytes of a vertex as numbers. Compilers take a generic conversion from bytes apart, lane by lane.
+inline Components numbers(const uint8_t* bytes) {
+    Components out;
+#if defined(__AVX512F__)
+    const __m512 all = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)bytes)));
+    std::memcpy(&out, &all, sizeof out);
+#elif defined(__AVX2__)
+    for (int half = 0; half < 2; ++half) {
+        const __m128i eight = _mm_loadl_epi64((const __m128i*)(bytes + 8 * half));
+        const __m256 part = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight));
+        std::memcpy((char*)&out + half * sizeof part, &part, sizeof part);
+    }
+#else
+    for (int i = 0; i < COMPONENTS; ++i) out[i] = float(bytes[i]);
+#endif
+    return out;
+}
+
 // The components at a place in a brick, [0, corners - 1]^3, by trilinear interpolation.
 inline Components brick_value(const uint8_t* brick, int corners, const float (&place)[3]) {
-    typedef uint8_t Bytes __attribute__((vector_size(COMPONENTS)));
-    typedef int32_t Whole __attribute__((vector_size(COMPONENTS * sizeof(int32_t))));
     int low[3];
     float up[3];
     for (int axis = 0; axis < 3; ++axis) {
@@ -48,17 +64,16 @@ inline Components brick_value(const uint8_t* brick, int corners, const float (&p
     const uint8_t* vertex = brick + low[0] * slice + low[1] * line + low[2] * COMPONENTS;
     Components sum = {};
     for (int k = 0; k < 8; ++k) {
-        Bytes bytes;
-        std::memcpy(&bytes, vertex + (k & 1) * COMPONENTS + (k >> 1 & 1) * line + (k >> 2) * slice, sizeof bytes);
         const float weight = (k & 1 ? up[2] : 1 - up[2]) * (k >> 1 & 1 ? up[1] : 1 - up[1]) *
                              (k >> 2 ? up[0] : 1 - up[0]);
-        sum += __builtin_convertvector(__builtin_convertvector(bytes, Whole), Components) * weight;
+        sum += numbers(vertex + (k & 1) * COMPONENTS + (k >> 1 & 1) * line + (k >> 2) * slice) * weight;
     }
     return sum;
 }
 
-// What a ray sees. direction: of unit length.
-inline Pixel<float> see(const BakedScene& scene, const float* origin, const float* direction) {
+// What a ray sees, samples that weigh less than `least_weight` left out. direction: of unit length. heaviest: weight.
+inline Pixel<float> see(const BakedScene& scene, const float* origin, const float* direction, float least_weight,
+                        float& heaviest) {
     const float size = float(scene.resolution), cells = size / scene.side;  // cells per scene unit
     float start[3], slope[3], inverse[3], near = 0, far = std::numeric_limits<float>::infinity();
     for (int axis = 0; axis < 3; ++axis) {
@@ -104,7 +119,8 @@ inline Pixel<float> see(const BakedScene& scene, const float* origin, const floa
         const Components value = brick_value(brick, corners, place) * scale + shift;
         const float opacity = value[0], weight = light * opacity;
         ++index;
-        if (weight < scene.minimum_weight) continue;  // as the exact march does where a ray meets anything heavier
+        heaviest = std::max(heaviest, weight);
+        if (weight < least_weight) continue;
         seen += value * light;
         pixel.opacity += weight;
         pixel.depth += weight * t;
@@ -116,6 +132,15 @@ inline Pixel<float> see(const BakedScene& scene, const float* origin, const floa
         pixel.rgb[c] = std::max(0.0f, color);
     }
     return pixel;
+}
+
+// What a ray sees. As in the exact march, see RadianceModel.samples, light samples are left out unless all of the ray is.
+inline Pixel<float> see(const BakedScene& scene, const float* origin, const float* direction) {
+    float heaviest = 0;
+    const Pixel<float> pixel = see(scene, origin, direction, scene.minimum_weight, heaviest);
+    if (heaviest == 0 || PART_OF_HEAVIEST * heaviest >= scene.minimum_weight) return pixel;
+    const float least_weight = PART_OF_HEAVIEST * heaviest;
+    return see(scene, origin, direction, least_weight, heaviest);
 }
 
 }  // namespace nerf

@@ -10,6 +10,9 @@
 
 namespace nerf {
 
+// See RadianceModel.samples in nerf/rendering.py.
+constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
+
 template <class T> struct Pixel {
     T rgb[3] = {}, opacity = 0, depth = 0;  // over black; depth is times opacity
 };

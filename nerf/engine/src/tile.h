@@ -23,9 +23,6 @@ struct Space {
     float minimum_weight;      // a sample that weighs less is left out, unless its ray has nothing much heavier
 };
 
-// See RadianceModel.samples in nerf/rendering.py.
-constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
-
 struct RayBundle {
     int count;
     const float* origin;     // (count, 3)
