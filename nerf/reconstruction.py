@@ -152,7 +152,6 @@ def _memory_estimate(task: RadianceTask) -> int:
 
 def _preview(run: RunFolder, task: RadianceTask, scene: Scene, settings: Settings, step: int) -> float | None:
     """Writes the first validation view beside its truth; returns its PSNR."""
-
     if "val" not in scene.splits:
         return None
     views, background = scene.splits["val"], settings.scene.background
@@ -168,7 +167,6 @@ def _repeating(settings: Settings, step: int, pace: str) -> Settings:
 
 
 def _write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
-
     trained = open_run(run.path, backend.name)
     if settings.output.video:
         size = (trained.cameras.width, trained.cameras.height)

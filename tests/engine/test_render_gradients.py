@@ -78,6 +78,21 @@ def test_gradients_have_the_same_bits_on_any_number_of_threads(isa):
     assert all(torch.equal(found[0][name], other[name]) for other in found[1:] for name in found[0])
 
 
+def test_a_step_of_coarse_levels_leaves_rendering_and_its_gradients_as_they_were():
+    task = ball_task()
+    round_to_bfloat16(task)
+    model, rays = task.model, some_rays(task.views.cameras, 40)
+
+    def seen() -> tuple[Tensor, Tensor]:
+        rgb = model.render(rays).rgb
+        return rgb, torch.autograd.grad(rgb.square().sum(), model.field.encoding.table)[0]
+
+    before = seen()
+    assert model.active_levels(0.0) < len(model.field.encoding.levels)
+    native_gradients(task, 0.0)
+    assert all(torch.equal(was, now) for was, now in zip(before, seen()))
+
+
 def test_a_built_in_loss_on_rendered_rays_has_the_gradient_of_the_fused_step(isa):
     task = ball_task()
     round_to_bfloat16(task)

@@ -134,7 +134,8 @@ inline Pixel<float> see(const BakedScene& scene, const float* origin, const floa
     return pixel;
 }
 
-// What a ray sees. As in the exact march, see RadianceModel.samples, light samples are left out unless all of the ray is.
+// What a ray sees. As in the exact march, see RadianceModel.samples, light samples are left out unless all of the ray
+// is.
 inline Pixel<float> see(const BakedScene& scene, const float* origin, const float* direction) {
     float heaviest = 0;
     const Pixel<float> pixel = see(scene, origin, direction, scene.minimum_weight, heaviest);

@@ -138,4 +138,16 @@ private:
     }
 };
 
+// While it lives, only the coarsest levels of a field give features: training begins with them.
+template <class A> class CoarsestLevels {
+public:
+    CoarsestLevels(Field<A>& field, int levels) : field_(field) { field.active_levels = levels; }
+    ~CoarsestLevels() { field_.active_levels = field_.shape.n_levels; }
+    CoarsestLevels(const CoarsestLevels&) = delete;
+    CoarsestLevels& operator=(const CoarsestLevels&) = delete;
+
+private:
+    Field<A>& field_;
+};
+
 }  // namespace nerf

@@ -143,6 +143,16 @@ private:
                 call.code ? call.code + first * spec_.shape.code_size : nullptr};
     }
 
+    // Calls work(worker, first, n) for tiles of rays to be rendered, first .. first + n - 1.
+    template <class Work> void for_each_tile(int64_t n_rays, int threads, Work work) {
+        need_workers(threads);
+        const int64_t n_tiles = (n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
+        Pool::shared().run(n_tiles, threads, [&](int64_t tile, int thread) {
+            const int64_t first = tile * RENDERED_AT_ONCE;
+            work(*workers_[thread], first, int(std::min<int64_t>(RENDERED_AT_ONCE, n_rays - first)));
+        });
+    }
+
     void need_workers(int threads) {
         while (int(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>());
     }
@@ -293,7 +303,7 @@ template <class A> void Radiance<A>::descend_network(const StepCall& call, const
 }
 
 template <class A> StepReport Radiance<A>::step(const StepCall& call) {
-    field_.active_levels = call.levels;
+    const CoarsestLevels<A> narrowed(field_, call.levels);
     n_tiles_ = (call.n_rays + call.rays_per_tile - 1) / call.rays_per_tile;
     need_workers(call.threads);
     if (int(batches_.size()) < n_tiles_) batches_.resize(n_tiles_);
@@ -310,7 +320,12 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
     if (!std::isfinite(report.loss) || n_tiles_ == 0) return report;
 
     const AdamStep adam(call.rate, call.beta1, call.beta2, call.epsilon, call.number);
-    const int n_levels = call.gradients ? spec_.shape.n_levels : call.levels;
+    const int n_levels = call.levels;
+    if (call.gradients) {
+        const int64_t from = field_.first_row[n_levels] * spec_.shape.features;
+        const int64_t to = field_.first_row[spec_.shape.n_levels] * spec_.shape.features;
+        std::fill(call.gradients->table + from, call.gradients->table + to, 0.0f);
+    }
     // Fine levels take longest: they come first, the small jobs fill the gap at the end.
     Pool::shared().run(n_levels + 2, call.threads, [&](int64_t job, int thread) {
         if (job < n_levels) return descend_level(call, adam, n_levels - 1 - int(job), *workers_[thread]);
@@ -338,21 +353,15 @@ void Radiance<A>::density_block(const float* x, const float* y, const float* z, 
 
 template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call) {
     need_workers(call.threads);
-    field_.active_levels = call.levels;
+    const CoarsestLevels<A> narrowed(field_, call.levels);
     occupancy_.update([&](const float* x, const float* y, const float* z, int count, float* out,
                           int thread) { density_block(x, y, z, count, out, *workers_[thread]); },
                       call.step_length, call.prune, call.seed, call.number, call.threads);
 }
 
 template <class A> void Radiance<A>::render(const RenderCall& call) {
-    need_workers(call.threads);
-    field_.active_levels = spec_.shape.n_levels;
-    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
     const Space here = space(call.step_length);
-    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
-        Worker& worker = *workers_[thread];
-        const int64_t first = tile * RENDERED_AT_ONCE;
-        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
+    for_each_tile(call.n_rays, call.threads, [&](Worker& worker, int64_t first, int n) {
         worker.pixels.resize(n);
         const RayBundle rays = rendered_rays(call, first, n);
         worker.tile.trace(field_, here, rays, worker.watch);
@@ -366,18 +375,13 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
     });
 }
 
+// Where rays meet the surface, samples in the middle of their steps.
 template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
-    need_workers(call.threads);
-    field_.active_levels = spec_.shape.n_levels;
-    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
     const Space here = space(call.step_length);
     const std::vector<float> middle(RENDERED_AT_ONCE, 0.5f);
-    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
-        Worker& worker = *workers_[thread];
-        const int64_t first = tile * RENDERED_AT_ONCE;
-        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
-        worker.tile.trace(field_, here, {n, call.origin + 3 * first, call.direction + 3 * first, middle.data()},
-                          worker.watch);
+    for_each_tile(call.n_rays, call.threads, [&](Worker& worker, int64_t first, int n) {
+        const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, middle.data(), nullptr};
+        worker.tile.trace(field_, here, rays, worker.watch);
         for (int ray = 0; ray < n; ++ray)
             call.distance[first + ray] = worker.tile.distance_at(ray, call.step_length, call.level);
     });
@@ -386,7 +390,6 @@ template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
 // Density per cube side at n positions (n, 3) in [0, 1].
 template <class A> void Radiance<A>::density(const float* position, int64_t n, float* out, int threads) {
     need_workers(threads);
-    field_.active_levels = spec_.shape.n_levels;
     Pool::shared().run((n + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
         alignas(64) float place[3][BLOCK] = {}, density[BLOCK];
         const int count = int(std::min<int64_t>(BLOCK, n - job * BLOCK));

@@ -23,7 +23,7 @@ public:
         const int n_inputs = field.harmonics() + field.shape.code_size;
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {}, origin[3] = {}, along[3] = {}, turned[3];
-            for (int i = this->first_[ray]; i < this->first_[ray + 1]; ++i) {
+            for (int i = this->first_sample(ray); i < this->first_sample(ray + 1); ++i) {
                 for (int row = 0; row < n_inputs; ++row)
                     inputs[row] += grad_inputs_[(size_t(i / BLOCK) * field.ray_inputs() + row) * BLOCK + i % BLOCK];
                 for (int axis = 0; axis < 3; ++axis) {
