@@ -16,7 +16,7 @@ from statistics import mean
 import torch
 
 from nerf import engine
-from nerf.config import Settings, read_settings
+from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.metrics import psnr
 from nerf.scenes import Views, find_scene, load_scene
@@ -67,7 +67,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 30.0, 60.0])
     arguments, overrides = parser.parse_known_args()
     settings = read_settings(None, overrides)
-    splits = load_scene(find_scene(arguments.scene), ("train", "test"), arguments.downscale).splits
+    splits = load_scene(
+        find_scene(arguments.scene), ("train", "test"), SceneSettings(downscale=arguments.downscale)
+    ).splits
     print(f"engine: {engine.library().name}, {torch.get_num_threads()} threads")
     for seconds in arguments.seconds:
         task, line = trained(splits["train"], settings, seconds)

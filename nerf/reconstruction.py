@@ -14,10 +14,11 @@ from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.export.images import write_rgb
 from nerf.export.mesh import extract_mesh, write_mesh
-from nerf.export.paths import orbit
+from nerf.export.paths import camera_path
 from nerf.export.video import write_video
 from nerf.files import unwritable
 from nerf.metrics import psnr
+from nerf.ops.march import Cube
 from nerf.runs import RunFolder
 from nerf.scenes import Place, Scene, Views, load_scene
 from nerf.tasks.radiance import RadianceTask
@@ -32,8 +33,9 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         InputError: the scene cannot be read, or the training diverges.
     """
     print(f"scene: {place.name}: {place.folder} ({place.why})")
-    scene = _load_for_training(place, settings)
+    scene = load_scene(place, ("train", "val"), settings.scene)
     views = scene.splits["train"]
+    print("\n".join(scene.notes), end="\n" if scene.notes else "")
     print(
         f"pictures: {len(views)} of {views.cameras.width} x {views.cameras.height}"
         f"{', with alpha' if views.has_alpha else ''}; backend: {backend.name} ({backend.detail}), "
@@ -50,9 +52,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
             _keep_earlier_run(run)
         run.save_settings(settings)
         run.save_scene(_record(place, scene, backend), views.cameras)
-    cube = task.model.cube
-    center = ", ".join(f"{value:.3f}" for value in (cube.corner + cube.side / 2).tolist())
-    print(f"bounds: cube of side {cube.side:.3f} around ({center}), from {_bounds_source(settings, views.has_alpha)}")
+    print(_bounds_line(task.model.cube, settings, views))
     print(
         f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
     )
@@ -92,15 +92,23 @@ def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
         )
 
 
-def _load_for_training(place: Place, settings: Settings) -> Scene:
-    has_validation = (place.folder / "transforms_val.json").is_file()
-    return load_scene(place, ("train", "val") if has_validation else ("train",), settings.scene.downscale)
-
-
-def _bounds_source(settings: Settings, has_alpha: bool) -> str:
+def _bounds_line(cube: Cube, settings: Settings, views: Views) -> str:
+    """Returns where the scene is and from what that is known."""
+    if cube.contraction is not None:
+        space = cube.contraction
+        source = "the cameras" if views.depths is None else "the cameras and the points they see"
+        return (
+            f"bounds: none; space is contracted about {_place(space.center)}, radius {space.radius:.3f}, "
+            f"near {space.near:.3f}, from {source}"
+        )
+    source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
-        return "scene.bounds"
-    return "the silhouettes" if has_alpha else "the cameras"
+        source = "scene.bounds"
+    return f"bounds: cube of side {cube.side:.3f} around {_place(cube.corner + cube.side / 2)}, from {source}"
+
+
+def _place(point: torch.Tensor) -> str:
+    return f"({', '.join(f'{value:.3f}' for value in point.tolist())})"
 
 
 def _record(place: Place, scene: Scene, backend: Backend) -> dict[str, object]:
@@ -167,10 +175,11 @@ def _write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None
 
 
 def film(trained: TrainedRun, file: Path, frames: int, size: tuple[int, int], fps: int) -> None:
-    """Writes a film of an orbit, `size` (width, height) pixels, and says so."""
-
-    write_video(file, trained.model, orbit(trained.cameras, frames, *size), fps, trained.settings.scene.background)
-    print(f"film: {file} ({frames} frames of {size[0]} x {size[1]}, {fps} a second)")
+    """Writes a film of an orbit or, if the cameras do not surround the scene, a sway; `size` (width, height) pixels."""
+    cube = trained.model.cube
+    name, path = camera_path(trained.cameras, cube.contraction and cube.contraction.center, frames, *size)
+    write_video(file, trained.model, path, fps, trained.settings.scene.background)
+    print(f"film: {file} ({name}, {frames} frames of {size[0]} x {size[1]}, {fps} a second)")
 
 
 def mesh(trained: TrainedRun, file: Path, resolution: int) -> None:

@@ -1,6 +1,7 @@
 """Meshes: the surface where the density crosses a level, by marching cubes (Lorensen and Cline 1987).
 
-The density is sampled on a lattice of the scene's cube, in the frame of the input poses. A radiance field says nothing
+The density is sampled on a lattice of the scene's cube, in the frame of the input poses; of unbounded scenes, on one
+round what the cameras look at, as wide as they stand away from it. A radiance field says nothing
 about places that no camera sees; inside the visual hull such places are taken as solid, so that the mesh has no inner
 walls. Small floating pieces are dropped.
 """
@@ -78,12 +79,13 @@ def extract_mesh(model: RadianceModel, cameras: Cameras, resolution: int) -> Mes
         volume.select(axis, resolution).fill_(level - LOG_RANGE)
     if not (volume > level).any():
         raise InputError(EMPTY)
-    cell = model.cube.side / resolution
+    core = model.cube.core
+    cell = core.side / resolution
     vertices, faces, normals, _ = marching_cubes(
         volume.numpy(), level, spacing=(cell,) * 3, gradient_direction="ascent"
     )
     vertices, faces, normals = _without_small_pieces(vertices, faces, normals)
-    point = torch.from_numpy(vertices.astype(numpy.float32)) + model.cube.corner
+    point = torch.from_numpy(vertices.astype(numpy.float32)) + core.corner
     inward = torch.nn.functional.normalize(torch.from_numpy(normals.astype(numpy.float32)), dim=1)
     return Mesh(point.numpy(), faces, _colors(model, point, inward))
 
@@ -129,7 +131,7 @@ def _lattice_points(model: RadianceModel, row: Tensor, resolution: int) -> Tenso
     """Returns world points (N, 3) of flat lattice indices (N,)."""
     size = resolution + 1
     index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
-    return model.cube.corner + index * (model.cube.side / resolution)
+    return model.cube.core.corner + index * (model.cube.core.side / resolution)
 
 
 @torch.no_grad()
@@ -149,10 +151,10 @@ def log_density(model: RadianceModel, resolution: int) -> Tensor:
 def unseen(model: RadianceModel, views: list[DepthView], resolution: int) -> Tensor:
     """Returns which lattice points (N + 1, N + 1, N + 1) lie in the visual hull and behind what every camera sees.
 
-    Without a hull (no alpha) nothing counts as unseen.
+    Without a hull of silhouettes (no alpha) nothing counts as unseen.
     """
     behind = torch.zeros((resolution + 1) ** 3, dtype=torch.bool)
-    if not model.occupancy.hull.all():
+    if model.cube.contraction is None and not model.occupancy.hull.all():
         row = _hull_rows(model, resolution)
         for view in views:
             row = row[~_visible(_lattice_points(model, row, resolution), view, model.cube.side / resolution)]
@@ -165,7 +167,7 @@ def _visible(point: Tensor, view: DepthView, slack: float) -> Tensor:
     lens = view.camera
     pixel, along = lens.project(0, point)
     column, row = pixel.floor().long().unbind(1)
-    inside = (along > 0) & (column >= 0) & (row >= 0) & (column < lens.width) & (row < lens.height)
+    inside = lens.shows(0, pixel, along)
     surface = view.depth[row.clamp(0, lens.height - 1), column.clamp(0, lens.width - 1)]
     return inside & ((point - lens.world_from_camera[0, :, 3]).norm(dim=1) < surface + slack)
 
