@@ -76,6 +76,7 @@ setup(
         "trimesh>=4.0",
     ],
     extras_require={
+        "sfm": ["pycolmap>=3.12"],  # camera poses from bare photographs and videos
         "test": ["pytest>=8", "ruff>=0.6", "pycolmap>=3.12"],
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],

@@ -11,6 +11,7 @@ from nerf.scenes.blender import is_blender, load_blender
 from nerf.scenes.captures import scene_of
 from nerf.scenes.colmap import find_model, load_colmap
 from nerf.scenes.llff import is_llff, load_llff
+from nerf.scenes.photos import find_poses, is_photos
 from nerf.scenes.scene import Scene, Views
 from nerf.scenes.transforms import is_transforms, load_transforms
 
@@ -70,14 +71,15 @@ def _is_builtin(folder: Path) -> bool:
 
 
 def formats(folder: Path) -> list[str]:
-    """Returns the formats that a folder holds, the one to take first."""
+    """Returns the formats that a folder holds, the one to take first; "photos" only if nothing has poses."""
     holds = {
         "blender": is_blender(folder),
         "transforms": is_transforms(folder),
         "colmap": find_model(folder) is not None,
         "llff": is_llff(folder),
     }
-    return [name for name, held in holds.items() if held]
+    found = [name for name, held in holds.items() if held]
+    return found or ["photos"] * is_photos(folder)
 
 
 def has_photographs(folder: Path) -> bool:
@@ -95,18 +97,19 @@ def load_scene(place: Place, splits: tuple[str, ...], settings: SceneSettings) -
     found = formats(folder)
     kind = settings.format if settings.format != "auto" else (found or [""])[0]
     if kind not in found:
-        expected = "a COLMAP model, transforms.json, poses_bounds.npy or transforms_train.json"
+        expected = "a COLMAP model, transforms.json, poses_bounds.npy, transforms_train.json or photographs"
         has = f"has {', '.join(found)}, not {kind}" if found else f"nothing to learn from; expected {expected}"
         raise InputError(f"{folder}: {has} (see data/README.md)")
     also = [f"the folder also has {', '.join(found[1:])}: scene.format=... chooses"] if kind == found[0] else []
     if kind == "blender":
         there = [split for split in splits if split != "val" or (folder / "transforms_val.json").is_file()]
         return Scene(kind, {split: load_blender(folder, split, settings.downscale) for split in there})
+    notes = find_poses(folder) if kind == "photos" else []
     if kind == "transforms":
         capture, downscale = load_transforms(folder), settings.downscale
     else:
         capture, downscale = (load_llff if kind == "llff" else load_colmap)(folder, settings.downscale)
-    capture.notes += also if len(found) > 1 else []
+    capture.notes[:] = notes + capture.notes + (also if len(found) > 1 else [])
     return scene_of(capture, splits, downscale, settings.holdout)
 
 
