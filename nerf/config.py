@@ -129,10 +129,10 @@ class Settings:
 
 # What differs for photographs of a whole place: they show more, and finer, than renders of one thing.
 PHOTOGRAPHS = {
-    "field": {"levels": 10, "log2_table_size": 18, "finest_resolution": 4096},
-    "render": {"steps": 1024, "first_steps": 128},
-    "optimizer": {"horizon": 20000},
-    "train": {"steps": 20000, "samples": 32768},
+    "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
+    "render": {"steps": 512, "refined_by": 0.8, "occupancy_every": 4, "occupancy_from": 64},
+    "optimizer": {"horizon": 10000},
+    "train": {"steps": 10000, "samples": 16384},
 }
 
 

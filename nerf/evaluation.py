@@ -64,6 +64,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         "views": scores,
         "resolution": [views.cameras.width, views.cameras.height],
         "downscale": settings.downscale,
+        "pixels": "as stored, not undistorted",
         "background": settings.background,
         "protocol": PROTOCOL,
         "depth_unit": unit,

@@ -8,13 +8,14 @@ from torch import Tensor
 from nerf.cameras import Cameras
 from nerf.errors import InputError
 from nerf.ops.contraction import Contraction
-from nerf.ops.march import Cube
+from nerf.ops.march import Cube, march_reference
 from nerf.scenes.scene import Views
 
 PARALLEL = 0.9  # length of the mean optical axis above which cameras all face one way: within some 30 degrees of it
 NEAR_OF_DEPTH = 0.7  # of the least depth any picture shows: rays begin there
 NEAR_OF_RADIUS = 0.1  # of the cameras' distance, where no depths are known
 SEEN_CELLS = 64  # along a side, when looking which part of space the pictures show
+SEEN_RAYS = 48  # along a side of a picture, likewise
 
 
 def camera_cube(cameras: Cameras) -> Cube:
@@ -78,18 +79,18 @@ def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
 
 
 def seen_cells(cameras: Cameras, cube: Cube, resolution: int) -> Tensor:
-    """Returns (G, G, G) bool: the cells that a picture shows the middle of, and their neighbours, [x, y, z]."""
-    place = (torch.arange(resolution) + 0.5) / resolution
-    position = torch.stack(torch.meshgrid(place, place, place, indexing="ij"), dim=-1).view(-1, 3)
-    todo = torch.arange(len(position))
-    if cube.contraction is not None:
-        ball = (cube.corner + position * cube.side - cube.contraction.center).norm(dim=1)
-        todo = todo[ball < cube.contraction.radius]
-    point = cube.world_from_unit(position)
-    seen = torch.zeros(len(position), dtype=torch.bool)
-    for frame in range(len(cameras)):
-        shown = cameras.shows(frame, *cameras.project(frame, point[todo]))
-        seen[todo[shown]] = True
-        todo = todo[~shown]
+    """Returns (G, G, G) bool: the cells that rays of the pictures pass through, and their neighbours, [x, y, z].
+
+    Rays, not projections, decide: a lens's polynomial folds what lies far beside a picture back into it.
+    """
+    seen = torch.zeros(resolution**3, dtype=torch.bool)
+    everywhere = torch.ones((resolution,) * 3, dtype=torch.bool)
+    for frame, (width, height) in enumerate(cameras.size.tolist()):
+        column, row = (torch.linspace(0, side - 1, min(side, SEEN_RAYS)).round().long() for side in (width, height))
+        place = torch.cartesian_prod(column, row)
+        rays = cameras.rays(torch.full((len(place),), frame), place[:, 0], place[:, 1])
+        samples = march_reference(rays, cube, everywhere, cube.side / resolution, torch.full((len(rays),), 0.5))
+        cell = (cube.unit_from_world(samples.positions(rays)) * resolution).long().clamp(0, resolution - 1)
+        seen[(cell[:, 0] * resolution + cell[:, 1]) * resolution + cell[:, 2]] = True
     grid = seen.view(1, 1, *(resolution,) * 3).float()
     return torch.nn.functional.max_pool3d(grid, 3, 1, 1)[0, 0] > 0

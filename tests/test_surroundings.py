@@ -1,5 +1,7 @@
 """Where unbounded scenes are: their centre, their radius and what the pictures show of them."""
 
+import dataclasses
+
 import torch
 
 from nerf.cameras import Cameras, look_at
@@ -65,3 +67,13 @@ def test_bounds_given_make_a_plain_cube():
     cube, hull = scene_space(views_of(ring()), 2.0, 16)
     assert cube.contraction is None and cube.side == 4 and hull.all()
     assert scene_space(views_of(ring()), 0.0, 16)[0].contraction is not None
+
+
+def test_a_lens_that_folds_shows_no_more_than_its_rays_see():
+    views = views_of(row(), (2.0, 6.0))
+    straight, _ = contracted_space(views, 32)
+    lens = torch.zeros(5, 12)
+    lens[:, 1:3] = torch.tensor([0.05, -0.035])  # places farther than 2.7 from the axis are drawn back into the picture
+    bent = dataclasses.replace(views, cameras=dataclasses.replace(views.cameras, lens=lens))
+    assert abs(contracted_space(bent, 32)[0].side / straight.side - 1) < 0.1
+    assert straight.side < 1.7 * straight.contraction.radius

@@ -6,7 +6,6 @@ twice. Pictures that share a size and an EXIF focal length share a camera.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,6 +73,9 @@ def find_poses(folder: Path) -> list[str]:
         import pycolmap
     except ImportError:
         raise InputError(f"{folder}: {MISSING}") from None
+    target = folder / "sparse" / "0"
+    if target.exists():
+        raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
     pycolmap.logging.minloglevel = 2  # its progress would drown ours
     pictures, _ = picture_folder(folder, 1)
     video = None if len(photo_names(pictures)) >= FEWEST_PHOTOS else video_of(folder)
@@ -87,12 +89,10 @@ def find_poses(folder: Path) -> list[str]:
         raise InputError(f"{folder}: the model of the cameras cannot be written there ({error.strerror})") from None
     with place as work:
         best, reasons = _best_model(pictures, names, Path(work), in_order=video is not None)
-        target = folder / "sparse" / "0"
         target.parent.mkdir(exist_ok=True)
         model = Path(work) / "best"
         model.mkdir()
         best.write(model)
-        shutil.rmtree(target, ignore_errors=True)
         model.rename(target)
     notes = [
         f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "
