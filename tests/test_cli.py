@@ -256,7 +256,9 @@ def test_pictures_that_show_nothing_are_refused(ball_scene, tmp_path, capsys):
 
     for picture in (ball_scene / "train").iterdir():
         Image.new("RGBA", (48, 48)).save(picture)
-    assert "alpha or masks leave no pixel" in failed_last(["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys)
+    assert "alpha or masks leave no pixel" in failed_last(
+        ["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -9,13 +9,18 @@ from PIL import Image
 
 from nerf.cli import main
 from nerf.config import Settings, photograph_settings, read_settings
-from tests.conftest import ANGLE, RADIUS, SMALL, write_ball_scene
+from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
+
+FINER = [
+    "field.levels=6", "field.log2_table_size=14", "field.finest_resolution=256", "render.steps=256",
+    "render.occupancy_every=4", "train.samples=16384", "optimizer.horizon=600", "output.mesh_resolution=64",
+]  # fmt: skip
 
 
 @pytest.fixture
 def ball_photographs(tmp_path):
     """Photographs of the ball before a grey sky, with poses as nerfstudio writes them."""
-    folder = write_ball_scene(tmp_path / "ball", splits=("train",))
+    folder = write_ball_scene(tmp_path / "ball", splits=("train",), views=24)
     tree = json.loads((folder / "transforms_train.json").read_text())
     (folder / "transforms_train.json").unlink()
     for frame in tree["frames"]:
@@ -29,20 +34,19 @@ def ball_photographs(tmp_path):
 
 def test_photographs_become_scores_a_film_and_a_mesh_in_the_input_frame(ball_photographs, tmp_path, capsys):
     run = tmp_path / "run"
-    words = ["train", "--scene", str(ball_photographs), "--out", str(run), "--steps", "250", *SMALL]
-    finer = ["field.finest_resolution=256", "render.steps=256", "output.mesh_resolution=64"]
-    assert main([*words, *finer]) == 0
+    words = ["train", "--scene", str(ball_photographs), "--out", str(run), "--steps", "600", *SMALL]
+    assert main([*words, *FINER]) == 0
     said = capsys.readouterr().out
-    assert "format: transforms.json (12 frames)" in said and "held out for testing: every 8th of 12" in said
+    assert "format: transforms.json (24 frames)" in said and "held out for testing: every 8th of 24" in said
     assert "bounds: none; space is contracted about" in said and "orbit, 3 frames" in said
-    assert main(["evaluate", str(run)]) == 0
+    assert main(["evaluate", str(run)]) == 0 and main(["evaluate", str(run), "--split", "train"]) == 0
     metrics = json.loads((run / "metrics.json").read_text())
-    assert [score["view"] for score in metrics["views"]] == ["train_r_0", "train_r_6"]
-    assert metrics["psnr"] > 20
+    assert [score["view"] for score in metrics["views"]] == ["train_r_0", "train_r_16", "train_r_23"]
+    # Measured: 25.6 and 34.7 dB. Pictures of one colour would score 21; few views leave much of a plain sky open.
+    assert metrics["psnr"] > 23.5
+    assert json.loads((run / "metrics_train.json").read_text())["psnr"] > 30
     mesh = trimesh.load(run / "mesh.glb", force="mesh")
-    distance = numpy.linalg.norm(mesh.vertices, axis=1)
-    # The ball is in it; what the sky is made of lies farther out.
-    assert (numpy.abs(distance - RADIUS) < 0.1).mean() > 0.3
+    assert len(mesh.faces) > 1000 and numpy.abs(mesh.vertices).max() < 1.1 * DISTANCE
 
 
 def test_photographs_have_defaults_of_their_own_that_the_user_overrules():
