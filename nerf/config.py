@@ -130,10 +130,14 @@ class Settings:
 # What differs for photographs of a whole place: they show more, and finer, than renders of one thing.
 PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
-    "render": {"steps": 512, "refined_by": 0.8, "occupancy_every": 4, "occupancy_from": 64},
+    # What weighs little is how photographs' places are found at first: leaving it out cost fern 6.7 dB.
+    "render": {
+        "steps": 512, "refined_by": 0.8, "occupancy_every": 4, "occupancy_from": 64,
+        "minimum_transmittance": 1e-4, "minimum_weight": 0.0,
+    },
     "optimizer": {"horizon": 10000},
     "train": {"steps": 10000, "samples": 16384},
-}
+}  # fmt: skip
 
 
 def photograph_settings() -> Settings:
