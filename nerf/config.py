@@ -104,8 +104,8 @@ class TrainSettings:
 class OutputSettings:
     """What is written when training has ended."""
 
-    video: str = setting("orbit.mp4", "film of an orbit, in the run folder; empty = none")
-    mesh: str = setting("mesh.glb", "mesh (.ply, .obj or .glb), in the run folder; empty = none")
+    video: str = setting("orbit.mp4", "film (.mp4, .webm, .mov, .gif), in the run folder; empty = none")
+    mesh: str = setting("mesh.glb", "mesh (.ply, .obj, .glb, .stl), in the run folder; empty = none")
     frames: int = setting(90, "frames of the film", 2, 100000)
     fps: int = setting(30, "frames a second", 1, 240)
     mesh_resolution: int = setting(256, "cells along a side of the mesh's lattice", 16, 1024)

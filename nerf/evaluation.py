@@ -16,7 +16,6 @@ from nerf.errors import InputError
 from nerf.export.images import write_depth, write_rgb
 from nerf.files import write_text
 from nerf.metrics import psnr, ssim
-from nerf.ops.contraction import FAR
 from nerf.scenes import Place, Views, load_scene
 from nerf.trained import TrainedRun
 
@@ -84,9 +83,4 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
 
 def depth_unit(run: TrainedRun, views: Views) -> float:
     """Returns the scene units of one count of a 16-bit depth picture: the farthest place that is rendered is 65535."""
-    eye, cube = views.cameras.world_from_camera[:, :, 3], run.model.cube
-    if cube.contraction is not None:
-        center, half = cube.contraction.center, FAR * cube.contraction.radius
-    else:
-        center, half = cube.corner + cube.side / 2, cube.diagonal / 2
-    return ((eye - center).norm(dim=1).max().item() + half) / 65535
+    return run.model.cube.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535

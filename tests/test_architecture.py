@@ -20,7 +20,7 @@ FLOORS = [
     ["hull"],
     ["field"],
     ["rendering"],
-    ["native_rendering"],
+    ["native_rendering", "preview"],
     ["tasks"],
     ["training", "backends"],
     ["trained"],
@@ -32,7 +32,7 @@ FLOORS = [
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap"}
+LAZY |= {"pycolmap", "xatlas"}
 
 
 def room(file: Path) -> str:

@@ -43,7 +43,9 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
         "log.jsonl",
         "repeat.yaml",
         "orbit.mp4",
+        "orbit.track.json",
         "mesh.glb",
+        "mesh.report.json",
     }
     record = json.loads((ball_run / "scene.json").read_text())
     assert record["format"] == "blender" and record["chosen"] == "the folder given" and len(record["views"]) == 12
@@ -97,6 +99,18 @@ def test_a_run_is_rendered_and_meshed_elsewhere_without_its_pictures(ball_run, t
     assert main(["render", str(moved), "--out", str(tmp_path / "film.mp4"), "--frames", "2", "--size", "30x22"]) == 0
     assert main(["export", str(moved), "--mesh", str(tmp_path / "mesh.ply"), "--resolution", "32"]) == 0
     assert (tmp_path / "film.mp4").stat().st_size > 500 and (tmp_path / "mesh.ply").stat().st_size > 500
+
+
+def test_the_test_cameras_are_filmed_and_asked_for_where_they_are_gone(ball_run, tmp_path, capsys):
+    words = ["render", str(ball_run), "--path", "test", "--size", "24x24", "--out", str(tmp_path / "film.gif")]
+    assert main(words) == 0
+    assert "(test, 2 frames of 24 x 24" in capsys.readouterr().out
+    moved = tmp_path / "moved"
+    shutil.copytree(ball_run, moved)
+    record = json.loads((moved / "scene.json").read_text())
+    record["folder"] = str(tmp_path / "gone")
+    (moved / "scene.json").write_text(json.dumps(record))
+    assert "not at" in failed(["render", moved, "--path", "test", "--out", tmp_path / "b.gif"], capsys)
 
 
 def test_evaluation_asks_for_a_scene_that_has_moved(ball_run, tmp_path, capsys):
@@ -173,11 +187,18 @@ def test_an_output_folder_that_is_a_file_or_below_one_is_refused_before_the_scen
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["render", "RUN", "--out", "film.gif"], ".gif"),
+        (["render", "RUN", "--out", "film.avi"], ".avi"),
+        (["render", "RUN", "--out", "film.mp4", "--alpha"], "no alpha"),
+        (["render", "RUN", "--out", "film.mp4", "--fov", "200"], "not a number from 1 to 170"),
+        (["render", "RUN", "--out", "film.mp4", "--path", "keys"], "go together"),
+        (["render", "RUN", "--out", "film.mp4", "--show", "dpeth"], "invalid choice"),
         (["render", "RUN", "--out", "film.mp4", "--frames", "one"], "not a whole number"),
         (["render", "RUN", "--out", "film.mp4", "--size", "10"], "not a whole number"),
         (["render", "NONE", "--out", "film.mp4"], "no run in it"),
-        (["export", "RUN", "--mesh", "mesh.stl"], ".stl"),
+        (["export", "RUN", "--mesh", "mesh.fbx"], ".fbx"),
+        (["export", "RUN", "--mesh", "mesh.stl", "--texture", "512"], "no texture"),
+        (["export", "RUN"], "nothing to export"),
+        (["export", "RUN", "--mesh", "mesh.ply", "--crop", *"001110"], "least first"),
         (["export", "RUN", "--mesh", "mesh.ply", "--resolution", "5000"], "16 to 1024"),
         (["export", "NONE", "--mesh", "mesh.ply"], "no run in it"),
         (["evaluate", "NONE"], "no run in it"),
@@ -238,17 +259,6 @@ def test_pictures_without_alpha_are_learned_as_opaque(ball_scene, tmp_path):
     assert main(["evaluate", out, "--split", "train"]) == 0
     # Transparent darkness before the white background of the evaluation would score 1 dB.
     assert json.loads((tmp_path / "run" / "metrics_train.json").read_text())["psnr"] > 15
-
-
-def test_a_film_that_the_disk_cut_off_is_an_error(ball_run, tmp_path, capsys, monkeypatch):
-    from nerf.export import video
-
-    monkeypatch.setattr(video, "_frames_in", lambda file: 1)
-    film = tmp_path / "film.mp4"
-    assert "the encoder wrote 1 of 2 frames" in failed_last(
-        ["render", ball_run, "--out", film, "--frames", "2"], capsys
-    )
-    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_that_show_nothing_are_refused(ball_scene, tmp_path, capsys):

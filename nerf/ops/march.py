@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Rays
-from nerf.ops.contraction import Contraction
+from nerf.ops.contraction import FAR, Contraction
+from nerf.ops.native import is_native
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Cube:
     @property
     def diagonal(self) -> float:
         return self.side * math.sqrt(3)
+
+    def farthest(self, eye: Tensor) -> float:
+        """Returns the distance of the farthest place that is marched to, from eyes (N, 3), scene units."""
+        if self.contraction is not None:
+            center, half = self.contraction.center, FAR * self.contraction.radius
+        else:
+            center, half = self.corner + self.side / 2, self.diagonal / 2
+        return (eye - center).norm(dim=1).max().item() + half
 
     @property
     def core(self) -> Cube:
@@ -93,7 +102,7 @@ def cube_interval(rays: Rays, cube: Cube) -> tuple[Tensor, Tensor]:
     return near, far
 
 
-def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor, backend: str = "reference") -> Samples:
     """Returns the samples of rays in occupied cells.
 
     Args:
@@ -101,15 +110,37 @@ def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offse
         cube: the scene's cube.
         occupied: (G, G, G) bool, indexed [x, y, z].
         step: length of a step, scene units (of s where space is contracted).
-        offset: (R,) float32 in [0, 1), the place of a sample in its step.
+        offset: (R,) in [0, 1), the place of a sample in its step.
+        backend: see `nerf.ops.native`.
+
+    Where samples lie is no function to differentiate: t has no gradient. Gradients by rays go through
+    `Samples.positions`.
+
+    Raises:
+        ValueError: a ray is not finite (native).
     """
+    with torch.no_grad():
+        if not is_native(backend):
+            return march_reference(rays, cube, occupied, step, offset)
+        from nerf.engine import ops
+
+        parts = (rays.origin.contiguous(), rays.direction.contiguous(), offset.contiguous())
+        if not all(torch.isfinite(part).all() for part in parts):
+            raise ValueError("march: an origin, a direction or an offset is not a finite number")
+        space = cube.contraction and (cube.contraction.center, cube.contraction.radius, cube.contraction.near)
+        count, t = ops.march(parts, cube.corner, cube.side, occupied.contiguous(), step, space)
+        return Samples(torch.repeat_interleave(torch.arange(len(rays)), count), t, step, len(rays))
+
+
+def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+    """Returns the same as `march`, in plain torch."""
     if cube.contraction is not None:
         return _march_contracted(rays, cube, occupied, step, offset)
     near, far = cube_interval(rays, cube)
     count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
     hit = count.nonzero().squeeze(1)
     if len(hit) == 0:
-        return Samples(torch.empty(0, dtype=torch.int64), torch.empty(0), step, len(rays))
+        return Samples(torch.empty(0, dtype=torch.int64), near.new_empty(0), step, len(rays))
     index = torch.arange(int(count.max()))
     t = near[hit, None] + (index + offset[hit, None]) * step
     start, direction = cube.unit_from_world(rays.origin[hit]), rays.direction[hit] / cube.side

@@ -30,9 +30,9 @@ SAMPLES_PER_TILE = 1024
 FEWEST_RAYS_PER_TILE = 16
 
 
-def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> NativeRadianceModel:
+def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> NativeRadianceModel:
     """Returns the model that `new_model` returns, rendered by the engine."""
-    model = new_model(settings, cube, hull)
+    model = new_model(settings, cube, hull, code_size)
     return NativeRadianceModel(model.field, model.occupancy, model.cube, model.settings)
 
 

@@ -33,9 +33,9 @@ class StepReport:
     samples: int
 
 
-def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
+def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
     """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None."""
-    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"))
+    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"), code_size)
     if hull is None:
         hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
     return RadianceModel(field, OccupancyGrid(hull), cube, settings.render)

@@ -4,9 +4,14 @@
 // samples in front of it let through.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace nerf {
+
+// See RadianceModel.samples in nerf/rendering.py.
+constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
 
 template <class T> struct Pixel {
     T rgb[3] = {}, opacity = 0, depth = 0;  // over black; depth is times opacity
@@ -44,6 +49,18 @@ inline void composite_vjp(int64_t n, const T* passing, const T* t, Color color, 
         grad_tau[i] = by_weight * reaching[i] * passing[i] - behind;
         behind += by_weight * weight;
     }
+}
+
+// Where along the ray the light has fallen to `level`; infinite if it never does. Density is even over the length of a
+// step, which every sample is in the middle of.
+template <class T> inline T distance_at(int64_t n, const T* passing, const T* t, T step, T level) {
+    T light = 1;
+    for (int64_t i = 0; i < n; ++i) {
+        const T left = light * passing[i];
+        if (left <= level) return t[i] + step * (std::log(level / light) / std::log(passing[i]) - T(0.5));
+        light = left;
+    }
+    return std::numeric_limits<T>::infinity();
 }
 
 }  // namespace nerf

@@ -33,6 +33,19 @@ template <class T> struct Contraction {
         for (int axis = 0; axis < 3; ++axis)
             position[axis] = (apart[axis] * scale + (center[axis] - corner[axis])) / side;
     }
+
+    // Turns a gradient by the place, cube units, into that by start + t * slope, scene units.
+    void unit_position_vjp(const T* start, const T* slope, T t, T* grad) const {
+        T apart[3], square = 0, along = 0;
+        for (int axis = 0; axis < 3; ++axis) {
+            apart[axis] = start[axis] + t * slope[axis];
+            square += apart[axis] * apart[axis];
+            along += apart[axis] * grad[axis];
+        }
+        const T length = std::sqrt(square), scale = radius / (radius + length);
+        const T shrunk = length > 0 ? along * scale / (length * (radius + length)) : T(0);
+        for (int axis = 0; axis < 3; ++axis) grad[axis] = (grad[axis] * scale - apart[axis] * shrunk) / side;
+    }
 };
 
 // How a ray is marched: t = middle + reach * sinh(s / radius).

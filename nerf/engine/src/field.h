@@ -12,14 +12,18 @@
 
 namespace nerf {
 
-constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2;
+constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2, LARGEST_CODE = 64;
+
+// What the colour network sees beside the features of a sample: the same for all samples of a ray.
+constexpr int MOST_RAY_INPUTS = MOST_HARMONICS + LARGEST_CODE;
 
 // exp(15) per cube side is opaque within any step: no gradient is lost there.
 constexpr float LARGEST_LOG_DENSITY = 15.0f;
 
 // Same layout as FieldShape in nerf/engine/signatures.py.
 struct FieldShape {
-    int32_t n_levels, features, density_width, geometry_features, color_width, color_layers, direction_degree;
+    int32_t n_levels, features, density_width, geometry_features, color_width, color_layers, direction_degree,
+        code_size;
     Level levels[MOST_LEVELS];
 };
 
@@ -44,8 +48,7 @@ public:
         const int encoded = shape.n_levels * shape.features, given = shape.geometry_features;
         add_layer(shape.density_width, encoded, encoded);
         add_layer(given, shape.density_width, shape.density_width);
-        const int harmonics = shape.direction_degree * shape.direction_degree;
-        add_layer(shape.color_width, given + harmonics, given);
+        add_layer(shape.color_width, given + harmonics() + shape.code_size, given);
         for (int layer = 1; layer < shape.color_layers; ++layer)
             add_layer(shape.color_width, shape.color_width, shape.color_width);
         add_layer(3, shape.color_width, shape.color_width);
@@ -61,10 +64,12 @@ public:
     int words_per_row() const { return shape.features == 1 ? 1 : shape.features / 2; }
     int encoded() const { return layers[0].padded_inputs; }
     int given() const { return layers[1].padded_outputs; }
-    int harmonics() const { return layers[DENSITY_LAYERS].padded_inputs - given(); }
+    int harmonics() const { return shape.direction_degree * shape.direction_degree; }
+    int ray_inputs() const { return layers[DENSITY_LAYERS].padded_inputs - given(); }
     int color_layers() const { return int(layers.size()) - DENSITY_LAYERS; }
     const Dense<A>& color(int layer) const { return layers[DENSITY_LAYERS + layer]; }
 
+    const uint32_t* packed(int level) const { return table.data() + first_row[level] * words_per_row(); }
     uint32_t* packed(int level) { return table.data() + first_row[level] * words_per_row(); }
 
     void load_level(int level) {

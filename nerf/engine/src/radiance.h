@@ -13,7 +13,7 @@
 #include "loss.h"
 #include "occupancy.h"
 #include "pixels.h"
-#include "tile.h"
+#include "tile_vjp.h"
 
 namespace nerf {
 
@@ -55,11 +55,32 @@ struct OccupancyCall {
 struct RenderCall {
     const float* origin;
     const float* direction;
-    float* rgb;
+    const float* offset;
+    const float* code;  // or null: all zero
+    float* rgb;         // or, as the two below, its gradient
     float* opacity;
     float* depth;
     int64_t n_rays;
     float step_length;  // scene units
+    int32_t threads;
+};
+
+// Where the gradients of a rendering go, arrays of zeros; those not wanted are null. Of the parameters, that is the
+// table, or all networks.
+struct RenderGradients {
+    Parameters parameters;
+    float* origin;
+    float* direction;
+    float* code;
+};
+
+struct SurfaceCall {
+    const float* origin;
+    const float* direction;
+    float* distance;
+    int64_t n_rays;
+    float step_length;  // scene units
+    float level;        // of the light left
     int32_t threads;
 };
 
@@ -84,6 +105,8 @@ public:
     StepReport step(const StepCall& call);
     void update_occupancy(const OccupancyCall& call);
     void render(const RenderCall& call);
+    void render_vjp(const RenderCall& call, const RenderGradients& gradients);
+    void surface(const SurfaceCall& call);
     void density(const float* position, int64_t n, float* out, int threads);
 
 private:
@@ -98,7 +121,7 @@ private:
     };
 
     struct Worker {
-        Tile<A> tile;
+        TileVjp<A> tile;
         Stopwatch watch;
         Buffer<float> origin, direction, offset, rgba, scratch;
         Buffer<typename A::Word> encoding, hidden, features;
@@ -121,6 +144,11 @@ private:
                  spec_.side}};
     }
 
+    RayBundle rendered_rays(const RenderCall& call, int64_t first, int n) const {
+        return {n, call.origin + 3 * first, call.direction + 3 * first, call.offset + first,
+                call.code ? call.code + first * spec_.shape.code_size : nullptr};
+    }
+
     void need_workers(int threads) {
         while (int(workers_.size()) < threads) workers_.push_back(std::make_unique<Worker>());
     }
@@ -130,6 +158,9 @@ private:
     template <int FEATURES> void scatter(int level, float* grad_rows);
     template <int FEATURES> void adam_rows(const StepCall& call, const AdamStep& step, int level, float* grad_rows);
     void descend_network(const StepCall& call, const AdamStep& adam);
+    void render_tile_vjp(const RenderCall& call, const RenderGradients& gradients, int64_t tile, Batch& batch,
+                         Worker& worker);
+    void keep_samples(const Tile<A>& tile, Batch& batch) const;
     void density_block(const float* x, const float* y, const float* z, int count, float* out, Worker& worker);
 
     RadianceSpec spec_;
@@ -153,7 +184,7 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     draw(*call.pixels, call.seed, uint64_t(call.first_ray + first), n,
          {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data()});
     worker.watch.lap(DRAW);
-    const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data()};
+    const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data(), nullptr};
     const Space here = space(call.step_length);
     Tile<A>& work = worker.tile;
     work.trace(field_, here, rays, worker.watch);
@@ -165,14 +196,19 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     for (int ray = 0; ray < n; ++ray)
         batch.loss += photometric_loss(worker.pixels[ray], worker.rgba.data() + 4 * ray, Background(call.background),
                                        scale, worker.grad_pixels[ray]);
-    batch.n = work.samples();
     batch.marched = work.marched();
+    keep_samples(work, batch);
+    work.backward(field_, here, worker.grad_pixels.data(), n, batch.grad_encoding.data(), batch.grad_network.data(),
+                  worker.watch);
+}
+
+// Makes room for the gradients of a tile, those of the network zero, and notes where its samples are.
+template <class A> void Radiance<A>::keep_samples(const Tile<A>& work, Batch& batch) const {
+    batch.n = work.samples();
     batch.room = (batch.n + BLOCK - 1) / BLOCK * BLOCK;
     batch.grad_encoding.resize(size_t(batch.room) * field_.encoded());
     batch.grad_network.resize(field_.gradient_size);
     std::fill(batch.grad_network.begin(), batch.grad_network.end(), 0.0f);
-    work.backward(field_, here, worker.grad_pixels.data(), n, batch.grad_encoding.data(), batch.grad_network.data(),
-                  worker.watch);
     const float* from[] = {work.x(), work.y(), work.z(), work.density()};
     Buffer<float>* to[] = {&batch.x, &batch.y, &batch.z, &batch.density};
     for (int array = 0; array < 4; ++array) {
@@ -323,10 +359,8 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
         Worker& worker = *workers_[thread];
         const int64_t first = tile * RENDERED_AT_ONCE;
         const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
-        worker.offset.resize(n);
-        std::fill(worker.offset.begin(), worker.offset.end(), 0.5f);
         worker.pixels.resize(n);
-        const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, worker.offset.data()};
+        const RayBundle rays = rendered_rays(call, first, n);
         worker.tile.trace(field_, here, rays, worker.watch);
         worker.tile.shade(field_, rays, worker.pixels.data(), worker.watch);
         for (int ray = 0; ray < n; ++ray) {
@@ -335,6 +369,23 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
             call.opacity[first + ray] = pixel.opacity;
             call.depth[first + ray] = pixel.depth;
         }
+    });
+}
+
+template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
+    need_workers(call.threads);
+    field_.active_levels = spec_.shape.n_levels;
+    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
+    const Space here = space(call.step_length);
+    const std::vector<float> middle(RENDERED_AT_ONCE, 0.5f);
+    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
+        Worker& worker = *workers_[thread];
+        const int64_t first = tile * RENDERED_AT_ONCE;
+        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
+        worker.tile.trace(field_, here, {n, call.origin + 3 * first, call.direction + 3 * first, middle.data()},
+                          worker.watch);
+        for (int ray = 0; ray < n; ++ray)
+            call.distance[first + ray] = worker.tile.distance_at(ray, call.step_length, call.level);
     });
 }
 

@@ -24,14 +24,12 @@ struct Space {
     Contraction<float> contraction;
 };
 
-// See RadianceModel.samples in nerf/rendering.py.
-constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
-
 struct RayBundle {
     int count;
     const float* origin;     // (count, 3)
     const float* direction;  // (count, 3)
     const float* offset;     // (count)
+    const float* code;       // (count, code_size), or null: all zero
 };
 
 template <class A> class Tile {
@@ -45,6 +43,10 @@ public:
     const float* z() const { return z_.data(); }
     const float* density() const { return density_.data(); }
     int first_sample(int ray) const { return first_[ray]; }
+    float distance_at(int ray, float step, float level) const {
+        const int at = first_[ray];
+        return nerf::distance_at(first_[ray + 1] - at, passing_.data() + at, t_.data() + at, step, level);
+    }
 
     // Finds the samples that light reaches.
     void trace(const Field<A>& field, const Space& space, const RayBundle& rays, Stopwatch& watch) {
@@ -66,7 +68,7 @@ public:
     // Colours of all samples, and what every ray sees.
     void shade(const Field<A>& field, const RayBundle& rays, Pixel<float>* pixels, Stopwatch& watch) {
         watch.start();
-        spread_harmonics(field, rays);
+        spread_ray_inputs(field, rays);
         const int blocks = n_blocks();
         for (int layer = 0; layer + 1 < field.color_layers(); ++layer)
             color_hidden_[layer].resize(size_t(blocks) * field.color(layer).padded_outputs / A::DEPTH * BLOCK);
@@ -113,7 +115,7 @@ public:
         watch.lap(WEIGHTS);
     }
 
-private:
+protected:
     static constexpr int SAMPLES_AT_ONCE = 3;  // of a ray, between two looks at whether it has ended
 
     struct Place {
@@ -330,15 +332,18 @@ private:
         }
     }
 
-    // Every sample sees its ray's direction: the same words for all samples of a ray.
-    void spread_harmonics(const Field<A>& field, const RayBundle& rays) {
-        const int given = field.given() / A::DEPTH, rows = field.harmonics() / A::DEPTH;
+    // Every sample sees its ray's direction and code: the same words for all samples of a ray.
+    void spread_ray_inputs(const Field<A>& field, const RayBundle& rays) {
+        const int given = field.given() / A::DEPTH, rows = field.ray_inputs() / A::DEPTH;
         for (int ray = 0; ray < rays.count; ++ray) {
-            float basis[MOST_HARMONICS] = {};
+            float inputs[MOST_RAY_INPUTS] = {};
             const float* direction = rays.direction + 3 * ray;
-            spherical_harmonics(direction[0], direction[1], direction[2], field.shape.direction_degree, basis);
-            Word words[MOST_HARMONICS];
-            for (int row = 0; row < rows; ++row) words[row] = A::word(basis + row * A::DEPTH);
+            spherical_harmonics(direction[0], direction[1], direction[2], field.shape.direction_degree, inputs);
+            if (rays.code)
+                std::copy_n(rays.code + size_t(ray) * field.shape.code_size, field.shape.code_size,
+                            inputs + field.harmonics());
+            Word words[MOST_RAY_INPUTS];
+            for (int row = 0; row < rows; ++row) words[row] = A::word(inputs + row * A::DEPTH);
             // The copies that fill the last block belong to no ray: they take the last one's direction.
             const int end = ray + 1 < rays.count ? first_[ray + 1] : n_blocks() * BLOCK;
             for (int i = first_[ray]; i < end; ++i) {
