@@ -14,6 +14,7 @@ import torch
 import trimesh
 
 from nerf.cameras import Rays
+from nerf.config import SceneSettings
 from nerf.export.images import write_rgb
 from nerf.scenes import find_scene, load_scene
 from nerf.scenes.raytracing import load_open3d
@@ -64,7 +65,7 @@ def _box_average(values: numpy.ndarray, height: int, width: int) -> numpy.ndarra
 
 def main(file: Path, scene: str, downscale: int = 1, pictures: Path | None = None) -> None:
     """Prints the scores of a mesh file against the test pictures of a scene."""
-    views = load_scene(find_scene(scene), ("test",), downscale).splits["test"]
+    views = load_scene(find_scene(scene), ("test",), SceneSettings(downscale=downscale)).splits["test"]
     fine = views.cameras.resized(SUBSAMPLES * views.cameras.width, SUBSAMPLES * views.cameras.height)
     shaded, psnrs, overlaps = Shaded(file), [], []
     for frame, name in enumerate(views.names):

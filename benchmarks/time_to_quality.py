@@ -24,7 +24,7 @@ from machine import bounds, measure
 from peer import Peer, Reference, curve
 
 from nerf import engine
-from nerf.config import Settings, read_settings
+from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.files import write_text
 from nerf.metrics import psnr
@@ -220,7 +220,8 @@ def arguments_and_settings() -> tuple[argparse.Namespace, Settings]:
 def main() -> None:
     """Measures, prints and writes."""
     arguments, settings = arguments_and_settings()
-    splits = load_scene(find_scene(arguments.scene), ("train", "test"), arguments.downscale).splits
+    read = SceneSettings(downscale=arguments.downscale)
+    splits = load_scene(find_scene(arguments.scene), ("train", "test"), read).splits
     train, test = splits["train"], splits["test"]
     machine = measure()
     options = f"--scene {Path(arguments.scene).name} --downscale {arguments.downscale}"

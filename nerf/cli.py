@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nerf import __version__
 from nerf.backends import BACKENDS, DEVICES, choose_backend
-from nerf.config import Settings, describe_settings, read_settings, settings_from_dict
+from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def train(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
     from nerf.reconstruction import reconstruct
     from nerf.runs import RunFolder
-    from nerf.scenes import find_scene
+    from nerf.scenes import find_scene, has_photographs
 
     overrides = [
         f"{name}={value}"
@@ -112,6 +112,9 @@ def train(arguments: argparse.Namespace) -> int:
     with _writable(run.path):
         _check_outputs(settings, run)
         place = find_scene(arguments.scene)
+        if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
+            settings = read_settings(arguments.config, asked, photograph_settings())
+            print("settings: the defaults for photographs (see nerf train --help)")
         end = reconstruct(run, place, settings, backend, arguments.resume)
     return INTERRUPTED if end.interrupted else 0
 

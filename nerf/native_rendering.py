@@ -29,7 +29,7 @@ from nerf.engine.signatures import (
 from nerf.engine.tensors import address
 from nerf.field import RadianceField
 from nerf.ops.composite import Rendering
-from nerf.rendering import SURFACE_LEVEL, RadianceModel
+from nerf.rendering import SURFACE_LEVEL, RadianceModel, cube_numbers
 
 
 def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
@@ -97,6 +97,9 @@ class Engine:
             minimum_weight=model.settings.minimum_weight,
         )
         spec.corner[:] = model.cube.corner.tolist()
+        contraction = model.cube.contraction
+        if contraction is not None:
+            spec.center[:], spec.radius, spec.near = contraction.center.tolist(), contraction.radius, contraction.near
         self._handle = native.call("nerf_radiance_new", ctypes.byref(spec))
         weakref.finalize(self, native.call, "nerf_radiance_free", self._handle)
 
@@ -172,7 +175,7 @@ class NativeRadianceModel(RadianceModel):
     def engine(self) -> Engine:
         """Returns the engine on the tensors as they are now."""
         tensors = (*self.field.parameters(), *self.occupancy.buffers())
-        place = (*(tensor.data_ptr() for tensor in tensors), *self.cube.corner.tolist(), self.cube.side)
+        place = (*(tensor.data_ptr() for tensor in tensors), *cube_numbers(self.cube).tolist())
         # Torch counts what it writes into a tensor; what the engine writes it knows itself.
         seen = (place, tuple(tensor._version for tensor in tensors))
         if self._engine is None or self._seen[0] != place:

@@ -64,6 +64,7 @@ class BakedModel:
             poses=address(cameras.world_from_camera),
             focal=address(cameras.focal),
             center=address(cameras.center),
+            lens=None if cameras.pinhole else address(cameras.lens),
             width=cameras.width,
             height=cameras.height,
         )

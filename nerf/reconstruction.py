@@ -26,6 +26,7 @@ from nerf.export.surface import SurfaceRequest, make_surface
 from nerf.export.views import picture_names, write_colmap, write_depths, write_transforms
 from nerf.files import unwritable
 from nerf.metrics import psnr
+from nerf.ops.march import Cube
 from nerf.preview import BakedModel, bake, coarse, lost
 from nerf.runs import RunFolder
 from nerf.scenes import Place, Scene, Views, load_scene
@@ -43,8 +44,9 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         InputError: the scene cannot be read, or the training diverges.
     """
     print(f"scene: {place.name}: {place.folder} ({place.why})")
-    scene = _load_for_training(place, settings)
+    scene = load_scene(place, ("train", "val"), settings.scene)
     views = scene.splits["train"]
+    print("\n".join(scene.notes), end="\n" if scene.notes else "")
     print(
         f"pictures: {len(views)} of {views.cameras.width} x {views.cameras.height}"
         f"{', with alpha' if views.has_alpha else ''}; backend: {backend.name} ({backend.detail}), "
@@ -61,9 +63,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
             _keep_earlier_run(run)
         run.save_settings(settings)
         run.save_scene(_record(place, scene, backend), views.cameras)
-    cube = task.model.cube
-    center = ", ".join(f"{value:.3f}" for value in (cube.corner + cube.side / 2).tolist())
-    print(f"bounds: cube of side {cube.side:.3f} around ({center}), from {_bounds_source(settings, views.has_alpha)}")
+    print(_bounds_line(task.model.cube, settings, views))
     print(
         f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
     )
@@ -103,15 +103,23 @@ def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
         )
 
 
-def _load_for_training(place: Place, settings: Settings) -> Scene:
-    has_validation = (place.folder / "transforms_val.json").is_file()
-    return load_scene(place, ("train", "val") if has_validation else ("train",), settings.scene.downscale)
-
-
-def _bounds_source(settings: Settings, has_alpha: bool) -> str:
+def _bounds_line(cube: Cube, settings: Settings, views: Views) -> str:
+    """Returns where the scene is and from what that is known."""
+    if cube.contraction is not None:
+        space = cube.contraction
+        source = "the cameras" if views.depths is None else "the cameras and the points they see"
+        return (
+            f"bounds: none; space is contracted about {_place(space.center)}, radius {space.radius:.3f}, "
+            f"near {space.near:.3f}, from {source}"
+        )
+    source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
-        return "scene.bounds"
-    return "the silhouettes" if has_alpha else "the cameras"
+        source = "scene.bounds"
+    return f"bounds: cube of side {cube.side:.3f} around {_place(cube.corner + cube.side / 2)}, from {source}"
+
+
+def _place(point: torch.Tensor) -> str:
+    return f"({', '.join(f'{value:.3f}' for value in point.tolist())})"
 
 
 def _record(place: Place, scene: Scene, backend: Backend) -> dict[str, object]:
@@ -197,10 +205,12 @@ def previewed(trained: TrainedRun, kind: str) -> TrainedRun:
         InputError: the native engine, which renders what is baked, is not there.
     """
     model, cameras = trained.model, trained.cameras
+    if model.cube.contraction is not None and kind == "baked":
+        print("preview: what is baked has bounds, this scene has none: coarse steps instead")
+        kind = "coarse"
     preview = bake(model, cameras) if kind == "baked" else coarse(model)
     some = torch.linspace(0, len(cameras) - 1, min(PREVIEWED, len(cameras))).long()
-    lens = Cameras(*(part[some].contiguous() for part in (cameras.world_from_camera, cameras.focal, cameras.center)),
-                   cameras.width, cameras.height)  # fmt: skip
+    lens = cameras[some]
     loss = lost(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
     made = ""
     if isinstance(preview, BakedModel):
@@ -219,7 +229,7 @@ def _test_cameras(trained: TrainedRun) -> Cameras:
     if not folder.is_dir():
         raise InputError(f"--path test: the scene is not at {folder} any more, where its test cameras are")
     place = Place(trained.record["name"], folder, "")
-    return load_scene(place, ("test",), trained.settings.scene.downscale).splits["test"].cameras
+    return load_scene(place, ("test",), trained.settings.scene).splits["test"].cameras
 
 
 def mesh(trained: TrainedRun, file: Path, request: SurfaceRequest) -> None:

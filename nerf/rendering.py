@@ -12,6 +12,7 @@ from nerf.config import RenderSettings
 from nerf.field import RadianceField
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
+from nerf.ops.contraction import Contraction
 from nerf.ops.march import Cube, Samples, march
 
 RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
@@ -37,12 +38,34 @@ class Picture:
         return (self.rgb + (1 - self.opacity[:, :, None]) * background).clamp(0, 1)
 
 
+def cube_numbers(cube: Cube) -> Tensor:
+    """Returns a cube as float64 numbers: corner and side and, contracted, center, radius and near."""
+    # float64 holds Python's numbers exactly: a resumed run must not see another cube.
+    numbers = [*cube.corner.tolist(), cube.side]
+    if cube.contraction is not None:
+        numbers += [*cube.contraction.center.tolist(), cube.contraction.radius, cube.contraction.near]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def cube_of_numbers(numbers: Tensor) -> Cube:
+    """Returns the cube that `cube_numbers` wrote."""
+    contraction = None
+    if len(numbers) > 4:
+        contraction = Contraction(numbers[4:7].float(), numbers[7].item(), numbers[8].item())
+    return Cube(numbers[:3].float(), numbers[3].item(), contraction)
+
+
 class RadianceModel(nn.Module):
     """A radiance field, the cube it fills in the world, and the cells of the cube that are not empty."""
 
     def __init__(self, field: RadianceField, occupancy: OccupancyGrid, cube: Cube, settings: RenderSettings) -> None:
         super().__init__()
         self.field, self.occupancy, self.cube, self.settings = field, occupancy, cube, settings
+
+    @property
+    def carved(self) -> bool:
+        """Whether silhouettes say what is empty; without them nothing tells what is behind a surface."""
+        return self.cube.contraction is None and not bool(self.occupancy.hull.all())
 
     def step_length(self, progress: float = 1.0) -> float:
         """Returns the march's step, scene units: from first_steps to steps along the diagonal, geometrically."""
@@ -66,7 +89,8 @@ class RadianceModel(nn.Module):
         unit = unit.clamp(0, 1)
         known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
         density = torch.zeros(len(point))
-        density[known] = self.unit_density(unit[known]) / self.cube.side
+        density[known] = self.unit_density(unit[known])
+        density /= self.cube.unit_length(point)
         return density
 
     def unit_density(self, position: Tensor) -> Tensor:
@@ -88,7 +112,7 @@ class RadianceModel(nn.Module):
         minimum = self.settings.minimum_weight
         samples = march(rays, self.cube, self.occupancy.occupied, step, offset)
         with torch.no_grad():
-            position = self.cube.unit_from_world(samples.positions(rays))
+            position = self.unit_positions(rays, samples)
             sigma = self.field.density(position)[0] / self.cube.side
             reached = transmittance(sigma * step, samples.ray, len(rays))
             seen = reached >= self.settings.minimum_transmittance
@@ -97,12 +121,16 @@ class RadianceModel(nn.Module):
             least = (PART_OF_HEAVIEST * heaviest).clamp(NEGLIGIBLE_WEIGHT, max(NEGLIGIBLE_WEIGHT, minimum))
         return samples.where(seen & (weight >= least[samples.ray]))
 
+    def unit_positions(self, rays: Rays, samples: Samples) -> Tensor:
+        """Returns positions (S, 3) of samples in the unit cube."""
+        return self.cube.unit_from_world(samples.positions(rays)).clamp(0, 1)
+
     def shade(self, rays: Rays, samples: Samples, code: Tensor | None = None) -> tuple[Rendering, Tensor, Tensor]:
         """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).
 
         Differentiable in the field's parameters, in rays, whose samples stay at their t, and in code (R, code_size).
         """
-        position = self.cube.unit_from_world(samples.positions(rays))
+        position = self.unit_positions(rays, samples)
         density, features = self.field.density(position)
         rgb = self.field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
         return composite(density / self.cube.side, rgb, samples), position, density
@@ -137,18 +165,19 @@ class RadianceModel(nn.Module):
         for start in range(0, len(rays), RAYS_AT_ONCE):
             part = rays[start : start + RAYS_AT_ONCE]
             samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
-            position = self.cube.unit_from_world(samples.positions(part))
+            position = self.unit_positions(part, samples)
             parts.append(distance_at(self.unit_density(position) / self.cube.side, samples, SURFACE_LEVEL))
         return torch.cat(parts)
 
     def distances(self, cameras: Cameras, frame: int) -> Tensor:
         """Returns where the rays of one camera meet the surface, (H, W) scene units, infinite where they do not."""
-        return self.surface(cameras.image_rays(frame)).view(cameras.height, cameras.width)
+        return self.surface(cameras.image_rays(frame)).view(*cameras.size[frame].flip(0).tolist())
 
     def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
-        size = (cameras.height, cameras.width)
-        pixels = range(0, cameras.height * cameras.width, PIXELS_AT_ONCE)
+        width, height = cameras.size[frame].tolist()
+        size = (height, width)
+        pixels = range(0, height * width, PIXELS_AT_ONCE)
         parts = [self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)) for start in pixels]
         rendering = Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
         return Picture(rendering.rgb.view(*size, 3), rendering.opacity.view(size), rendering.depth.view(size))

@@ -158,7 +158,7 @@ def test_a_resumed_run_keeps_its_settings(ball_run, tmp_path, capsys, ball_scene
         (["--scene", "SCENE", "--backend", "natve"], "invalid choice"),
         (["--scene", "SCENE", "output.video=film.avi"], '".avi" is not a film format'),
         (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a file name"),
-        (["--scene", "EMPTY"], "no transforms_train.json"),
+        (["--scene", "EMPTY"], "nothing to learn from"),
         ([], "required: --scene"),
         (["--scene", "SCENE", "--stepz", "3"], "unrecognized arguments: --stepz"),
         (["--scene", "SCENE", "optimizer.beta1=1"], "outside"),
@@ -266,7 +266,9 @@ def test_pictures_that_show_nothing_are_refused(ball_scene, tmp_path, capsys):
 
     for picture in (ball_scene / "train").iterdir():
         Image.new("RGBA", (48, 48)).save(picture)
-    assert "alpha is 0 everywhere" in failed_last(["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys)
+    assert "alpha or masks leave no pixel" in failed_last(
+        ["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -135,12 +135,18 @@ def _harmonics(direction: Tensor, out: Tensor, grad_direction: Tensor | None, de
 
 
 def march(
-    ray: tuple[Tensor, Tensor, Tensor], corner: Tensor, side: float, occupied: Tensor, step: float
+    ray: tuple[Tensor, Tensor, Tensor],
+    corner: Tensor,
+    side: float,
+    occupied: Tensor,
+    step: float,
+    contraction: tuple[Tensor, float, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns how many samples rays have in occupied cells (R,) int64, and their distances t (S,), packed by ray.
 
     ray: origin (R, 3), direction (R, 3) and offset (R,) of the samples in their steps. corner: (3,) and side of the
-    cube. occupied: (G, G, G) bool. step: scene units. See `nerf.ops.march`.
+    cube. occupied: (G, G, G) bool. step: scene units. contraction: its center (3,), radius and near distance, if
+    there is one. See `nerf.ops.march`.
     """
     dtype, n_rays = ray[0].dtype, len(ray[0])
     count = torch.zeros(n_rays, dtype=torch.int64)
@@ -156,6 +162,8 @@ def march(
         threads=torch.get_num_threads(),
     )
     call.corner[:] = corner.tolist()
+    if contraction is not None:
+        call.center[:], call.radius, call.near = contraction[0].tolist(), *contraction[1:]
     _call("march", dtype, ctypes.byref(call))
     first = count.cumsum(0) - count
     t = torch.empty(int(count.sum()), dtype=dtype)

@@ -62,6 +62,9 @@ class RadianceSpec(Structure):
         ("side", c_float),
         ("minimum_transmittance", c_float),
         ("minimum_weight", c_float),
+        ("center", c_float * 3),
+        ("radius", c_float),
+        ("near", c_float),
     ]
 
 
@@ -74,6 +77,7 @@ class Pixels(Structure):
         ("poses", c_void_p),
         ("focal", c_void_p),
         ("center", c_void_p),
+        ("lens", c_void_p),
         ("n_candidates", c_int64),
         ("width", c_int32),
         ("height", c_int32),
@@ -264,6 +268,9 @@ def _march_fields(number: type) -> list[tuple[str, type]]:
         ("corner", number * 3),
         ("side", number),
         ("step", number),
+        ("center", number * 3),
+        ("radius", number),
+        ("near", number),
         ("n_rays", c_int64),
         ("resolution", c_int32),
         ("threads", c_int32),

@@ -43,7 +43,7 @@ def crop_box(numbers: list[float]) -> Box:
 def cell_centers(grid: OccupancyGrid, model: RadianceModel) -> Tensor:
     """Returns the world points (G^3, 3) in the middle of the cells of a grid over the model's cube."""
     axis = (torch.arange(grid.resolution) + 0.5) / grid.resolution
-    return torch.cartesian_prod(axis, axis, axis) * model.cube.side + model.cube.corner
+    return model.cube.world_from_unit(torch.cartesian_prod(axis, axis, axis))
 
 
 def cropped(model: RadianceModel, box: Box | None) -> RadianceModel:

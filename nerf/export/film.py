@@ -67,7 +67,7 @@ def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Cal
     """
     name = request.path
     if name == "auto":
-        name = "keys" if request.keys else "spiral" if paths.forward_facing(cameras) else "orbit"
+        name = "keys" if request.keys else "orbit" if paths.surrounded(cameras) else "spiral"
     if (name == "keys") != (request.keys is not None):
         raise InputError("--path keys and --keys FILE go together")
     if name == "test":
@@ -81,7 +81,7 @@ def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Cal
         when = keys.when if loop == keys.loop else None
         poses, opening = spline(keys.poses, keys.view, u, loop, when)
         way = Way(name, _lens(poses, cameras, request, opening), loop)
-        near = CLEARANCE * model.cube.side
+        near = CLEARANCE * model.cube.core.side
         blocked = (~keeps_clear(model, way.cameras)).nonzero().flatten().tolist()
         if blocked:
             print(f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
@@ -137,7 +137,7 @@ def keeps_clear(model: RadianceModel, cameras: Cameras) -> Tensor:
     factor = CLEAR_SIDE / max(cameras.width, cameras.height)
     small = cameras.resized(max(1, round(cameras.width * factor)), max(1, round(cameras.height * factor)))
     nearest = [model.distances(small, frame).min() for frame in range(len(cameras))]
-    return torch.stack(nearest) > CLEARANCE * model.cube.side
+    return torch.stack(nearest) > CLEARANCE * model.cube.core.side
 
 
 def _opening(cameras: Cameras) -> float:

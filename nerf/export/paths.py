@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Cameras, look_at
-from nerf.hull import camera_cube
+from nerf.surroundings import PARALLEL, camera_cube
 
 SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
-FORWARD_FACING = 0.9  # length of the cameras' mean viewing direction above which they all look one way
+SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they stand all round
 EIGHT_DEGREES = (60.0, 15.0)  # swing of the figure-eight to either side, up and down
 SPIRAL_TURNS, SPIRAL_REACH = 2, 0.9  # turns of the spiral; quantile of the cameras' offsets that it reaches
 
@@ -42,7 +42,17 @@ def up_direction(cameras: Cameras) -> Tensor:
 
 def forward_facing(cameras: Cameras) -> bool:
     """Returns whether the cameras all look about the same way, rather than at something from around it."""
-    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > FORWARD_FACING
+    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
+
+
+def surrounded(cameras: Cameras) -> bool:
+    """Returns whether cameras stand all round what they look at: an orbit then shows nothing that none of them saw."""
+    if forward_facing(cameras):
+        return False
+    cube, up = camera_cube(cameras), up_direction(cameras)
+    offset = cameras.world_from_camera[:, :, 3] - (cube.corner + cube.side / 2)
+    across = torch.nn.functional.normalize(offset - (offset @ up)[:, None] * up, dim=1)
+    return across.mean(0).norm().item() < SURROUNDED
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Placement:
         """Returns the cameras in the new frame."""
         pose = cameras.world_from_camera
         turned = torch.cat([self.turn @ pose[:, :, :3], self.points(pose[:, :, 3])[:, :, None]], dim=2)
-        return Cameras(turned, cameras.focal, cameras.center, cameras.width, cameras.height)
+        return replace(cameras, world_from_camera=turned)
 
     @property
     def words(self) -> str:

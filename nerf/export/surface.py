@@ -57,7 +57,7 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     if method == "auto":
         method = "fusion" if request.resolution <= FUSED_RESOLUTION else "density"
     views = look(model, _bounded(cameras))
-    cell = model.cube.side / request.resolution
+    cell = model.cube.core.side / request.resolution
     how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell}
     if method == "density":
         volume = DensityVolume(model, views, request.resolution)
@@ -65,7 +65,7 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     else:
         volume = FusedVolume(model, views, request.resolution)
     mesh = Mesh(*extract(volume, request.box, block_planes(request.resolution)))
-    if model.occupancy.hull.all():
+    if not model.carved:
         mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
     mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
     mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
@@ -91,11 +91,11 @@ def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:
 
 
 def _bounded(cameras: Cameras) -> Cameras:
-    pixels = len(cameras) * cameras.width * cameras.height
-    if pixels <= MOST_LOOKED_AT:
-        return cameras
-    factor = (MOST_LOOKED_AT / pixels) ** 0.5
-    return cameras.resized(max(1, int(cameras.width * factor)), max(1, int(cameras.height * factor)))
+    """Returns the cameras as pinholes with pictures of one size, which is not too great."""
+    factor = min(1.0, (MOST_LOOKED_AT / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
+    width, height = max(1, int(cameras.width * factor)), max(1, int(cameras.height * factor))
+    same = cameras.resized(width, height)
+    return Cameras(same.world_from_camera, same.focal, same.center, width, height)
 
 
 def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:

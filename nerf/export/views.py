@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from nerf.cameras import Cameras
 from nerf.errors import InputError
 from nerf.files import replacing, write_text
+from nerf.lenses import COLMAP_MODELS, TERMS
 from nerf.rendering import RadianceModel
 
 OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0])  # y down, z forward -> y up, z back
@@ -41,12 +42,29 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
                 "fl_y": focal[1],
                 "cx": center[0],
                 "cy": center[1],
+                "w": int(cameras.size[frame, 0]),
+                "h": int(cameras.size[frame, 1]),
+                **_lens_words(cameras.lens[frame].tolist()),
                 "transform_matrix": [*matrix, [0.0, 0.0, 0.0, 1.0]],
             }
         )
     angle = 2 * math.atan(cameras.width / 2 / cameras.focal[0, 0].item())
-    head = {"camera_model": "PINHOLE", "w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
+    head = {"w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
     write_text(file, json.dumps({**head, "frames": frames}, indent=1) + "\n")
+
+
+def _lens_words(lens: list[float]) -> dict[str, object]:
+    """Returns camera_model and the terms of a lens (12) as nerfstudio writes them; k4 of OPENCV is in its denominator.
+
+    Terms for which the format has no word are left out.
+    """
+    terms = dict(zip(TERMS, lens))
+    if not any(lens):
+        return {"camera_model": "PINHOLE"}
+    if not terms["fisheye"]:
+        terms["k4"] = terms["d1"]
+    words = {name: terms[name] for name in ("k1", "k2", "k3", "k4", "p1", "p2") if terms[name]}
+    return {"camera_model": "OPENCV_FISHEYE" if terms["fisheye"] else "OPENCV", **words}
 
 
 def quaternion(rotation: Tensor) -> list[float]:
@@ -57,13 +75,23 @@ def quaternion(rotation: Tensor) -> list[float]:
     return [w, x, y, z]
 
 
+def colmap_camera(numbers: list[float]) -> tuple[str, list[float]]:
+    """Returns COLMAP's name and parameters for focal length (2), principal point (2) and lens (12)."""
+    terms = dict(zip(("fx", "fy", "cx", "cy", *TERMS), numbers))
+    bent = "THIN_PRISM_FISHEYE" if terms["fisheye"] else "FULL_OPENCV"
+    model = bent if any(numbers[4:]) else "PINHOLE"
+    return model, [terms[name] for name in COLMAP_MODELS[model][1]]
+
+
 def write_colmap(folder: Path, cameras: Cameras, names: list[str]) -> None:
-    """Writes cameras.txt, images.txt and an empty points3D.txt: one PINHOLE camera for each different lens."""
-    lenses = torch.cat([cameras.focal, cameras.center], dim=1)
+    """Writes cameras.txt, images.txt and an empty points3D.txt: one camera for each different lens."""
+    lenses = torch.cat([cameras.size, cameras.focal, cameras.center, cameras.lens], dim=1)
     different, which = torch.unique(lenses, dim=0, return_inverse=True)
-    lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, fx, fy, cx, cy"]
+    lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
     for number, lens in enumerate(different.tolist(), 1):
-        lines.append(f"{number} PINHOLE {cameras.width} {cameras.height} {' '.join(f'{value:.9g}' for value in lens)}")
+        model, numbers = colmap_camera(lens[2:])
+        words = " ".join(f"{value:.9g}" for value in numbers)
+        lines.append(f"{number} {model} {lens[0]:.0f} {lens[1]:.0f} {words}")
     write_text(folder / "cameras.txt", "\n".join(lines) + "\n")
     lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME; then a line of 2D points, here none"]
     for frame, name in enumerate(names):
@@ -94,8 +122,7 @@ def write_depths(
 
     folder.mkdir(parents=True, exist_ok=True)
     eye = cameras.world_from_camera[:, :, 3]
-    middle = model.cube.corner + model.cube.side / 2
-    unit = scale * ((eye - middle).norm(dim=1).max().item() + model.cube.diagonal / 2) / GREATEST_COUNT
+    unit = scale * model.cube.farthest(eye) / GREATEST_COUNT
     files = [f"{Path(name).stem}.{kind}" for name in names]
     for frame in trange(len(cameras), desc="depth maps", unit="view"):
         distance = model.distances(cameras, frame)

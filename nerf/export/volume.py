@@ -101,7 +101,7 @@ class DensityVolume:
     """Log density of the field less the level at which rays meet the surface; places that no camera sees are inside."""
 
     def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.cube, self.resolution, self._model = model.cube, resolution, model
+        self.cube, self.resolution, self._model = model.cube.core, resolution, model
         self._hidden = unseen_cells(model, views, model.occupancy.hull)
         self.level = surface_level(model, views)
 
@@ -147,7 +147,7 @@ def unseen_cells(model: RadianceModel, views: DepthViews, among: Tensor) -> Tens
     """
     size, hull = model.occupancy.resolution, model.occupancy.hull
     hidden = torch.zeros(size**3, dtype=torch.bool)
-    if hull.all():
+    if not model.carved:
         return hidden
     row, cell = (among & hull).flatten().nonzero().squeeze(1), model.cube.side / size
     for frame in range(len(views)):
@@ -165,9 +165,9 @@ class FusedVolume:
     """
 
     def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.cube, self.resolution = model.cube, resolution
+        self.cube, self.resolution = model.cube.core, resolution
         self._views, self._model = views, model
-        self._reach = model.cube.side * max(TRUNCATION, LEAST_TRUNCATION / resolution)
+        self._reach = self.cube.side * max(TRUNCATION, LEAST_TRUNCATION / resolution)
         grown = torch.nn.functional.max_pool3d(model.occupancy.occupied[None, None].float(), 3, 1, 1)[0, 0] > 0
         self._near = (grown & model.occupancy.hull).flatten()
         self._deep = unseen_cells(model, views, ~(grown & model.occupancy.hull))

@@ -141,6 +141,7 @@ def pixel_addresses(views: Views, sampler: PixelSampler) -> Pixels:
         poses=address(cameras.world_from_camera),
         focal=address(cameras.focal),
         center=address(cameras.center),
+        lens=None if cameras.pinhole else address(cameras.lens),
         n_candidates=len(sampler.candidates),
         width=cameras.width,
         height=cameras.height,

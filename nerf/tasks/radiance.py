@@ -16,7 +16,7 @@ from nerf.hull import scene_space, silhouette_distances
 from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
-from nerf.rendering import RadianceModel
+from nerf.rendering import RadianceModel, cube_numbers, cube_of_numbers
 from nerf.scenes import Views
 from nerf.seeding import generator
 
@@ -139,9 +139,7 @@ def adapted_rays(rays: int, samples: int, wanted: int) -> int:
 
 def model_state(model: RadianceModel) -> dict[str, Tensor]:
     """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
-    # float64 holds the side, a Python number, exactly: a resumed run must not see another cube.
-    cube = torch.cat([model.cube.corner.double(), torch.tensor([model.cube.side], dtype=torch.float64)])
-    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube}
+    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube_numbers(model.cube)}
 
 
 def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
@@ -152,8 +150,8 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     """
     for name, value in model.state_dict().items():
         value.copy_(checked(tensors, name, value.shape))
-    cube = checked(tensors, "cube", torch.Size([4]))
-    model.cube = Cube(cube[:3].float(), cube[3].item())
+    contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
+    model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
 
 
 def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
@@ -189,8 +187,11 @@ class PixelSampler:
             self.candidates = self._near_silhouettes()
         else:
             self.candidates = torch.arange(n_pixels)
+        if views.used is not None:
+            self.candidates = self.candidates[views.used.flatten()[self.candidates]]
+            n_pixels = int(views.used.sum())
         if len(self.candidates) == 0:
-            raise InputError("no training picture shows anything: alpha is 0 everywhere; render them with their object")
+            raise InputError("no training picture shows anything: alpha or masks leave no pixel")
         self.part = len(self.candidates) / n_pixels
 
     def _near_silhouettes(self) -> Tensor:

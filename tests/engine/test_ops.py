@@ -11,6 +11,7 @@ from nerf.engine import ops
 from nerf.engine.signatures import Level
 from nerf.mlp import MLP
 from nerf.ops.composite import composite_reference
+from nerf.ops.contraction import Contraction
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
 from nerf.ops.march import Cube, Samples, march_reference
 from nerf.ops.spherical_harmonics import spherical_harmonics_reference
@@ -104,6 +105,26 @@ def test_march_finds_the_samples_of_the_reference(isa, dtype, n_rays, share):
     expected = torch.bincount(truth.ray, minlength=n_rays)
     # In float32 a sample within rounding of a cell's face may fall on either side.
     assert (count - expected).abs().sum() <= (0 if dtype == torch.float64 else 3)
+    if dtype == torch.float64:
+        assert error(t, truth.t.double()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_march_through_contracted_space_finds_the_samples_of_the_reference(isa, dtype, share):
+    occupied, n_rays = uniform(9, 40, 40, 40) < share, 63
+    occupied[8:24, :, :16] = False
+    center, corner = torch.tensor([0.3, -0.2, 0.1], dtype=dtype), torch.tensor([-1.5, -1.9, -1.6], dtype=dtype)
+    origin = center + uniform(10, n_rays, 3, dtype=dtype, low=-1) * 4
+    direction = torch.nn.functional.normalize(uniform(11, n_rays, 3, dtype=dtype, low=-1), dim=1)
+    offset = uniform(12, n_rays, dtype=dtype)
+    cube = Cube(corner, 3.3, Contraction(center, 1.9, 0.1))
+    truth = march_reference(Rays(origin, direction), cube, occupied, 0.013, offset)
+    count, t = ops.march((origin, direction, offset), corner, 3.3, occupied, 0.013, (center, 1.9, 0.1))
+    expected = torch.bincount(truth.ray, minlength=n_rays)
+    assert len(truth) > 300
+    # In float32 a sample within rounding of a cell's face may fall on either side.
+    assert (count - expected).abs().sum() <= (0 if dtype == torch.float64 else 1e-3 * len(truth))
     if dtype == torch.float64:
         assert error(t, truth.t.double()) < 1e-6
 

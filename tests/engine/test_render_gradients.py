@@ -12,6 +12,8 @@ from nerf.cameras import Cameras, Rays
 from nerf.losses import photometric_loss
 from nerf.native_rendering import NativeRadianceModel
 from nerf.ops.composite import Rendering
+from nerf.ops.contraction import Contraction
+from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel
 from nerf.tasks.native import NativeRadianceTask, native_model
 from tests.engine.small_scene import ball_task
@@ -24,11 +26,12 @@ def uniform(seed: int, *shape: int) -> Tensor:
     return torch.empty(*shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
 
 
-def coded_model() -> tuple[NativeRadianceModel, Cameras]:
+def coded_model(contracted: bool = False) -> tuple[NativeRadianceModel, Cameras]:
     """Returns a model whose colours hang on a code, its table exact in bfloat16, and cameras that see it."""
     # Of no weight at all: in bfloat16 a sample at the bound may fall on either side.
     task = ball_task(changes={"render": {"minimum_weight": 0.0}})
-    model = native_model(task.settings, task.model.cube, code_size=CODE_SIZE)
+    cube = Cube(torch.full((3,), -1.5), 3.0, Contraction(torch.tensor([0.1, 0.2, 0.0]), 1.8, 0.2))
+    model = native_model(task.settings, cube if contracted else task.model.cube, code_size=CODE_SIZE)
     task.parameters = dict(model.field.named_parameters())
     round_to_bfloat16(task)
     return model, task.views.cameras
@@ -56,9 +59,10 @@ def gradients(kind: type[RadianceModel], model: RadianceModel, rays: Rays, code:
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
 
 
+@pytest.mark.parametrize("contracted", [False, True])
 @pytest.mark.parametrize("n_rays", [1, 300])
-def test_every_gradient_is_the_reference_s(isa, threads, n_rays):
-    model, cameras = coded_model()
+def test_every_gradient_is_the_reference_s(isa, threads, n_rays, contracted):
+    model, cameras = coded_model(contracted)
     rays, code = some_rays(cameras, 2 * n_rays + 1)[n_rays : 2 * n_rays], uniform(1, n_rays, CODE_SIZE)
     native, truth = (gradients(kind, model, rays, code) for kind in (NativeRadianceModel, RadianceModel))
     # In bfloat16 the gradients by a few positions, differences of vertices, keep a digit; over many rays errors cancel.

@@ -1,29 +1,48 @@
 """Cameras and depth maps: what others read is what we see."""
 
 import json
+from dataclasses import replace
 
 import numpy
 import pytest
 import torch
 from PIL import Image
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.export.views import check_folder, picture_names, write_colmap, write_depths, write_transforms
+from nerf.lenses import lens_terms
+from nerf.scenes import Place, load_scene
 from tests.export.ball import ball_model, cameras_round
 
 NAMES = ["a.png", "b.png", "c.png"]
 
 
 def test_transforms_are_read_back_by_our_own_loader(tmp_path):
-    from nerf.scenes import Place, load_scene
-
     cameras = cameras_round(3, 32)
     write_transforms(tmp_path / "transforms_train.json", cameras, NAMES)
     for name in NAMES:
         Image.new("RGBA", (32, 32), (9, 9, 9, 255)).save(tmp_path / name)
-    back = load_scene(Place("", tmp_path, ""), ("train",)).splits["train"].cameras
+    back = load_scene(Place("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
     assert torch.allclose(back.world_from_camera, cameras.world_from_camera, atol=1e-6)
     assert torch.allclose(back.focal, cameras.focal, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["transforms", "colmap"])
+def test_lenses_and_sizes_are_handed_on(tmp_path, kind):
+    terms = {"k1": -0.1, "k2": 0.03, "p1": 0.004, "p2": -0.002}
+    lens = [lens_terms(False, {**terms, "k3": 0.01, "d1": 0.02}), lens_terms(True, {**terms, "k4": 0.01}), [0.0] * 12]
+    size = torch.tensor([[32, 32], [32, 24], [32, 32]])
+    cameras = replace(cameras_round(3, 32), lens=torch.tensor(lens), size=size)
+    for name, (width, height) in zip(NAMES, size.tolist()):
+        Image.new("RGB", (width, height), (9, 9, 9)).save(tmp_path / name)
+    if kind == "transforms":
+        write_transforms(tmp_path / "transforms.json", cameras, NAMES)
+    else:
+        write_colmap(tmp_path / "sparse", cameras, NAMES)
+    back = load_scene(Place("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
+    assert torch.equal(back.size, size) and torch.allclose(back.lens, cameras.lens, atol=1e-7)
+    assert torch.allclose(back.world_from_camera, cameras.world_from_camera, atol=1e-5)
 
 
 def test_a_colmap_model_projects_points_where_our_cameras_do(tmp_path):

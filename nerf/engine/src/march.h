@@ -1,13 +1,15 @@
 // Marching: a ray -> its samples in the occupied cells of a cube; see nerf/ops/march.py.
 //
 // Everything is in cube units: the cube is [0, 1]^3 and t stays in scene units, so that directions have length 1 /
-// side. Sample i of a ray lies at t = near + (i + offset) * step and is left out if its cell is empty.
+// side. Sample i of a ray lies at t = near + (i + offset) * step and is left out if its cell is empty. Contracted space
+// is marched by s instead of t; start is then relative to its centre, in scene units.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 
+#include "contraction.h"
 #include "lanes.h"
 #include "memory.h"
 
@@ -113,9 +115,13 @@ template <class V> struct March {
 
     V start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
     V near, offset;                    // scene units, steps
+    V middle, reach;                   // of the ray in contracted space, see Stretch
     I next, count;                     // the sample to look at next, and how many there are
 
     V t(V step) const { return near + (converted<V>(next) + offset) * step; }
+    template <class T> V t(V step, const Contraction<T>& space) const {
+        return Stretch<V>{middle, reach}.t(t(step), space.radius);
+    }
 
     // Looks at sample `next`, which must exist. position: where it is, cube units.
     // Returns the sample to look at after it: `next` itself if its cell is occupied.
@@ -140,6 +146,31 @@ template <class V> struct March {
         const I empty = shift > 0 ? beyond : next + 1;
         return bits.cell(cell[0], cell[1], cell[2]) > 0 ? next : empty;
     }
+
+    // The same at `here` in contracted space, where a sample may also lie outside the cube.
+    template <class T>
+    I look(const OccupancyBits& bits, V here, V inverse_step, const Contraction<T>& space, V* position) const {
+        const int32_t size = bits.resolution();
+        const V cell_side = (V{} + 1) / float(size);
+        space.unit_position(start, slope, here, position);
+        I cell[3];
+        V outside{}, inside = V{} + 1;
+        for (int axis = 0; axis < 3; ++axis) {
+            outside = greatest(outside, greatest(-position[axis], position[axis] - 1));
+            cell[axis] = least(greatest(truncated(position[axis] * float(size)), I{}), I{} + (size - 1));
+        }
+        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        for (int axis = 0; axis < 3; ++axis) {
+            const I first = (cell[axis] >> shift) << shift, last = first + ((I{} + 1) << shift);
+            inside = least(inside, least(position[axis] - converted<V>(first) * cell_side,
+                                         converted<V>(last) * cell_side - position[axis]));
+        }
+        // Positions move at most as fast as s: the samples before that distance are in the same empty place.
+        const V empty = (outside > 0 ? outside : inside) * space.side * inverse_step;
+        const I beyond = next + greatest(truncated(least(empty, V{} + 1e6f)), I{} + 1);
+        const I matter = bits.cell(cell[0], cell[1], cell[2]);
+        return outside > 0 ? beyond : matter > 0 ? next : beyond;
+    }
 };
 
 // A ray before its first sample. origin, corner, side, step: scene units; direction: of unit length.
@@ -160,10 +191,31 @@ inline March<T> begin_march(const T* origin, const T* direction, const T* corner
         leave = std::min(leave, std::max(a, b));
     }
     ray.near = enter;
+    ray.middle = ray.reach = 0;
     ray.offset = offset;
     ray.next = 0;
     const T samples = (leave - enter) / step - offset + 1;
     ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
+    return ray;
+}
+
+// The same in contracted space.
+template <class T>
+inline March<T> begin_march(const T* origin, const T* direction, const Contraction<T>& space, T step, T offset) {
+    March<T> ray;
+    for (int axis = 0; axis < 3; ++axis) {
+        ray.start[axis] = origin[axis] - space.center[axis];
+        ray.slope[axis] = direction[axis];
+        ray.inverse[axis] = 0;
+    }
+    T far;
+    const auto stretch = Stretch<T>::of(ray.start, direction, space, ray.near, far);
+    ray.middle = stretch.middle;
+    ray.reach = stretch.reach;
+    ray.offset = offset;
+    ray.next = 0;
+    const T samples = (far - ray.near) / step - offset + 1;
+    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 20))) : 0;
     return ray;
 }
 

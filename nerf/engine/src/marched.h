@@ -19,6 +19,7 @@ struct Space {
     float step;                // scene units
     float greatest_thickness;  // optical thickness in front of a sample beyond which a ray has ended
     float minimum_weight;      // a sample that weighs less is left out, unless its ray has nothing much heavier
+    Contraction<float> contraction;
 };
 
 struct RayBundle {
@@ -43,6 +44,8 @@ public:
     int first(int ray) const { return first_[ray]; }
     int n_kept() const { return first_.back(); }
     const std::vector<int>& sources() const { return source_; }
+    // How a ray of the bundle is marched: where it starts, and its slope.
+    const March<float>& ray(int index) const { return march_[index]; }
 
     void march(const Field<A>& field, const Space& space, const RayBundle& rays, Stopwatch& watch) {
         watch.start();
@@ -79,8 +82,10 @@ private:
         scratch_.resize(field.scratch_size());
         thickness_.assign(rays.count, 0.0f);
         for (int ray = 0; ray < rays.count; ++ray) {
-            march_.push_back(begin_march(rays.origin + 3 * ray, rays.direction + 3 * ray, space.corner, space.side,
-                                         space.step, rays.offset[ray]));
+            const float *origin = rays.origin + 3 * ray, *direction = rays.direction + 3 * ray, offset = rays.offset[ray];
+            march_.push_back(space.contraction.radius > 0
+                                 ? begin_march(origin, direction, space.contraction, space.step, offset)
+                                 : begin_march(origin, direction, space.corner, space.side, space.step, offset));
             live_.push_back(ray);
         }
     }
@@ -114,19 +119,24 @@ private:
                 march.inverse[axis][lane] = ray.inverse[axis];
             }
             march.near[lane] = ray.near;
+            march.middle[lane] = ray.middle;
+            march.reach[lane] = ray.reach;
             march.offset[lane] = ray.offset;
             march.next[lane] = ray.next;
             march.count[lane] = ray.count;
         }
         const Pack<float> step = splat(space.step), inverse_step = splat(1 / space.step);
+        const bool contracted = space.contraction.radius > 0;
         Pack<int32_t> taken{};
         taken_.resize(size_t(lanes) * SAMPLES_AT_ONCE);
         for (;;) {
             const auto live = (march.next < march.count) & (taken < SAMPLES_AT_ONCE);
             if (!lane_bits(live)) break;
             Pack<float> position[3];
-            const Pack<float> here = march.t(step);
-            const Pack<int32_t> after = march.look(*space.bits, step, inverse_step, position);
+            const Pack<float> here = contracted ? march.t(step, space.contraction) : march.t(step);
+            const Pack<int32_t> after = contracted
+                                            ? march.look(*space.bits, here, inverse_step, space.contraction, position)
+                                            : march.look(*space.bits, step, inverse_step, position);
             const auto hit = live & (after == march.next);
             // Rounding may carry a sample just out of the cube.
             for (auto& place : position) place = least(greatest(place, Pack<float>{}), splat(1.0f));

@@ -53,6 +53,7 @@ template <class T> struct MarchCall {
     const int64_t* first;  // (n_rays), where its samples go; null to count only
     T* t;
     T corner[3], side, step;
+    T center[3], radius, near;  // of the contraction, see Contraction
     int64_t n_rays;
     int32_t resolution, threads;
 };
@@ -298,15 +299,22 @@ template <class T> static void march(const MarchCall<T>& call) {
     OccupancyBits bits;
     bits.resize(call.resolution);
     for (int slab = 0; slab < bits.slabs(); ++slab) bits.assign_slab(call.occupied, slab);
+    Contraction<T> space{{}, call.radius, call.near, {}, call.side};
+    std::copy(call.center, call.center + 3, space.center);
+    std::copy(call.corner, call.corner + 3, space.corner);
     for_each_ray(call.n_rays, call.threads, [&](int64_t ray) {
-        March<T> march = begin_march(call.origin + 3 * ray, call.direction + 3 * ray, call.corner, call.side,
-                                     call.step, call.offset[ray]);
+        const T *origin = call.origin + 3 * ray, *direction = call.direction + 3 * ray, offset = call.offset[ray];
+        const bool contracted = space.radius > 0;
+        March<T> march = contracted ? begin_march(origin, direction, space, call.step, offset)
+                                    : begin_march(origin, direction, call.corner, call.side, call.step, offset);
         T position[3];
         int64_t count = 0;
         while (march.next < march.count) {
-            const int32_t after = march.look(bits, call.step, 1 / call.step, position);
+            const T t = contracted ? march.t(call.step, space) : march.t(call.step);
+            const int32_t after = contracted ? march.look(bits, t, 1 / call.step, space, position)
+                                             : march.look(bits, call.step, 1 / call.step, position);
             if (after == march.next++) {
-                if (call.first) call.t[call.first[ray] + count] = march.near + (T(after) + march.offset) * call.step;
+                if (call.first) call.t[call.first[ray] + count] = t;
                 ++count;
             } else {
                 march.next = after;

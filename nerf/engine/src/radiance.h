@@ -24,6 +24,7 @@ struct RadianceSpec {
     OccupancyArrays occupancy;
     float corner[3], side;  // scene units
     float minimum_transmittance, minimum_weight;
+    float center[3], radius, near;  // of the contraction, see Contraction
 };
 
 struct StepCall {
@@ -135,7 +136,12 @@ private:
                 spec_.side,
                 step_length,
                 greatest_thickness_,
-                spec_.minimum_weight};
+                spec_.minimum_weight,
+                {{spec_.center[0], spec_.center[1], spec_.center[2]},
+                 spec_.radius,
+                 spec_.near,
+                 {spec_.corner[0], spec_.corner[1], spec_.corner[2]},
+                 spec_.side}};
     }
 
     RayBundle rendered_rays(const RenderCall& call, int64_t first, int n) const {

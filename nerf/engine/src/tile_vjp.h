@@ -26,9 +26,16 @@ public:
             for (int i = this->first_sample(ray); i < this->first_sample(ray + 1); ++i) {
                 for (int row = 0; row < n_inputs; ++row)
                     inputs[row] += grad_inputs_[(size_t(i / BLOCK) * field.ray_inputs() + row) * BLOCK + i % BLOCK];
+                float place[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
+                if (space.contraction.radius > 0) {
+                    const March<float>& march = this->marched_.ray(ray);
+                    space.contraction.unit_position_vjp(march.start, march.slope, this->t_[i], place);
+                } else {
+                    for (float& grad : place) grad /= space.side;
+                }
                 for (int axis = 0; axis < 3; ++axis) {
-                    origin[axis] += grad_position_[axis][i] / space.side;
-                    along[axis] += grad_position_[axis][i] / space.side * this->t_[i];
+                    origin[axis] += place[axis];
+                    along[axis] += place[axis] * this->t_[i];
                 }
             }
             const float* direction = rays.direction + 3 * ray;
