@@ -71,6 +71,7 @@ class NativeRadianceTask:
             beta1=adam.beta1,
             beta2=adam.beta2,
             epsilon=adam.epsilon,
+            distortion=settings.train.distortion,
             n_rays=self.rays_per_step,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
             levels=self.model.active_levels(progress),

@@ -84,6 +84,8 @@ class RadianceTask:
         rendering, position, density = model.shade(rays, samples)
         loss = photometric_loss(rendering, target, settings.train.background)
         error = loss.item()
+        if settings.train.distortion > 0:
+            loss = loss + settings.train.distortion * model.distortion(rays, samples, density)
         if not math.isfinite(error):
             raise InputError(
                 f"training diverged at step {step}: the loss is {error}; train again with a lower "

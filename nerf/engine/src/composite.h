@@ -34,14 +34,14 @@ inline Pixel<T> composite(int64_t n, const T* passing, const T* t, Color color, 
 }
 
 // grad_tau[i] and grad_color(i, c) from the gradient by the pixel. With g_i the gradient by weight i it is
-// g_k T_{k+1} - sum of g_i w_i over i > k, summed from the back.
+// g_k T_{k+1} - sum of g_i w_i over i > k, summed from the back. grad_weight: of a loss on the weights, or null.
 template <class T, class Color, class GradColor>
 inline void composite_vjp(int64_t n, const T* passing, const T* t, Color color, const T* reaching, const Pixel<T>& grad,
-                          T* grad_tau, GradColor grad_color) {
+                          T* grad_tau, GradColor grad_color, const T* grad_weight = nullptr) {
     T behind = 0;
     for (int64_t i = n - 1; i >= 0; --i) {
         const T weight = reaching[i] * (1 - passing[i]);
-        T by_weight = grad.opacity + grad.depth * t[i];
+        T by_weight = grad.opacity + grad.depth * t[i] + (grad_weight ? grad_weight[i] : T(0));
         for (int c = 0; c < 3; ++c) {
             by_weight += grad.rgb[c] * color(i, c);
             grad_color(i, c) = grad.rgb[c] * weight;

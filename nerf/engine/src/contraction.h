@@ -61,11 +61,13 @@ template <class V> struct Stretch {
             nearest += apart * apart;
         }
         const V far = FAR * space.radius, half = std::sqrt(std::max(far * far - nearest, V(0)));
-        const V reach = std::sqrt(space.radius * space.radius + nearest);
-        first = space.radius * std::asinh((std::max(middle - half, space.near) - middle) / reach);
-        last = space.radius * std::asinh(half / reach);
-        return {middle, reach};
+        const Stretch stretch{middle, std::sqrt(space.radius * space.radius + nearest)};
+        first = stretch.s(std::max(middle - half, space.near), space.radius);
+        last = stretch.s(middle + half, space.radius);
+        return stretch;
     }
+
+    V s(V t, V radius) const { return radius * std::asinh((t - middle) / reach); }
 
     template <class T> V t(V s, T radius) const {
         const V grown = exp(s / radius);

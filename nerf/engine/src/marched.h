@@ -20,6 +20,11 @@ struct Space {
     float greatest_thickness;  // optical thickness in front of a sample beyond which a ray has ended
     float minimum_weight;      // a sample that weighs less is left out, unless its ray has nothing much heavier
     Contraction<float> contraction;
+
+    // How far along the march of a ray t is, cube sides.
+    float marched(const March<float>& ray, float t) const {
+        return (contraction.radius > 0 ? Stretch<float>{ray.middle, ray.reach}.s(t, contraction.radius) : t) / side;
+    }
 };
 
 struct RayBundle {
