@@ -28,6 +28,15 @@ inline Pixel<T> composite(int64_t n, const T* passing, const T* t, Color color, 
     return pixel;
 }
 
+// How many of a ray's n next samples light reaches: those in front of which the optical thickness, summed on, is at most
+// `greatest`. density(i) * length: the thickness of sample i.
+template <class T, class Density>
+inline int64_t reached_samples(int64_t n, Density density, T length, T greatest, T& thickness) {
+    int64_t reached = 0;
+    while (reached < n && thickness <= greatest) thickness += density(reached++) * length;
+    return reached;
+}
+
 // grad_tau[i] and grad_color(i, c) from the gradient by the pixel. With g_i the gradient by weight i it is
 // g_k T_{k+1} - sum of g_i w_i over i > k, summed from the back.
 template <class T, class Color, class GradColor>

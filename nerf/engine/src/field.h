@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "activations.h"
 #include "hash_grid.h"
 #include "layer.h"
 #include "spherical_harmonics.h"
@@ -13,9 +14,6 @@
 namespace nerf {
 
 constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2;
-
-// exp(15) per cube side is opaque within any step: no gradient is lost there.
-constexpr float LARGEST_LOG_DENSITY = 15.0f;
 
 // Same layout as FieldShape in nerf/engine/signatures.py.
 struct FieldShape {
@@ -110,7 +108,7 @@ public:
         linear<A>(layers[1].forward, given(), out.hidden, scratch);
         to_words<A>(scratch, given(), out.features);
         for (int at = 0; at < BLOCK; at += LANES<float>)
-            store(out.density + at, exp(least(load(scratch + at), splat(LARGEST_LOG_DENSITY))));
+            store(out.density + at, density_of(load(scratch + at)));
     }
 
     // Numbers that `scratch` needs.

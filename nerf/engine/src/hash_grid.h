@@ -36,8 +36,8 @@ template <class T> inline Corners<T> corners(Pack<T> x, Pack<T> y, Pack<T> z, co
     for (int axis = 0; axis < 3; ++axis) {
         const Pack<T> on_lattice = place[axis] * T(level.scale) + T(0.5);
         // Never negative, so that truncation is floor.
-        const auto lower = __builtin_convertvector(on_lattice, Pack<SignedRow<T>>);
-        factor[axis][1] = on_lattice - __builtin_convertvector(lower, Pack<T>);
+        const auto lower = converted<Pack<SignedRow<T>>>(on_lattice);
+        factor[axis][1] = on_lattice - converted<Pack<T>>(lower);
         factor[axis][0] = 1 - factor[axis][1];
         term[axis][0] = same_bits<Rows>(lower) * stride[axis];
         term[axis][1] = term[axis][0] + stride[axis];
@@ -119,7 +119,7 @@ inline void interpolate(const typename Table::Value* rows, const Corners<T>& at,
         alignas(64) Row<T> row[LANES<T>];
         store(row, at.row[k]);
         for (int lane = 0; lane < LANES<T>; ++lane)
-            std::memcpy(fetched[k] + lane * stride, rows + size_t(row[lane]) * stride, stride * sizeof *rows);
+            copy_row<stride>(fetched[k] + lane * stride, rows + size_t(row[lane]) * stride);
     }
     for (auto& feature : features) feature = Pack<T>{};
     for (int k = 0; k < CORNERS; ++k) {
@@ -133,18 +133,15 @@ inline void interpolate(const typename Table::Value* rows, const Corners<T>& at,
 // rows, sample after sample, so that the order of every sum is that of the samples. grad: (count, FEATURES).
 template <class T, int FEATURES>
 inline void interpolate_vjp(const Corners<T>& at, int count, const T* grad, T* grad_rows) {
-    typedef T Features __attribute__((vector_size(FEATURES * sizeof(T)), aligned(alignof(T)), may_alias));
     alignas(64) Row<T> row[CORNERS][LANES<T>];
     alignas(64) T weight[CORNERS][LANES<T>];
     for (int k = 0; k < CORNERS; ++k) {
         store(row[k], at.row[k] * Row<T>(FEATURES));
         store(weight[k], at.weight[k]);
     }
-    for (int lane = 0; lane < count; ++lane) {
-        const Features share = *reinterpret_cast<const Features*>(grad + lane * FEATURES);
+    for (int lane = 0; lane < count; ++lane)
         for (int k = 0; k < CORNERS; ++k)
-            *reinterpret_cast<Features*>(grad_rows + row[k][lane]) += weight[k][lane] * share;
-    }
+            accumulate<FEATURES>(grad_rows + row[k][lane], weight[k][lane], grad + lane * FEATURES);
 }
 
 }  // namespace nerf

@@ -101,7 +101,8 @@ template <class T> struct March {
     T t() const { return near + (T(next) + offset) * step; }
 
     // Moves `next` to the next sample in an occupied cell; false if there is none. position: where it is, cube units.
-    bool advance(const OccupancyBits& bits, T* position) {
+    // bits: what OccupancyBits tells of the cells.
+    template <class Bits> bool advance(const Bits& bits, T* position) {
         const int size = bits.resolution();
         for (; next < count; ++next) {
             const T here = t();

@@ -6,14 +6,10 @@
 
 #include "layer.h"
 #include "march.h"
-#include "random.h"
+#include "probes.h"
 #include "threads.h"
 
 namespace nerf {
-
-constexpr float OCCUPANCY_DECAY = 0.95f;
-constexpr float LEAST_THICKNESS = 0.01f;  // optical thickness of a step above which a cell counts as occupied
-constexpr int CELLS_PER_PROBE = 16;       // of the hull, at each update
 
 // Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
 struct OccupancyArrays {
@@ -35,11 +31,7 @@ public:
 
     // Raises the values of the cells at n positions. A maximum does not depend on the order.
     void observe(int n, const float* x, const float* y, const float* z, const float* density) {
-        const auto cell = [size = arrays_.resolution](float place) {
-            return std::min(std::max(int(place * float(size)), 0), size - 1);
-        };
-        for (int i = 0; i < n; ++i)
-            raise((size_t(cell(x[i])) * arrays_.resolution + cell(y[i])) * arrays_.resolution + cell(z[i]), density[i]);
+        for (int i = 0; i < n; ++i) raise(size_t(cell_at(x[i], y[i], z[i], arrays_.resolution)), density[i]);
     }
 
     // Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
@@ -54,7 +46,7 @@ public:
         });
         if (hull_cells_.empty()) return;
         probe(density, seed, number, threads);
-        if (prune) choose(std::min(LEAST_THICKNESS / step_length, hull_mean(threads)), threads);
+        if (prune) choose(occupied_above(step_length, hull_mean(threads)), threads);
     }
 
 private:
@@ -68,23 +60,17 @@ private:
     }
 
     template <class Density> void probe(Density density, uint64_t seed, uint64_t number, int threads) {
-        const int size = arrays_.resolution;
-        const int64_t n_cells = int64_t(hull_cells_.size());
-        const int64_t probes = (n_cells + CELLS_PER_PROBE - 1) / CELLS_PER_PROBE;
+        const int64_t n_cells = int64_t(hull_cells_.size()), probes = probe_count(n_cells);
         probed_.resize(probes);
         densities_.resize(probes + BLOCK);
         Pool::shared().run((probes + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
             alignas(64) float place[3][BLOCK] = {};
             const int count = int(std::min<int64_t>(BLOCK, probes - job * BLOCK));
             for (int i = 0; i < count; ++i) {
-                const uint64_t index = (number << 32) + 2 * uint64_t(job * BLOCK + i);
-                const uint64_t a = random_bits(seed, Stream::PROBE, index),
-                               b = random_bits(seed, Stream::PROBE, index + 1);
-                const int32_t cell = hull_cells_[((a >> 32) * uint64_t(n_cells)) >> 32];
-                probed_[job * BLOCK + i] = cell;
-                place[0][i] = (float(cell / (size * size)) + unit_float(b, 0)) / float(size);
-                place[1][i] = (float(cell / size % size) + unit_float(b, 24)) / float(size);
-                place[2][i] = (float(cell % size) + unit_float(a, 0)) / float(size);
+                float point[3];
+                probed_[job * BLOCK + i] = nerf::probe(seed, number, job * BLOCK + i, hull_cells_.data(), n_cells,
+                                                       arrays_.resolution, point);
+                for (int axis = 0; axis < 3; ++axis) place[axis][i] = point[axis];
             }
             density(place[0], place[1], place[2], count, densities_.data() + job * BLOCK, thread);
         });

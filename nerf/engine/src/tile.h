@@ -76,7 +76,7 @@ public:
             }
             float* rgb = rgb_.data() + size_t(block) * GROUP * BLOCK;
             linear<A>(field.color(field.color_layers() - 1).forward, GROUP, in, rgb);
-            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, 1 / (1 + exp(-load(rgb + at))));
+            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, sigmoid(load(rgb + at)));
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
@@ -189,9 +189,9 @@ private:
         for (size_t index = first_run; index < runs_.size(); ++index) {
             Run& run = runs_[index];
             float& thickness = thickness_[run.ray];
-            int reached = 0;
-            while (reached < run.count && thickness <= space.greatest_thickness)
-                thickness += marched_density_[run.slot + reached++] * length;
+            const int reached = int(reached_samples(
+                run.count, [&](int64_t i) { return marched_density_[run.slot + i]; }, length,
+                space.greatest_thickness, thickness));
             const bool ended = run.count < quota || thickness > space.greatest_thickness;
             run.count = reached;
             if (!ended) live_.push_back(run.ray);
@@ -280,17 +280,12 @@ private:
         }
         constexpr int n = LANES<float>;
         for (size_t at = 0; at < grad_rgb_.size(); at += n) {
-            const auto rgb = load(rgb_.data() + at);
-            const auto slope = int(at / BLOCK) % GROUP < 3 ? rgb * (1 - rgb) : Pack<float>{};
-            store(grad_rgb_.data() + at, load(grad_rgb_.data() + at) * slope);
+            const auto grad = int(at / BLOCK) % GROUP < 3 ? load(grad_rgb_.data() + at) : Pack<float>{};
+            store(grad_rgb_.data() + at, sigmoid_vjp(load(rgb_.data() + at), grad));
         }
-        // Density is exp of the first feature up to a bound: its slope is the density itself, or nothing.
-        const float bound = exp(LARGEST_LOG_DENSITY) * (1 - 1e-6f);
-        for (int at = 0; at < n_blocks() * BLOCK; at += n) {
-            const auto density = load(density_.data() + at);
-            const auto slope = density < bound ? density * length : Pack<float>{};
-            store(grad_thickness_.data() + at, load(grad_thickness_.data() + at) * slope);
-        }
+        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+            store(grad_thickness_.data() + at,
+                  density_vjp(load(density_.data() + at), load(grad_thickness_.data() + at) * length));
     }
 
     void resize_gradients(const Field<A>& field) {
