@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,12 @@ class RadianceField(nn.Module):
         """Returns density (S,), per side of the cube, and geometry features (S, G) of positions (S, 3) in [0, 1]."""
         features = self.density_mlp(self.encoding(position))
         return torch.exp(features[:, 0].clamp(max=LARGEST_LOG_DENSITY)), features
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over parameters, by name."""
+        for name, parameter in self.named_parameters():
+            parameter.copy_(tensors[name])
 
     def color(self, direction: Tensor, features: Tensor) -> Tensor:
         """Returns RGB (S, 3) in (0, 1) of unit directions (S, 3) and geometry features (S, G)."""

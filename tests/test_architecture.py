@@ -19,10 +19,12 @@ FLOORS = [
     ["encodings", "mlp", "occupancy", "hull", "losses", "metrics"],
     ["field"],
     ["rendering"],
-    ["native_rendering"],
+    ["native_rendering", "tcnn"],
+    ["cuda_engine"],
+    ["cuda_rendering"],
     ["tasks"],
     ["training", "backends"],
-    ["trained"],
+    ["trained", "doctor"],
     ["export"],
     ["evaluation", "reconstruction"],
     ["cli"],
@@ -30,7 +32,20 @@ FLOORS = [
 ]
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
-LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
+LAZY = {
+    "open3d",
+    "skimage",
+    "scipy",
+    "trimesh",
+    "imageio",
+    "imageio_ffmpeg",
+    "tqdm",
+    "PIL",
+    "yaml",
+    "safetensors",
+    "cuda",
+    "tinycudann",
+}
 
 
 def room(file: Path) -> str:
