@@ -89,8 +89,10 @@ def small_problem(backend: Backend) -> tuple[RadianceModel, Rays]:
     )
     model = backend.model(settings, Cube(torch.full((3,), -1.0), 2.0))
     random = generator(0, "doctor")
-    table = torch.empty(model.field.state_dict()["encoding.table"].shape).uniform_(-1, 1, generator=random)
-    model.field.load_tensors({**model.field.state_dict(), "encoding.table": table.bfloat16().float()})
+    tensors = {name: value.clone() for name, value in model.field.state_dict().items()}
+    tensors["encoding.table"] = tensors["encoding.table"].uniform_(-1, 1, generator=random).bfloat16().float()
+    tensors["density_mlp.weights.1"][0] *= 6  # dense here, empty there
+    model.field.load_tensors(tensors)
     origin = torch.randn(256, 3, generator=random)
     origin = 3 * origin / origin.norm(dim=1, keepdim=True)
     target = torch.empty(256, 3).uniform_(-0.5, 0.5, generator=random)
