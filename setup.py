@@ -83,8 +83,11 @@ setup(
         "trimesh>=4.0",
     ],
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.6", *CUDA],
-        "cuda": CUDA,
+        "sfm": ["pycolmap>=3.12"],
+        "texture": ["xatlas>=0.0.9"],
+        "test": ["pytest>=8", "ruff>=0.6", "pycolmap>=3.12", "xatlas>=0.0.9", *CUDA],
+        "cuda": [*CUDA],
+        "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],
     },

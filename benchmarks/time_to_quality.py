@@ -1,30 +1,49 @@
-"""Prints what the native engine reaches in given training times, and where the time goes.
+"""Measures how soon the native engine reaches which quality, where its time goes, and how a plain-torch peer fares.
 
-    python benchmarks/time_to_quality.py [section.name=value ...] --scene lego --downscale 2 --seconds 10 30 60
+    python benchmarks/time_to_quality.py --scene lego --seconds 10,30,60,300 --repeats 3 --peer-seconds 600
 
-Every time is a run of its own, annealed over it. Times are wall seconds of training steps alone, as `train.py` counts
-them; the score is the mean PSNR of the test views over white. The load of the machine is printed with each line.
+Every budget is a run of its own, annealed over it. Seconds are wall seconds of training steps alone, as `nerf train`
+counts them; the score is the mean PSNR of the test views over white (`nerf evaluate`). A used sample lies in front of
+the surface; rates and stages are of the longest budget. The peer is scored on every fifth view before its end. Writes
+speed.json, speed.md and, with matplotlib, speed.png.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import time
-from statistics import mean
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median
 
 import torch
+from machine import bounds, measure
+from peer import Peer, Reference, curve
 
 from nerf import engine
-from nerf.config import Settings, read_settings
+from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
+from nerf.files import write_text
 from nerf.metrics import psnr
+from nerf.preview import bake, lost
 from nerf.scenes import Views, find_scene, load_scene
 from nerf.tasks.native import NativeRadianceTask
 
+MARKS = (25, 28, 30, 32, 33, 34)  # dB
 
-def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRadianceTask, str]:
-    """Returns a task after `seconds` of training, and a line on its speed."""
+
+def score(model, views: Views, every: int = 1) -> float:
+    """Returns the mean PSNR over white of every so many views."""
+    frames = range(0, len(views), every)
+    pictures = (model.picture(views.cameras, frame).over(1.0) for frame in frames)
+    return mean(psnr(picture, views.picture(frame, "white")) for frame, picture in zip(frames, pictures))
+
+
+def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRadianceTask, dict[str, object]]:
+    """Returns a task after `seconds` of training, and its rates."""
     task = NativeRadianceTask(views, settings)
     reports, native = [], task.model.engine()
     take_step = native.step
@@ -41,38 +60,204 @@ def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRad
         spent += time.perf_counter() - start
         step += 1
     samples = sum(report.samples for report in reports)
-    parts = [sum(report.seconds[index] for report in reports) / samples * 1e9 for index in range(len(STAGES))]
-    stages = ", ".join(f"{name} {part:.0f}" for name, part in zip(STAGES, parts, strict=True))
-    total = spent * torch.get_num_threads() / samples * 1e9
-    speed = f"{step} steps, {samples / spent / 1e6:.2f} M used samples/s, {rays / spent / 1e6:.2f} M rays/s"
-    return task, f"{speed}; thread-ns per used sample: {stages}; all {total:.0f}"
+    return task, {
+        "seconds": spent,
+        "steps": step,
+        "samples_per_second": samples / spent,
+        "rays_per_second": rays / spent,
+        "marched_per_used": sum(report.marched for report in reports) / samples,
+        "stages_ns": {
+            name: sum(report.seconds[index] for report in reports) / samples * 1e9 for index, name in enumerate(STAGES)
+        },
+        "all_ns": spent * torch.get_num_threads() / samples * 1e9,
+        "load": os.getloadavg()[0],
+    }
 
 
-def score(task: NativeRadianceTask, views: Views) -> tuple[float, float]:
-    """Returns the mean PSNR over white of all views, and the seconds that rendering one took."""
-    values, seconds = [], []
+def picture_seconds(model, views: Views) -> float:
+    """Returns the median seconds of a picture."""
+    seconds = []
     for frame in range(len(views)):
-        rays = views.cameras.image_rays(frame)
         start = time.perf_counter()
-        task.model.render(rays)
+        model.picture(views.cameras, frame)
         seconds.append(time.perf_counter() - start)
-        values.append(psnr(task.model.picture(views.cameras, frame).over(1.0), views.picture(frame, "white")))
-    return mean(values), mean(seconds)
+    return median(seconds)
+
+
+def previews(task: NativeRadianceTask, views: Views) -> dict[str, float]:
+    """Returns what the exact picture takes, and what baking takes, gives and loses."""
+    baked = bake(task.model, task.views.cameras)
+    return {
+        "exact_seconds": picture_seconds(task.model, views),
+        "bake_seconds": baked.seconds,
+        "baked_bytes": baked.bricks.numel(),
+        "baked_seconds": picture_seconds(baked, views),
+        "baked_psnr": score(baked, views),
+        "baked_to_exact_psnr": lost(task.model, baked, views.cameras, 1.0).psnr,
+    }
+
+
+def time_to(points: list[tuple[float, float]], wanted: float) -> str:
+    """Returns the seconds to a PSNR, between two budgets by their logarithm; points: (seconds, dB) in order."""
+    if points[0][1] >= wanted:
+        return f"< {points[0][0]:.0f} s"
+    for (before, low), (after, high) in zip(points, points[1:]):
+        if low < wanted <= high:
+            return f"{math.exp(math.log(before) + (wanted - low) / (high - low) * math.log(after / before)):.1f} s"
+    return "not reached"
+
+
+def medians(runs: list[dict]) -> list[tuple[float, float]]:
+    """Returns (seconds, median dB) of the engine's budgets, in order."""
+    budgets = sorted({run["budget"] for run in runs})
+    return [(budget, median(run["psnr"] for run in runs if run["budget"] == budget)) for budget in budgets]
+
+
+def report(found: dict) -> str:
+    """Returns the results as Markdown."""
+    ours, peer, machine = medians(found["runs"]), found.get("peer"), found["machine"]
+    theirs = [(point["seconds"], point["psnr"]) for point in peer["curve"]] if peer else []
+    lines = [
+        f"# Speed on {found['scene']}, {found['width']} x {found['height']}",
+        "",
+        f"{found['threads']} threads, {machine['instructions']}; medians of {found['repeats']}; `{found['command']}`.",
+        "",
+        "| training | " + " | ".join(f"{seconds:g} s" for seconds, _ in ours) + " |",
+        "| --- |" + " --- |" * len(ours),
+        "| engine, dB | " + " | ".join(f"{value:.2f}" for _, value in ours) + " |",
+        "",
+        "| to reach | " + " | ".join(f"{mark} dB" for mark in MARKS) + " |",
+        "| --- |" + " --- |" * len(MARKS),
+        "| engine | " + " | ".join(time_to(ours, mark) for mark in MARKS) + " |",
+    ]
+    if peer:
+        lines.append(f"| {peer['name']} | " + " | ".join(time_to(theirs, mark) for mark in MARKS) + " |")
+        lines += ["", f"The peer's last, {theirs[-1][1]:.2f} dB after {theirs[-1][0]:.0f} s, takes the engine "]
+        lines[-1] += f"{time_to(ours, theirs[-1][1])}. Used samples a second: peer {peer['samples_per_second']:.3g}, "
+        lines[-1] += f"engine {found['rates']['samples_per_second']:.3g}."
+    lines += ["", *stage_table(found), "", *machine_lines(machine), "", *preview_lines(found["previews"]), ""]
+    return "\n".join(lines)
+
+
+def stage_table(found: dict) -> list[str]:
+    """Returns what every stage takes, and its distance from what bounds it."""
+    lines = ["| stage | thread-ns per used sample | at least | ratio |", "| --- | --- | --- | --- |"]
+    for name, spent in found["rates"]["stages_ns"].items():
+        bound = found["bounds_ns"].get(name)
+        least = f"{bound:.1f} | {spent / bound:.1f}" if bound else "– | –"
+        lines.append(f"| {name} | {spent:.1f} | {least} |")
+    return [*lines, f"| all | {found['rates']['all_ns']:.1f} | – | – |"]
+
+
+def machine_lines(machine: dict) -> list[str]:
+    """Returns what one core was measured to do at most."""
+    sizes = " | ".join(f"{row['bytes'] / 2**20:g} MiB" for row in machine["access"])
+    rows = [
+        f"| {label} | " + " | ".join(f"{row[key]:.2f}" for row in machine["access"]) + " |"
+        for label, key in (("read 8 bytes", "read_8_ns"), ("add to 16 bytes", "change_16_ns"))
+    ]
+    return [
+        f"One core: {machine['fma_gflops']:.0f} GFLOP/s of float multiply-adds, "
+        f"{machine['bf16_gflops']:.0f} of bfloat16 dot products; ns of a random access, by the size of what is read:",
+        "",
+        f"| | {sizes} |",
+        "| --- |" + " --- |" * len(machine["access"]),
+        *rows,
+    ]
+
+
+def preview_lines(seen: dict) -> list[str]:
+    """Returns what rendering takes."""
+    return [
+        f"A picture: exact {1000 * seen['exact_seconds']:.1f} ms; baked {1000 * seen['baked_seconds']:.1f} ms at "
+        f"{seen['baked_psnr']:.2f} dB ({seen['baked_to_exact_psnr']:.2f} dB against the exact picture), "
+        f"{seen['baked_bytes'] / 2**20:.0f} MiB, baked in {seen['bake_seconds']:.2f} s."
+    ]
+
+
+def plot(found: dict, file: Path) -> None:
+    """Writes PSNR over the logarithm of time, both curves."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("no plot: matplotlib is missing (pip install 'nerf[plot]')")
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    axes.plot(*zip(*medians(found["runs"])), "o-", label="nerf, native engine: each budget a run")
+    if peer := found.get("peer"):
+        points = [(point["seconds"], point["psnr"]) for point in peer["curve"]]
+        axes.plot(*zip(*points), "s--", label=f"{peer['name']}: one run")
+    axes.set(xscale="log", xlabel="training, seconds", ylabel="PSNR of test views, dB")
+    axes.set_title(f"{found['scene']}, {found['width']} x {found['height']}, {found['threads']} threads")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)
+
+
+def numbers(text: str) -> list[float]:
+    """Returns the numbers of a list with commas."""
+    return [float(part) for part in text.split(",")]
+
+
+def arguments_and_settings() -> tuple[argparse.Namespace, Settings]:
+    """Returns what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="section.name=value changes a setting")
+    parser.add_argument("--scene", default="lego")
+    parser.add_argument("--downscale", type=int, default=2)
+    parser.add_argument("--seconds", type=numbers, default=[10.0, 30.0, 60.0], help="budgets, with commas")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of every budget, each with its own seed")
+    parser.add_argument("--peer-seconds", type=float, default=0.0, help="0: no peer")
+    parser.add_argument("--peer", choices=("plain", "reference"), default="plain")
+    parser.add_argument("--out", type=Path, default=Path("docs/speed"), help="folder of the results")
+    arguments, overrides = parser.parse_known_args()
+    return arguments, read_settings(None, overrides)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scene", default="lego")
-    parser.add_argument("--downscale", type=int, default=2)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 30.0, 60.0])
-    arguments, overrides = parser.parse_known_args()
-    settings = read_settings(None, overrides)
-    splits = load_scene(find_scene(arguments.scene), ("train", "test"), arguments.downscale).splits
+    """Measures, prints and writes."""
+    arguments, settings = arguments_and_settings()
+    read = SceneSettings(downscale=arguments.downscale)
+    splits = load_scene(find_scene(arguments.scene), ("train", "test"), read).splits
+    train, test = splits["train"], splits["test"]
+    machine = measure()
+    options = f"--scene {Path(arguments.scene).name} --downscale {arguments.downscale}"
+    found: dict = {
+        "command": f"python benchmarks/time_to_quality.py {options}",
+        "scene": Path(arguments.scene).name,
+        "width": train.cameras.width,
+        "height": train.cameras.height,
+        "threads": torch.get_num_threads(),
+        "repeats": arguments.repeats,
+        "machine": machine,
+        "runs": [],
+    }
     print(f"engine: {engine.library().name}, {torch.get_num_threads()} threads")
-    for seconds in arguments.seconds:
-        task, line = trained(splits["train"], settings, seconds)
-        quality, rendering = score(task, splits["test"])
-        print(f"{seconds:g} s: {quality:.2f} dB, {rendering:.4f} s a view; {line}; load {os.getloadavg()[0]:.1f}")
+    for seconds in sorted(arguments.seconds):
+        for seed in range(arguments.repeats):
+            task, rates = trained(train, replace(settings, train=replace(settings.train, seed=seed)), seconds)
+            found["runs"].append({"budget": seconds, "seed": seed, "psnr": score(task.model, test), **rates})
+            print(f"engine: {seconds:g} s: {found['runs'][-1]['psnr']:.2f} dB, load {rates['load']:.1f}", flush=True)
+    found |= {"rates": rates, "previews": previews(task, test)}
+    found["bounds_ns"] = bounds(machine, settings, task.model.field, rates["marched_per_used"])
+    if arguments.peer_seconds > 0:
+        plain = arguments.peer == "plain"
+        name = "plain torch" if plain else "reference backend"
+        peer = Peer(train, task.model.cube, 0) if plain else Reference(train, settings, 0)
+        marks = [20.0 * 2**power for power in range(12)]
+        points, rate = curve(
+            peer, arguments.peer_seconds, marks, lambda model, last: score(model, test, 1 if last else 5)
+        )
+        found["peer"] = {"name": name, "curve": points, "samples_per_second": rate}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out / "speed.json", json.dumps(found, indent=1))
+    text = report(found)
+    write_text(arguments.out / "speed.md", text)
+    plot(found, arguments.out / "speed.png")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nerf import __version__
 from nerf.backends import BACKENDS, DEVICES, choose_backend
-from nerf.config import Settings, describe_settings, read_settings, settings_from_dict
+from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def train(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
     from nerf.reconstruction import reconstruct
     from nerf.runs import RunFolder
-    from nerf.scenes import find_scene
+    from nerf.scenes import find_scene, has_photographs
 
     overrides = [
         f"{name}={value}"
@@ -111,13 +112,16 @@ def train(arguments: argparse.Namespace) -> int:
     with _writable(run.path):
         _check_outputs(settings, run)
         place = find_scene(arguments.scene)
+        if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
+            settings = read_settings(arguments.config, asked, photograph_settings())
+            print("settings: the defaults for photographs (see nerf train --help)")
         end = reconstruct(run, place, settings, backend, arguments.resume)
     return INTERRUPTED if end.interrupted else 0
 
 
 def _check_outputs(settings: Settings, run: RunFolder) -> None:
     """Refuses names of films and meshes before the work, not after it."""
-    from nerf.export.mesh import check_mesh_file
+    from nerf.export.mesh_files import check_mesh_file
     from nerf.export.video import check_video_file
 
     for name, check in ((settings.output.video, check_video_file), (settings.output.mesh, check_mesh_file)):
@@ -188,40 +192,130 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
-    parser.add_argument("--path", choices=("orbit",), default="orbit", help="the way of the camera")
-    parser.add_argument("--out", type=Path, required=True, help="the film, .mp4")
+    from nerf.export.words import EASES, PATHS, PREVIEWS, SHOWN
+
+    parser.add_argument(
+        "--path", choices=PATHS, default="auto", help="of the camera; auto: orbit, or spiral if all face one way"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="key frames, JSON, for --path keys; a film's track is one"
+    )
+    parser.add_argument("--out", type=Path, required=True, help=".mp4, .webm, .mov, .gif; no suffix: folder of PNGs")
+    parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="several: side by side")
+    parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
     parser.add_argument("--frames", type=_whole(2, 100000), default=90)
-    parser.add_argument("--size", type=_size, help="WxH pixels (default: as the pictures)")
+    parser.add_argument("--size", type=_size, help="WxH pixels of a panel (default: as the pictures)")
     parser.add_argument("--fps", type=_whole(1, 240), default=30)
+    parser.add_argument("--fov", type=_between(1, 170), default=0.0, help="vertical angle of view, degrees")
+    parser.add_argument("--ease", choices=EASES, default="linear", help="smooth: from rest to rest")
+    parser.add_argument(
+        "--loop", action=argparse.BooleanOptionalAction, help="end where it began (default: by the path)"
+    )
+    _crop_argument(parser)
+    parser.add_argument(
+        "--preview",
+        nargs="?",
+        choices=PREVIEWS,
+        const="baked",
+        help="film quickly: from a baked grid, or with coarse steps; what it loses is printed",
+    )
 
 
 def render(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
+    from nerf.export.box import crop_box
+    from nerf.export.film import FilmRequest
     from nerf.export.video import check_video_file
     from nerf.reconstruction import film
     from nerf.trained import open_run
 
-    check_video_file(arguments.out)
+    check_video_file(arguments.out, arguments.alpha)
     trained = open_run(arguments.run_folder, arguments.backend)
-    size = arguments.size or (trained.cameras.width, trained.cameras.height)
-    film(trained, arguments.out, arguments.frames, size, arguments.fps)
+    request = FilmRequest(
+        path=arguments.path,
+        frames=arguments.frames,
+        size=arguments.size or (trained.cameras.width, trained.cameras.height),
+        fps=arguments.fps,
+        shown=tuple(arguments.show),
+        loop=arguments.loop,
+        ease=arguments.ease,
+        view=arguments.fov,
+        keys=arguments.keys,
+        alpha=arguments.alpha,
+        preview=arguments.preview or "",
+    )
+    film(trained, arguments.out, request, crop_box(arguments.crop) if arguments.crop else None)
     return 0
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
-    parser.add_argument("--mesh", type=Path, required=True, help="the mesh, .ply, .obj or .glb")
+    from nerf.export.words import METHODS, UNITS, UPS
+
+    parser.add_argument("--mesh", type=Path, help="the mesh, .ply, .obj, .glb or .stl")
+    parser.add_argument("--points", type=Path, help="the point cloud, .ply, with normals and colours")
+    parser.add_argument("--depth", type=Path, metavar="FOLDER", help="a depth map for each training camera")
+    parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="transforms.json and a COLMAP text model")
+    parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
     parser.add_argument("--resolution", type=_whole(16, 1024), default=256, help="lattice cells along a side")
+    parser.add_argument("--triangles", type=_whole(4, 10**9), default=0, help="at most so many, by decimation")
+    parser.add_argument("--smooth", type=_whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
+    parser.add_argument(
+        "--texture", type=_whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
+    )
+    parser.add_argument("--count", type=_whole(1, 10**8), default=200_000, help="of the points")
+    parser.add_argument("--depth-format", choices=("png", "npy"), default="png", help="16-bit counts, or float32")
+    _crop_argument(parser)
+    parser.add_argument("--up", choices=UPS, default="", help="the axis that is to be up (default: the input's frame)")
+    parser.add_argument("--scale", type=_between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
+    parser.add_argument("--unit", choices=UNITS, default="", help="what lengths are in, after --scale")
+
+
+def _crop_argument(parser: argparse.ArgumentParser) -> None:
+    corners = ("X0", "Y0", "Z0", "X1", "Y1", "Z1")
+    parser.add_argument("--crop", type=float, nargs=6, metavar=corners, help="the box that is kept, input frame")
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Writes the mesh of a trained model."""
-    from nerf.export.mesh import check_mesh_file
-    from nerf.reconstruction import mesh
+    """Writes mesh, point cloud, depth maps and cameras of a trained model."""
+    from nerf.export.box import crop_box
+    from nerf.export.mesh_files import check_mesh_file
+    from nerf.export.pointcloud import check_points_file
+    from nerf.export.surface import SurfaceRequest
+    from nerf.export.views import check_folder
+    from nerf.reconstruction import ExportRequest
+    from nerf.reconstruction import export as export_run
     from nerf.trained import open_run
 
-    check_mesh_file(arguments.mesh)
-    mesh(open_run(arguments.run_folder, arguments.backend), arguments.mesh, arguments.resolution)
+    if not (arguments.mesh or arguments.points or arguments.depth or arguments.cameras):
+        raise InputError("nothing to export; give --mesh, --points, --depth or --cameras")
+    if arguments.mesh:
+        check_mesh_file(arguments.mesh, arguments.texture > 0)
+    if arguments.points:
+        check_points_file(arguments.points)
+    for folder in filter(None, (arguments.depth, arguments.cameras)):
+        check_folder(folder)
+    surface = SurfaceRequest(
+        resolution=arguments.resolution,
+        method=arguments.method,
+        box=crop_box(arguments.crop) if arguments.crop else None,
+        triangles=arguments.triangles,
+        smoothing=arguments.smooth,
+        texture=arguments.texture,
+    )
+    request = ExportRequest(
+        surface=surface,
+        mesh=arguments.mesh,
+        cloud=arguments.points,
+        depth=arguments.depth,
+        cameras=arguments.cameras,
+        up=arguments.up,
+        scale=arguments.scale,
+        unit=arguments.unit,
+        points=arguments.count,
+        depth_format=arguments.depth_format,
+    )
+    export_run(open_run(arguments.run_folder, arguments.backend), request)
     return 0
 
 
@@ -276,6 +370,19 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return whole_number
 
 
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f'"{text}" is not a number from {low:g} to {high:g}')
+        return value
+
+    return number
+
+
 def _size(text: str) -> tuple[int, int]:
     """Returns (width, height) of ``WxH``."""
     width, _, height = text.lower().partition("x")
@@ -286,7 +393,7 @@ def _size(text: str) -> tuple[int, int]:
 COMMANDS = {
     "train": (_train_arguments, train, "train on a scene, then write a film and a mesh"),
     "render": (_render_arguments, render, "film a trained model"),
-    "export": (_export_arguments, export, "write the mesh of a trained model"),
+    "export": (_export_arguments, export, "write mesh, point cloud, depth maps and cameras of a trained model"),
     "doctor": (_doctor_arguments, doctor, "print what is here, what will be used, and whether it computes right"),
     "evaluate": (_evaluate_arguments, evaluate, "score a trained model on held-out views"),
 }

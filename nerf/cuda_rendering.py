@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nerf.cuda_engine import CudaEngine, Lesson
+from nerf.cuda_engine import CudaEngine
+from nerf.cuda_tensors import Lesson
 from nerf.engine.kernels import Launcher
 from nerf.native_rendering import NativeRadianceModel
+from nerf.rendering import cube_numbers
 
 
 class CudaRadianceModel(NativeRadianceModel):
@@ -41,7 +43,7 @@ class CudaRadianceModel(NativeRadianceModel):
         return super().color(point, direction)
 
     def _place(self) -> tuple[object, ...]:
-        return (*self.cube.corner.tolist(), self.cube.side)
+        return tuple(cube_numbers(self.cube).tolist())
 
     def _versions(self) -> tuple[int, ...]:
         moments = self.lesson.tensors() if self.lesson else []

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
+
 from nerf import __version__
 from nerf.colour import BACKGROUNDS
 from nerf.errors import InputError
@@ -33,7 +35,10 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     from tqdm import tqdm
 
     settings = run.settings.scene
-    views = load_scene(Place(run.record["name"], scene, ""), (split,), settings.downscale).splits[split]
+    splits = load_scene(Place(run.record["name"], scene, ""), (split,), settings).splits
+    if split not in splits:
+        raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
+    views = splits[split]
     folder = run.folder.path / split
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
     file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
@@ -42,6 +47,8 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
         picture = run.model.picture(views.cameras, frame)
         rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
+        if views.used is not None:  # what a mask hides is no error
+            rgb = torch.where(views.used[frame, : len(rgb), : rgb.shape[1], None], rgb, truth)
         score = {"view": name, "psnr": psnr(rgb, truth), "ssim": ssim(rgb, truth)}
         if not all(math.isfinite(score[key]) for key in ("psnr", "ssim")):
             raise InputError(f"view {name}: PSNR is {score['psnr']}, as of an empty view rendered empty; leave it out")
@@ -56,6 +63,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         "views": scores,
         "resolution": [views.cameras.width, views.cameras.height],
         "downscale": settings.downscale,
+        "pixels": "as stored, not undistorted",
         "background": settings.background,
         "protocol": PROTOCOL,
         "depth_unit": unit,
@@ -74,8 +82,5 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
 
 
 def depth_unit(run: TrainedRun, views: Views) -> float:
-    """Returns the scene units of one count of a 16-bit depth picture: the farthest corner of the cube is at 65535."""
-    eye = views.cameras.world_from_camera[:, :, 3]
-    center = run.model.cube.corner + run.model.cube.side / 2
-    farthest = (eye - center).norm(dim=1).max().item() + run.model.cube.diagonal / 2
-    return farthest / 65535
+    """Returns the scene units of one count of a 16-bit depth picture: the farthest place that is rendered is 65535."""
+    return run.model.cube.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535

@@ -5,35 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.cameras import Cameras
-from nerf.errors import InputError
 from nerf.ops.march import Cube
 from nerf.scenes.scene import Views
+from nerf.surroundings import camera_cube, contracted_space
 
 MASK_SIDE = 200  # pixels of the longer side of the masks that carve
 MARGIN = 1.02  # of the tight cube's side: half a voxel of slack and more
-
-
-def camera_cube(cameras: Cameras) -> Cube:
-    """Returns the cube in the middle of the cameras.
-
-    It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
-    their median distance from there.
-
-    Raises:
-        InputError: the cameras stand in one place.
-    """
-    eye, axis = cameras.world_from_camera[:, :, 3].double(), cameras.world_from_camera[:, :, 2].double()
-    off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
-    normal = off_axis.sum(0)
-    # Parallel axes fix no point along themselves: a small pull towards the mean eye decides.
-    normal += 1e-6 * len(eye) * torch.eye(3, dtype=torch.float64)
-    target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
-    center = torch.linalg.solve(normal, target)
-    side = (eye - center).norm(dim=1).median().item()
-    if not side > 1e-6 * max(1.0, eye.abs().max().item()):
-        raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")
-    return Cube((center - side / 2).float(), side)
 
 
 def silhouette_distances(views: Views) -> tuple[Tensor, float]:
@@ -72,7 +49,7 @@ def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1) -> Te
     for frame, distance in enumerate(distances):
         pixel, depth = views.cameras.project(frame, point[alive])
         column, row = (pixel * scale).floor().long().unbind(1)
-        inside = (depth > 0) & (column >= 0) & (row >= 0) & (column < distance.shape[1]) & (row < distance.shape[0])
+        inside = views.cameras.shows(frame, pixel, depth)
         apart = distance[row.clamp(0, distance.shape[0] - 1), column.clamp(0, distance.shape[1] - 1)]
         # Away from the middle of a picture, and near the camera, a ball's image is stretched.
         slope = (pixel - views.cameras.center[frame]) / views.cameras.focal[frame]
@@ -102,8 +79,11 @@ def scene_space(views: Views, bounds: float, resolution: int) -> tuple[Cube, Ten
     """Returns the cube of the scene and its cells that can hold matter, (G, G, G) bool, [x, y, z].
 
     The cube has half side `bounds` about the origin if that is given, else it comes from the silhouettes or, without
-    alpha, from the cameras. Without alpha every cell can hold matter.
+    alpha, from the cameras. Without alpha every cell can hold matter. Photographs of what lies all around get a
+    contracted space, see `nerf.surroundings`.
     """
+    if bounds == 0 and views.unbounded and not views.has_alpha:
+        return contracted_space(views, resolution)
     if bounds > 0:
         cube = Cube(torch.full((3,), -bounds), 2 * bounds)
     else:

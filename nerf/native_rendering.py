@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from nerf.cameras import Rays
 from nerf.engine import Library, library
 from nerf.engine.signatures import (
+    LARGEST_CODE,
     FieldShape,
     Level,
     OccupancyArrays,
@@ -18,18 +21,20 @@ from nerf.engine.signatures import (
     Parameters,
     RadianceSpec,
     RenderCall,
+    RenderGradients,
     StepCall,
     StepReport,
+    SurfaceCall,
 )
 from nerf.engine.tensors import address
 from nerf.field import RadianceField
 from nerf.ops.composite import Rendering
-from nerf.rendering import RadianceModel
+from nerf.rendering import SURFACE_LEVEL, RadianceModel, cube_numbers
 
 
 def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
-    """Returns the addresses of tensors named like the parameters of a RadianceField."""
-    found = Parameters(table=address(tensors["encoding.table"]))
+    """Returns the addresses of tensors named like the parameters of a RadianceField; null where there is none."""
+    found = Parameters(table=address(tensors["encoding.table"]) if "encoding.table" in tensors else None)
     for group, places in (("density", found.density), ("color", found.color)):
         for layer in range(len(places)):
             name = f"{group}_mlp.weights.{layer}"
@@ -40,6 +45,8 @@ def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
 
 def field_shape(field: RadianceField) -> FieldShape:
     """Returns the sizes of a field."""
+    if field.code_size > LARGEST_CODE:
+        raise ValueError(f"a code of {field.code_size} numbers: the native engine takes at most {LARGEST_CODE}")
     density, color = field.density_mlp.weights, field.color_mlp.weights
     shape = FieldShape(
         n_levels=len(field.encoding.levels),
@@ -49,10 +56,20 @@ def field_shape(field: RadianceField) -> FieldShape:
         color_width=color[0].shape[0],
         color_layers=len(color) - 1,
         direction_degree=field.degree,
+        code_size=field.code_size,
     )
     for index, level in enumerate(field.encoding.levels):
         shape.levels[index] = Level(level.scale, level.resolution, level.rows, level.hashed)
     return shape
+
+
+class Drawn(NamedTuple):
+    """Rays as the engine takes them, contiguous: origin (R, 3), direction (R, 3), offset (R,), code (R, C) or None."""
+
+    origin: Tensor
+    direction: Tensor
+    offset: Tensor
+    code: Tensor | None
 
 
 class Engine:
@@ -77,8 +94,12 @@ class Engine:
             ),
             side=model.cube.side,
             minimum_transmittance=model.settings.minimum_transmittance,
+            minimum_weight=model.settings.minimum_weight,
         )
         spec.corner[:] = model.cube.corner.tolist()
+        contraction = model.cube.contraction
+        if contraction is not None:
+            spec.center[:], spec.radius, spec.near = contraction.center.tolist(), contraction.radius, contraction.near
         self._handle = native.call("nerf_radiance_new", ctypes.byref(spec))
         weakref.finalize(self, native.call, "nerf_radiance_free", self._handle)
 
@@ -96,14 +117,46 @@ class Engine:
         """Updates the occupancy grid, see `OccupancyGrid.update`."""
         self.native.call("nerf_radiance_update_occupancy", self._handle, ctypes.byref(call))
 
-    def render(self, rays: Rays, step_length: float) -> Rendering:
-        """Returns what R rays see. step_length: scene units."""
-        origin, direction, n_rays = rays.origin.contiguous(), rays.direction.contiguous(), len(rays)
-        rgb, opacity, depth = torch.empty(n_rays, 3), torch.empty(n_rays), torch.empty(n_rays)
-        places = (address(tensor) for tensor in (origin, direction, rgb, opacity, depth))
-        call = RenderCall(*places, n_rays, step_length, torch.get_num_threads())
-        self.native.call("nerf_radiance_render", self._handle, ctypes.byref(call))
-        return Rendering(rgb, opacity, depth)
+    def render(self, rays: Drawn, step: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays. step: length, scene units."""
+        n_rays = len(rays.origin)
+        out = torch.empty(n_rays, 3), torch.empty(n_rays), torch.empty(n_rays)
+        self.native.call("nerf_radiance_render", self._handle, ctypes.byref(self._render_call(rays, step, out)))
+        return out
+
+    def render_vjp(
+        self, rays: Drawn, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
+    ) -> dict[str, Tensor]:
+        """Returns the gradients that are needed from those by what `render` returns.
+
+        They are named origin, direction, code, and as the field's parameters; the networks come all together.
+        """
+        tensors = {"origin": rays.origin, "direction": rays.direction, "code": rays.code, **self._tensors}
+        networks = any(needed[name] for name in self._tensors if name != "encoding.table")
+        found = {
+            name: torch.zeros_like(tensor)
+            for name, tensor in tensors.items()
+            if needed[name] or networks and "_mlp" in name
+        }
+        gradients = RenderGradients(
+            parameter_addresses(found),
+            *(address(found[name]) if name in found else None for name in ("origin", "direction", "code")),
+        )
+        call = self._render_call(rays, step, [grad.contiguous() for grad in grads])
+        self.native.call("nerf_radiance_render_vjp", self._handle, ctypes.byref(call), ctypes.byref(gradients))
+        return found
+
+    def _render_call(self, rays: Drawn, step: float, pixels: Sequence[Tensor]) -> RenderCall:
+        places = [address(part) if part is not None else None for part in rays]
+        return RenderCall(*places, *map(address, pixels), len(rays.origin), step, torch.get_num_threads())
+
+    def surface(self, rays: Rays, step_length: float, level: float) -> Tensor:
+        """Returns the distance (R,) at which `level` of the light is left. step_length: scene units."""
+        origin, direction, distance = rays.origin.contiguous(), rays.direction.contiguous(), torch.empty(len(rays))
+        places = (address(tensor) for tensor in (origin, direction, distance))
+        call = SurfaceCall(*places, len(rays), step_length, level, torch.get_num_threads())
+        self.native.call("nerf_radiance_surface", self._handle, ctypes.byref(call))
+        return distance
 
     def density(self, position: Tensor) -> Tensor:
         """Returns density (N,) per cube side at positions (N, 3) in [0, 1]."""
@@ -122,7 +175,7 @@ class NativeRadianceModel(RadianceModel):
     def engine(self) -> Engine:
         """Returns the engine on the tensors as they are now."""
         tensors = (*self.field.parameters(), *self.occupancy.buffers())
-        place = (*(tensor.data_ptr() for tensor in tensors), *self.cube.corner.tolist(), self.cube.side)
+        place = (*(tensor.data_ptr() for tensor in tensors), *cube_numbers(self.cube).tolist())
         # Torch counts what it writes into a tensor; what the engine writes it knows itself.
         seen = (place, tuple(tensor._version for tensor in tensors))
         if self._engine is None or self._seen[0] != place:
@@ -132,10 +185,52 @@ class NativeRadianceModel(RadianceModel):
         self._seen = seen
         return self._engine
 
+    def render(
+        self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None
+    ) -> Rendering:
+        """Returns what R rays see, see `RadianceModel.render`; nothing is kept for the way back but the rays.
+
+        Raises:
+            ValueError: sizes differ, or a number is not finite.
+        """
+        drawn = Drawn(
+            rays.origin.contiguous(),
+            rays.direction.contiguous(),
+            torch.full((len(rays),), 0.5) if offset is None else offset.contiguous(),
+            None if code is None else code.contiguous(),
+        )
+        expected = [(len(rays), 3), (len(rays), 3), (len(rays),), (len(rays), self.field.code_size)]
+        for name, part, shape in zip(Drawn._fields, drawn, expected):
+            if part is not None and (part.shape != shape or not torch.isfinite(part).all()):
+                raise ValueError(f"render: {name}: expected finite numbers {shape}, got {tuple(part.shape)}")
+        step = self.step_length() if step is None else step
+        return Rendering(*_Render.apply(self, step, *drawn, *self.field.parameters()))
+
     @torch.no_grad()
-    def render(self, rays: Rays) -> Rendering:
-        return self.engine().render(rays, self.step_length())
+    def surface(self, rays: Rays) -> Tensor:
+        return self.engine().surface(rays, self.step_length(), SURFACE_LEVEL)
 
     @torch.no_grad()
     def unit_density(self, position: Tensor) -> Tensor:
         return self.engine().density(position)
+
+
+class _Render(torch.autograd.Function):
+    """Rendering, and its vjp, which traces the rays anew."""
+
+    @staticmethod
+    def forward(ctx, model: NativeRadianceModel, step: float, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.model, ctx.step = model, step
+        ctx.save_for_backward(*tensors)  # parameters too: torch then sees if they change before the way back
+        return model.engine().render(Drawn(*tensors[:4]), step)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        names = [*Drawn._fields, *(name for name, _ in ctx.model.field.named_parameters())]
+        needed = dict(zip(names, ctx.needs_input_grad[2:], strict=True))
+        if needed["offset"]:
+            raise ValueError("render: not differentiable in offset")
+        drawn = Drawn(*ctx.saved_tensors[:4])
+        found = ctx.model.engine().render_vjp(drawn, ctx.step, grads, needed)
+        return None, None, *(found[name] if needed[name] else None for name in names)

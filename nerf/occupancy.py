@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 DECAY = 0.95  # of every value at each update
-LEAST_THICKNESS = 0.01  # optical thickness of a step above which a cell counts as occupied
+LEAST_THICKNESS = 0.02  # optical thickness of a step above which a cell counts as occupied
 PROBED = 1 / 16  # part of the hull probed at each update: a value halves, on average, between two probes of its cell
 
 

@@ -131,6 +131,8 @@ class RunFolder:
             "height": cameras.height,
             "focal": cameras.focal.tolist(),
             "center": cameras.center.tolist(),
+            "lens": cameras.lens.tolist(),
+            "size": cameras.size.tolist(),
             "world_from_camera": cameras.world_from_camera.tolist(),
         }
         write_text(self.path / "scene.json", json.dumps({**record, "cameras": views}))
@@ -151,6 +153,7 @@ class RunFolder:
                 *(torch.tensor(views[name]) for name in ("world_from_camera", "focal", "center")),
                 views["width"],
                 views["height"],
+                *(torch.tensor(views[name]) if name in views else None for name in ("lens", "size")),
             )
         except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None

@@ -1,9 +1,10 @@
 """tiny-cuda-nn: its parameters as our tensors and back, and a field that its modules compute.
 
 tiny-cuda-nn keeps all parameters of a module in one flat array. Of a network: the weights of the layers in order, each
-row-major (outputs, inputs), the last one's outputs padded with zero rows to a multiple of 16. Of a network with an
-encoding: the network's, then the table of the grid, level by level, features innermost. Our tensors follow the same
-conventions one by one (see nerf/ops/hash_grid.py, nerf/mlp.py), so that conversion only cuts and joins.
+row-major (outputs, inputs), the last one's outputs padded with zero rows to a multiple of 16. Of a grid: its table,
+level by level, features innermost. Our tensors follow the same conventions one by one (see nerf/ops/hash_grid.py,
+nerf/mlp.py), so that conversion only cuts and joins. The grid is a module of its own, and not one with the network
+behind it, so that levels can be struck out between them.
 Source: tiny-cuda-nn's DOCUMENTATION.md and the comments of its fully_fused_mlp and grid encoding.
 """
 
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from nerf.config import FieldSettings
+from nerf.encodings import HashGrid
 from nerf.errors import InputError
 from nerf.field import RadianceField
-from nerf.ops.hash_grid import growth
+from nerf.ops.hash_grid import Level, growth
 
 ALIGNMENT = 16  # of a network's inputs and outputs
 FUSED_WIDTHS = (16, 32, 64, 128)
+ARRAYS = {"grid": "encoding", "density": "density_mlp", "color": "color_mlp"}  # whose tensors a flat array holds
 HOW = (
     "tiny-cuda-nn is not on PyPI: with a GPU, a CUDA toolkit and torch's CUDA build, run "
     "pip install --no-build-isolation 'nerf[tcnn]', or use --backend cuda, which needs none of them"
@@ -61,17 +64,17 @@ def color_inputs(settings: FieldSettings) -> int:
 
 
 def to_tcnn(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns tiny-cuda-nn's flat arrays ``density`` and ``color`` of tensors named as those of a RadianceField."""
-    density = [*_network(tensors, "density_mlp"), tensors["encoding.table"].flatten()]
-    return {"density": torch.cat(density), "color": torch.cat(_network(tensors, "color_mlp"))}
+    """Returns tiny-cuda-nn's flat arrays, see ARRAYS, of tensors named as those of a RadianceField."""
+    networks = {name: _network(tensors, f"{name}_mlp") for name in ("density", "color")}
+    return {"grid": tensors["encoding.table"].flatten(), **networks}
 
 
-def _network(tensors: Mapping[str, Tensor], name: str) -> list[Tensor]:
+def _network(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     names = [key for key in tensors if key.startswith(f"{name}.weights.")]
     weights = [tensors[f"{name}.weights.{layer}"] for layer in range(len(names))]
     rows, columns = weights[-1].shape
     weights[-1] = torch.cat([weights[-1], weights[-1].new_zeros(aligned(rows) - rows, columns)])
-    return [weight.flatten() for weight in weights]
+    return torch.cat([weight.flatten() for weight in weights])
 
 
 def from_tcnn(arrays: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
@@ -81,14 +84,15 @@ def from_tcnn(arrays: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) ->
         InputError: an array is of another size than the shapes make.
     """
     found = {}
-    for key, group, after in (("density", "density_mlp", ("encoding.table",)), ("color", "color_mlp", ())):
-        names = [f"{group}.weights.{layer}" for layer in range(sum(name.startswith(group) for name in shapes))]
-        rows = {name: shapes[name][0] for name in [*names, *after]} | {names[-1]: aligned(shapes[names[-1]][0])}
+    for key, group in ARRAYS.items():
+        rows = {name: shape[0] for name, shape in shapes.items() if name.startswith(group)}
+        last = list(rows)[-1]
+        if key != "grid":
+            rows[last] = aligned(rows[last])
         sizes = [count * shapes[name][1] for name, count in rows.items()]
         if arrays[key].numel() != sum(sizes):
             raise InputError(
-                f"tiny-cuda-nn: the array of the {key} network has {arrays[key].numel()} numbers, "
-                f"the settings make {sum(sizes)}"
+                f"tiny-cuda-nn: the array {key} has {arrays[key].numel()} numbers, the settings make {sum(sizes)}"
             )
         for name, part in zip(rows, arrays[key].split(sizes)):
             found[name] = part.view(rows[name], shapes[name][1])[: shapes[name][0]].clone()
@@ -119,6 +123,19 @@ class _Across:
         return self.module(value.to(self.module.params.device)).to(value.device, torch.float32)
 
 
+class TcnnGrid(HashGrid):
+    """The same grid; levels that take no part yet are computed all the same, and struck out."""
+
+    def __init__(self, settings: FieldSettings, levels: tuple[Level, ...], module: nn.Module) -> None:
+        nn.Module.__init__(self)  # the table of HashGrid is not made
+        self.levels, self.active_levels, self.features = levels, len(levels), settings.features_per_level
+        self.compute = _Across(module)
+
+    def forward(self, position: Tensor) -> Tensor:
+        features, seen = self.compute(position), self.active_levels * self.features
+        return torch.nn.functional.pad(features[:, :seen], (0, features.shape[1] - seen))
+
+
 class TcnnField(RadianceField):
     """The same field, its grid and its networks computed by tiny-cuda-nn; its state has the names of RadianceField."""
 
@@ -127,10 +144,9 @@ class TcnnField(RadianceField):
         check_shapes(settings)
         tcnn, reference = load_tinycudann(), RadianceField(settings, generator)
         self.shapes = {name: tensor.shape for name, tensor in reference.named_parameters()}
-        self.degree, self.encoding = settings.direction_degree, nn.Identity()
-        density = tcnn.NetworkWithInputEncoding(
-            3, settings.geometry_features, _grid(settings), _mlp(settings.density_width, 1)
-        )
+        self.settings, self.degree, self.code_size = settings, settings.direction_degree, 0
+        self.encoding = TcnnGrid(settings, reference.encoding.levels, tcnn.Encoding(3, _grid(settings)))
+        density = tcnn.Network(reference.encoding.width, settings.geometry_features, _mlp(settings.density_width, 1))
         color = tcnn.Network(color_inputs(settings), 3, _mlp(settings.color_width, settings.color_layers))
         self.density_mlp, self.color_mlp = _Across(density), _Across(color)
         self.load_tensors({name: tensor.detach() for name, tensor in reference.named_parameters()})
@@ -138,10 +154,10 @@ class TcnnField(RadianceField):
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yields tiny-cuda-nn's two flat arrays, ``density`` and ``color``."""
+        """Yields tiny-cuda-nn's flat arrays."""
         dot = "." if prefix else ""
-        yield f"{prefix}{dot}density", self.density_mlp.module.params
-        yield f"{prefix}{dot}color", self.color_mlp.module.params
+        for name, across in zip(ARRAYS, (self.encoding.compute, self.density_mlp, self.color_mlp)):
+            yield f"{prefix}{dot}{name}", across.module.params
 
     def state_dict(self, *_: Any, prefix: str = "", keep_vars: bool = False, destination: Any = None) -> Any:
         """Returns the parameters as those of a RadianceField, on the CPU."""
@@ -149,6 +165,12 @@ class TcnnField(RadianceField):
         arrays = {name: array.detach().float().cpu() for name, array in self.named_parameters()}
         destination.update({prefix + name: value for name, value in from_tcnn(arrays, self.shapes).items()})
         return destination
+
+    def plain(self) -> RadianceField:
+        """Returns a RadianceField with the same parameters, on the CPU."""
+        field = RadianceField(self.settings, torch.Generator())
+        field.load_tensors(self.state_dict())
+        return field
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:

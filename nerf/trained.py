@@ -12,6 +12,7 @@ from nerf.backends import Backend, choose_backend
 from nerf.cameras import Cameras
 from nerf.config import Settings
 from nerf.ops.march import Cube
+from nerf.preview import BakedModel
 from nerf.rendering import RadianceModel
 from nerf.runs import RunFolder
 from nerf.tasks.radiance import load_model_state
@@ -31,7 +32,7 @@ class TrainedRun:
     facts: dict[str, Any]
     record: dict[str, Any]
     cameras: Cameras
-    model: RadianceModel
+    model: RadianceModel | BakedModel
 
 
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:

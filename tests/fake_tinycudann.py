@@ -18,12 +18,9 @@ class Network(nn.Module):
         self.n_output_dims = n_output_dims
         hidden = [(width, width)] * (network_config["n_hidden_layers"] - 1)
         self.shapes = [(width, n_input_dims), *hidden, (outputs, width)]
-        self.params = nn.Parameter(torch.zeros(self.network_size()))
+        self.params = nn.Parameter(torch.zeros(sum(rows * columns for rows, columns in self.shapes)))
 
-    def network_size(self) -> int:
-        return sum(rows * columns for rows, columns in self.shapes)
-
-    def network(self, value: Tensor) -> Tensor:
+    def forward(self, value: Tensor) -> Tensor:
         begin = 0
         for number, (rows, columns) in enumerate(self.shapes):
             weight = self.params[begin : begin + rows * columns].reshape(rows, columns)
@@ -31,20 +28,16 @@ class Network(nn.Module):
             begin += rows * columns
             if number + 1 < len(self.shapes):
                 value = value.clamp(min=0)
-        return value[:, : self.n_output_dims]
-
-    def forward(self, value: Tensor) -> Tensor:
-        return self.network(value).half()  # as on a GPU
+        return value[:, : self.n_output_dims].half()  # as on a GPU
 
 
-class NetworkWithInputEncoding(Network):
-    def __init__(self, n_input_dims: int, n_output_dims: int, encoding_config: dict, network_config: dict) -> None:
+class Encoding(nn.Module):
+    def __init__(self, n_input_dims: int, encoding_config: dict) -> None:
+        super().__init__()
         self.encoding = encoding_config
         assert encoding_config["otype"] == "Grid" and n_input_dims == 3
-        width = encoding_config["n_levels"] * encoding_config["n_features_per_level"]
-        super().__init__(width, n_output_dims, network_config)
         rows = sum(entries for _, _, entries in self.levels())
-        self.params = nn.Parameter(torch.zeros(self.network_size() + rows * self.encoding["n_features_per_level"]))
+        self.params = nn.Parameter(torch.zeros(rows * self.encoding["n_features_per_level"]))
 
     def levels(self) -> list[tuple[float, int, int]]:
         """Returns (scale, resolution, entries) of every level."""
@@ -57,7 +50,7 @@ class NetworkWithInputEncoding(Network):
         return found
 
     def forward(self, position: Tensor) -> Tensor:
-        features, begin, width = [], self.network_size(), self.encoding["n_features_per_level"]
+        features, begin, width = [], 0, self.encoding["n_features_per_level"]
         for scale, resolution, entries in self.levels():
             table = self.params[begin : begin + entries * width].reshape(entries, width)
             begin += entries * width
@@ -74,4 +67,4 @@ class NetworkWithInputEncoding(Network):
                 weight = torch.where(upper.bool(), part, 1 - part).prod(1)
                 total = total + weight[:, None] * table[row % entries]
             features.append(total)
-        return self.network(torch.cat(features, dim=1)).half()
+        return torch.cat(features, dim=1).half()  # as on a GPU

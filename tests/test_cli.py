@@ -43,7 +43,9 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
         "log.jsonl",
         "repeat.yaml",
         "orbit.mp4",
+        "orbit.track.json",
         "mesh.glb",
+        "mesh.report.json",
     }
     record = json.loads((ball_run / "scene.json").read_text())
     assert record["format"] == "blender" and record["chosen"] == "the folder given" and len(record["views"]) == 12
@@ -99,6 +101,18 @@ def test_a_run_is_rendered_and_meshed_elsewhere_without_its_pictures(ball_run, t
     assert (tmp_path / "film.mp4").stat().st_size > 500 and (tmp_path / "mesh.ply").stat().st_size > 500
 
 
+def test_the_test_cameras_are_filmed_and_asked_for_where_they_are_gone(ball_run, tmp_path, capsys):
+    words = ["render", str(ball_run), "--path", "test", "--size", "24x24", "--out", str(tmp_path / "film.gif")]
+    assert main(words) == 0
+    assert "(test, 2 frames of 24 x 24" in capsys.readouterr().out
+    moved = tmp_path / "moved"
+    shutil.copytree(ball_run, moved)
+    record = json.loads((moved / "scene.json").read_text())
+    record["folder"] = str(tmp_path / "gone")
+    (moved / "scene.json").write_text(json.dumps(record))
+    assert "not at" in failed(["render", moved, "--path", "test", "--out", tmp_path / "b.gif"], capsys)
+
+
 def test_evaluation_asks_for_a_scene_that_has_moved(ball_run, tmp_path, capsys):
     moved = tmp_path / "moved"
     shutil.copytree(ball_run, moved)
@@ -144,7 +158,7 @@ def test_a_resumed_run_keeps_its_settings(ball_run, tmp_path, capsys, ball_scene
         (["--scene", "SCENE", "--backend", "natve"], "invalid choice"),
         (["--scene", "SCENE", "output.video=film.avi"], '".avi" is not a film format'),
         (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a file name"),
-        (["--scene", "EMPTY"], "no transforms_train.json"),
+        (["--scene", "EMPTY"], "nothing to learn from"),
         ([], "required: --scene"),
         (["--scene", "SCENE", "--stepz", "3"], "unrecognized arguments: --stepz"),
         (["--scene", "SCENE", "optimizer.beta1=1"], "outside"),
@@ -173,11 +187,18 @@ def test_an_output_folder_that_is_a_file_or_below_one_is_refused_before_the_scen
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["render", "RUN", "--out", "film.gif"], ".gif"),
+        (["render", "RUN", "--out", "film.avi"], ".avi"),
+        (["render", "RUN", "--out", "film.mp4", "--alpha"], "no alpha"),
+        (["render", "RUN", "--out", "film.mp4", "--fov", "200"], "not a number from 1 to 170"),
+        (["render", "RUN", "--out", "film.mp4", "--path", "keys"], "go together"),
+        (["render", "RUN", "--out", "film.mp4", "--show", "dpeth"], "invalid choice"),
         (["render", "RUN", "--out", "film.mp4", "--frames", "one"], "not a whole number"),
         (["render", "RUN", "--out", "film.mp4", "--size", "10"], "not a whole number"),
         (["render", "NONE", "--out", "film.mp4"], "no run in it"),
-        (["export", "RUN", "--mesh", "mesh.stl"], ".stl"),
+        (["export", "RUN", "--mesh", "mesh.fbx"], ".fbx"),
+        (["export", "RUN", "--mesh", "mesh.stl", "--texture", "512"], "no texture"),
+        (["export", "RUN"], "nothing to export"),
+        (["export", "RUN", "--mesh", "mesh.ply", "--crop", *"001110"], "least first"),
         (["export", "RUN", "--mesh", "mesh.ply", "--resolution", "5000"], "16 to 1024"),
         (["export", "NONE", "--mesh", "mesh.ply"], "no run in it"),
         (["evaluate", "NONE"], "no run in it"),
@@ -240,23 +261,14 @@ def test_pictures_without_alpha_are_learned_as_opaque(ball_scene, tmp_path):
     assert json.loads((tmp_path / "run" / "metrics_train.json").read_text())["psnr"] > 15
 
 
-def test_a_film_that_the_disk_cut_off_is_an_error(ball_run, tmp_path, capsys, monkeypatch):
-    from nerf.export import video
-
-    monkeypatch.setattr(video, "_frames_in", lambda file: 1)
-    film = tmp_path / "film.mp4"
-    assert "the encoder wrote 1 of 2 frames" in failed_last(
-        ["render", ball_run, "--out", film, "--frames", "2"], capsys
-    )
-    assert not list(tmp_path.iterdir())
-
-
 def test_pictures_that_show_nothing_are_refused(ball_scene, tmp_path, capsys):
     from PIL import Image
 
     for picture in (ball_scene / "train").iterdir():
         Image.new("RGBA", (48, 48)).save(picture)
-    assert "alpha is 0 everywhere" in failed_last(["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys)
+    assert "alpha or masks leave no pixel" in failed_last(
+        ["train", "--scene", ball_scene, "--out", tmp_path / "run"], capsys
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -38,10 +38,39 @@ def test_scaling_the_world_scales_depth_and_nothing_else():
 def test_an_early_stop_changes_a_picture_by_no_more_than_the_light_it_drops():
     whole = model()
     stopped = model()
-    stopped.settings = read_settings(None, [*SMALL, "render.minimum_transmittance=0.01"]).render
-    assert (whole.render(rays()).rgb - stopped.render(rays()).rgb).abs().max() < 0.01
+    stopped.settings = read_settings(None, [*SMALL, "render.minimum_transmittance=0.1"]).render
+    assert (whole.render(rays()).rgb - stopped.render(rays()).rgb).abs().max() < 0.1
     all_samples = whole.samples(rays(), 0.02, torch.full((50,), 0.5))
     assert len(stopped.samples(rays(), 0.02, torch.full((50,), 0.5))) < len(all_samples)
+
+
+def test_samples_too_light_are_left_out_unless_the_ray_is_fog():
+    made = model()
+    made.settings = read_settings(None, [*SMALL, "render.minimum_transmittance=0", "render.minimum_weight=0.1"]).render
+
+    def kept_of_ray(*density: float) -> int:
+        made.field.density = lambda position: (torch.tensor(density).repeat(len(position))[: len(position)], position)
+        ray = Rays(torch.tensor([[-3.0, 0.05, 0.05]]), torch.tensor([[1.0, 0, 0]]))
+        # A step of a quarter of the cube's side: four samples.
+        return len(made.samples(ray, made.cube.side / 4, torch.full((1,), 0.5)))
+
+    assert kept_of_ray(0.1, 100.0, 100.0, 100.0) == 1  # thin, opaque, and two that no light reaches
+    assert kept_of_ray(0.1, 0.1, 0.1, 0.1) == 4  # fog
+    assert kept_of_ray(0.1, 0.1, 0.01, 0.1) == 3  # fog with a hole
+    assert kept_of_ray(1e-5, 1e-5, 1e-5, 1e-5) == 0  # nothing
+
+
+def test_fine_levels_join_as_the_step_shrinks():
+    made = model()
+    levels = made.field.encoding.levels
+    counts = [made.active_levels(progress / 10) for progress in range(11)]
+    assert counts == sorted(counts) and counts[0] < counts[-1] == len(levels)
+    position = torch.rand(5, 3)
+    with made.field.encoding.coarsest(1):
+        coarse = made.field.encoding(position)
+    features = made.field.encoding(position)
+    width = made.field.encoding.table.shape[1]
+    assert torch.equal(coarse[:, :width], features[:, :width]) and not coarse[:, width:].any()
 
 
 def test_rays_that_miss_the_cube_see_nothing():

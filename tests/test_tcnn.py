@@ -33,7 +33,7 @@ def fake(monkeypatch) -> None:
 def test_parameters_lie_where_the_golden_file_says():
     tensors = named(RadianceField(FieldSettings(**GOLDEN["field"]), torch.Generator()))
     arrays = to_tcnn(tensors)
-    for key in ("density", "color"):
+    for key in arrays:
         assert arrays[key].shape == (GOLDEN[key]["size"],)
         for place, name, row, column in GOLDEN[key]["places"]:
             expected = 0.0 if name is None else tensors[name][row, column].item()
@@ -52,7 +52,7 @@ def test_conversion_there_and_back_is_exact(color_layers):
 def test_an_array_of_another_size_is_refused():
     tensors = named(RadianceField(FieldSettings(**GOLDEN["field"]), torch.Generator()))
     arrays = to_tcnn(tensors)
-    with pytest.raises(InputError, match="color network has 767 numbers, the settings make 768"):
+    with pytest.raises(InputError, match="array color has 767 numbers, the settings make 768"):
         from_tcnn({**arrays, "color": arrays["color"][:-1]}, {name: value.shape for name, value in tensors.items()})
 
 
@@ -86,6 +86,13 @@ def test_the_same_parameters_give_the_same_field(fake):
     assert torch.allclose(field.color(direction, features), reference.color(direction, expected_features), atol=2e-3)
 
 
+def test_a_plain_field_has_the_same_parameters(fake):
+    settings = FieldSettings(levels=4, log2_table_size=9, finest_resolution=80)
+    reference, field = (kind(settings, torch.Generator().manual_seed(3)) for kind in (RadianceField, TcnnField))
+    plain = named(field.plain())
+    assert all(torch.equal(plain[name], value) for name, value in named(reference).items())
+
+
 def small_settings():
     tree = {
         "scene": {"bounds": 0.8},
@@ -94,6 +101,18 @@ def small_settings():
         "train": {"samples": 1024},
     }
     return settings_from_dict(tree, "test")
+
+
+def test_levels_that_take_no_part_yet_give_nothing(fake):
+    settings = FieldSettings(levels=4, log2_table_size=9, finest_resolution=80)
+    reference, field = (kind(settings, torch.Generator().manual_seed(3)) for kind in (RadianceField, TcnnField))
+    with torch.no_grad():
+        reference.encoding.table.uniform_(-1, 1, generator=torch.Generator().manual_seed(4))
+    field.load_tensors(named(reference))
+    position = torch.rand(50, 3, generator=torch.Generator().manual_seed(5))
+    with reference.encoding.coarsest(2), field.encoding.coarsest(2):
+        assert torch.allclose(field.encoding(position), reference.encoding(position), atol=1e-3)
+    assert field.encoding(position)[:, -1].any()
 
 
 def test_its_training_learns_and_passes_to_the_reference_and_back(fake):

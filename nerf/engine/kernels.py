@@ -39,6 +39,18 @@ class LayerArrays(Structure):
     ]
 
 
+class Contraction(Structure):
+    """The scene's cube, and how space is contracted into it; a radius of 0: not at all."""
+
+    _fields_ = [
+        ("center", c_float * 3),
+        ("radius", c_float),
+        ("near", c_float),
+        ("corner", c_float * 3),
+        ("side", c_float),
+    ]
+
+
 class Work(Structure):
     """Everything of one model and one batch."""
 
@@ -52,23 +64,35 @@ class Work(Structure):
         ("first_row", c_int64 * MOST_LEVELS),
         *_addresses("table", "table_first_moment", "table_second_moment", "grad_table", "packed", "grad_encoding"),
         *_addresses("origin", "direction", "offset", "rgba", "count", "pixel", "grad_pixel", "loss"),
-        *_addresses("passing", "reaching", "grad_thickness"),
-        *_addresses("hull", "occupied", "blocks", "value", "mean", "hull_cells", "probed", "adam", "total_loss"),
+        *_addresses("least", "code", "distance", "grad_origin", "grad_direction", "grad_code", "weight"),
+        *_addresses("passing", "reaching", "grad_thickness", "grad_place", "grad_inputs"),
+        *_addresses("hull", "occupied", "bits", "empty", "value", "mean", "hull_cells", "probed", "adam", "total_loss"),
         *[(name, c_uint64) for name in ("seed", "update")],
         *[(name, c_int64) for name in ("first_ray", "number", "n_rays", "n_hull_cells")],
-        ("corner", c_float * 3),
-        *[(name, c_float) for name in ("side", "step", "greatest_thickness", "loss_scale")],
+        ("space", Contraction),
+        *[(name, c_float) for name in ("step", "greatest_thickness", "minimum_weight", "light_left", "loss_scale")],
         *[(name, c_float) for name in ("rate", "beta1", "beta2", "epsilon")],
-        *[(name, c_int32) for name in ("background", "resolution")],
+        *[(name, c_int32) for name in ("background", "resolution", "levels")],
     ]
 
 
 # Every kernel of src/cuda/kernels.cu.
 KERNELS = (
-    *("draw_rays", "march_count", "march_fill", "reach", "gather", "composite_rays", "composite_rays_vjp"),
-    *("photometric", "encode", "density", "shade", "network_vjp", "encode_vjp", "observe", "weights_vjp_tiles"),
+    *("draw_rays", "march_count", "march_fill", "weigh", "gather", "composite_rays", "composite_rays_vjp"),
+    *(
+        "surface_rays",
+        "photometric",
+        "encode",
+        "density",
+        "shade",
+        "network_vjp",
+        "encode_vjp",
+        "observe",
+        "weights_vjp_tiles",
+    ),
     *("begin_step", "adam_table", "pack_table", "adam_network", "pack_network"),
-    *("decay_cells", "probe_cells", "choose_cells", "coarsen_cells"),
+    *("samples_vjp", "rays_vjp", "codes_vjp"),
+    *("decay_cells", "probe_cells", "choose_cells", "pack_cells", "mark_blocks"),
 )
 
 

@@ -166,6 +166,7 @@ def _checked(nvrtc: ModuleType, function: str, *arguments: Any) -> Any:
 
 if __name__ == "__main__":
     columns = [compile_kernels(architecture, 4).reports for architecture in ARCHITECTURES]
-    print("kernel", *ARCHITECTURES, "spilled bytes")
+    print("kernel", *ARCHITECTURES, "bytes spilled", "bytes of stack", sep="\t")
     for row in zip(*columns):
-        print(row[0].name, *(report.registers for report in row), sum(report.spills + report.stack for report in row))
+        most = (max(report.spills for report in row), max(report.stack for report in row))
+        print(row[0].name, *(report.registers for report in row), *most, sep="\t")

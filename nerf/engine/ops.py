@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from nerf.engine import library
-from nerf.engine.signatures import CompositeCall, HashGridCall, Level, MarchCallDouble, MarchCallFloat, MlpCall
+from nerf.engine.signatures import (
+    CompositeCall,
+    HarmonicsCall,
+    HashGridCall,
+    Level,
+    MarchCallDouble,
+    MarchCallFloat,
+    MlpCall,
+)
 from nerf.engine.tensors import address
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
@@ -26,21 +34,29 @@ def _call(name: str, dtype: torch.dtype, *arguments: object) -> None:
 
 
 def hash_grid(position: Tensor, table: Tensor, levels: Sequence[Level]) -> Tensor:
-    """Returns features (S, L * F) of positions (S, 3) in [0, 1]; table (rows, F). See `nerf.ops.hash_grid`."""
+    """Returns features (S, L * F) of positions (S, 1 to 4) in [0, 1]; table (rows, F). See `nerf.ops.hash_grid`."""
     out = table.new_empty(len(position), len(levels) * table.shape[1])
-    _hash_grid(position, table, out, None, levels)
+    _hash_grid(position, table, out, levels)
     return out
 
 
-def hash_grid_vjp(position: Tensor, table: Tensor, levels: Sequence[Level], grad: Tensor) -> Tensor:
-    """Returns the gradient by the table, of its shape, from that by the features (S, L * F)."""
-    grad_table = torch.zeros_like(table)
-    _hash_grid(position, table, grad, grad_table, levels)
-    return grad_table
+def hash_grid_vjp(
+    position: Tensor, table: Tensor, levels: Sequence[Level], grad: Tensor, needed: tuple[bool, bool] = (True, True)
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the gradients by positions and table, if needed, from that by the features (S, L * F)."""
+    grads = [torch.zeros_like(value) if wanted else None for value, wanted in zip((position, table), needed)]
+    if any(needed):
+        _hash_grid(position, table, grad, levels, *grads)
+    return grads[0], grads[1]
 
 
 def _hash_grid(
-    position: Tensor, table: Tensor, out: Tensor, grad_table: Tensor | None, levels: Sequence[Level]
+    position: Tensor,
+    table: Tensor,
+    out: Tensor,
+    levels: Sequence[Level],
+    grad_position: Tensor | None = None,
+    grad_table: Tensor | None = None,
 ) -> None:
     dtype = table.dtype
     call = HashGridCall(
@@ -48,13 +64,15 @@ def _hash_grid(
         position=address(position, dtype),
         table=address(table, dtype),
         out=address(out, dtype),
+        grad_position=address(grad_position, dtype) if grad_position is not None else None,
         grad_table=address(grad_table, dtype) if grad_table is not None else None,
         n=len(position),
+        dimensions=position.shape[1],
         n_levels=len(levels),
         features=table.shape[1],
         threads=torch.get_num_threads(),
     )
-    _call("hash_grid", dtype, ctypes.byref(call), grad_table is not None)
+    _call("hash_grid", dtype, ctypes.byref(call))
 
 
 def mlp(value: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -90,24 +108,45 @@ def _mlp(
         grad_weights=pointers(*(address(weight, dtype) for weight in grad_weights)) if grad_weights else None,
         n=len(value),
         n_layers=n_layers,
+        threads=torch.get_num_threads(),
     )
     _call("mlp", dtype, ctypes.byref(call), grad_value is not None)
 
 
 def spherical_harmonics(direction: Tensor, degree: int) -> Tensor:
     """Returns the first degree^2 harmonics (S, degree^2) of unit directions (S, 3)."""
-    dtype, out = direction.dtype, direction.new_empty(len(direction), degree**2)
-    _call("spherical_harmonics", dtype, address(direction, dtype), len(direction), degree, address(out, dtype))
+    out = direction.new_empty(len(direction), degree**2)
+    _harmonics(direction, out, None, degree)
     return out
 
 
+def spherical_harmonics_vjp(direction: Tensor, degree: int, grad: Tensor) -> Tensor:
+    """Returns the gradient by directions (S, 3), their length taken as free, from that by the harmonics."""
+    grad_direction = torch.empty_like(direction)
+    _harmonics(direction, grad, grad_direction, degree)
+    return grad_direction
+
+
+def _harmonics(direction: Tensor, out: Tensor, grad_direction: Tensor | None, degree: int) -> None:
+    dtype = direction.dtype
+    place = address(grad_direction, dtype) if grad_direction is not None else None
+    call = HarmonicsCall(address(direction, dtype), address(out, dtype), place, len(direction), degree)
+    _call("spherical_harmonics", dtype, ctypes.byref(call))
+
+
 def march(
-    ray: tuple[Tensor, Tensor, Tensor], corner: Tensor, side: float, occupied: Tensor, step: float
+    ray: tuple[Tensor, Tensor, Tensor],
+    corner: Tensor,
+    side: float,
+    occupied: Tensor,
+    step: float,
+    contraction: tuple[Tensor, float, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns how many samples rays have in occupied cells (R,) int64, and their distances t (S,), packed by ray.
 
     ray: origin (R, 3), direction (R, 3) and offset (R,) of the samples in their steps. corner: (3,) and side of the
-    cube. occupied: (G, G, G) bool. step: scene units. See `nerf.ops.march`.
+    cube. occupied: (G, G, G) bool. step: scene units. contraction: its center (3,), radius and near distance, if
+    there is one. See `nerf.ops.march`.
     """
     dtype, n_rays = ray[0].dtype, len(ray[0])
     count = torch.zeros(n_rays, dtype=torch.int64)
@@ -123,6 +162,8 @@ def march(
         threads=torch.get_num_threads(),
     )
     call.corner[:] = corner.tolist()
+    if contraction is not None:
+        call.center[:], call.radius, call.near = contraction[0].tolist(), *contraction[1:]
     _call("march", dtype, ctypes.byref(call))
     first = count.cumsum(0) - count
     t = torch.empty(int(count.sum()), dtype=dtype)

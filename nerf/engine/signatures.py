@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 
-MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS = 32, 2, 5
+MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS, LARGEST_CODE = 32, 2, 5, 64
 BACKGROUNDS = {"black": 0, "white": 1, "random": 2}
 STAGES = ("draw", "trace", "density", "gather", "color", "composite", "backward", "weights", "scatter", "adam")
 
@@ -30,6 +30,7 @@ class FieldShape(Structure):
         ("color_width", c_int32),
         ("color_layers", c_int32),
         ("direction_degree", c_int32),
+        ("code_size", c_int32),
         ("levels", Level * MOST_LEVELS),
     ]
 
@@ -60,6 +61,10 @@ class RadianceSpec(Structure):
         ("corner", c_float * 3),
         ("side", c_float),
         ("minimum_transmittance", c_float),
+        ("minimum_weight", c_float),
+        ("center", c_float * 3),
+        ("radius", c_float),
+        ("near", c_float),
     ]
 
 
@@ -72,6 +77,7 @@ class Pixels(Structure):
         ("poses", c_void_p),
         ("focal", c_void_p),
         ("center", c_void_p),
+        ("lens", c_void_p),
         ("n_candidates", c_int64),
         ("width", c_int32),
         ("height", c_int32),
@@ -105,6 +111,7 @@ class StepCall(Structure):
         ("epsilon", c_float),
         ("n_rays", c_int32),
         ("rays_per_tile", c_int32),
+        ("levels", c_int32),
         ("background", c_int32),
         ("threads", c_int32),
     ]
@@ -128,22 +135,77 @@ class OccupancyCall(Structure):
         ("seed", c_uint64),
         ("number", c_uint64),
         ("step_length", c_float),
+        ("levels", c_int32),
         ("prune", c_int32),
         ("threads", c_int32),
     ]
 
 
 class RenderCall(Structure):
-    """Rays to render, and where their colours go."""
+    """Rays to render, and where their colours go; or, on the way back, the gradients by their colours."""
 
     _fields_ = [
         ("origin", c_void_p),
         ("direction", c_void_p),
+        ("offset", c_void_p),
+        ("code", c_void_p),
         ("rgb", c_void_p),
         ("opacity", c_void_p),
         ("depth", c_void_p),
         ("n_rays", c_int64),
         ("step_length", c_float),
+        ("threads", c_int32),
+    ]
+
+
+class RenderGradients(Structure):
+    """Where the gradients of a rendering go, arrays of zeros; null where they are not wanted."""
+
+    _fields_ = [("parameters", Parameters), ("origin", c_void_p), ("direction", c_void_p), ("code", c_void_p)]
+
+
+class BakedScene(Structure):
+    """A baked model."""
+
+    _fields_ = [
+        ("bricks", c_void_p),
+        ("brick", c_void_p),
+        ("distance", c_void_p),
+        ("scale", c_void_p),
+        ("shift", c_void_p),
+        ("resolution", c_int32),
+        ("corners", c_int32),
+        ("corner", c_float * 3),
+        ("side", c_float),
+        ("step", c_float),
+        ("minimum_transmittance", c_float),
+        ("minimum_weight", c_float),
+    ]
+
+
+class BakedCall(Structure):
+    """A camera to render a baked model by, and where its picture goes."""
+
+    _fields_ = [
+        ("cameras", POINTER(Pixels)),
+        ("rgb", c_void_p),
+        ("opacity", c_void_p),
+        ("depth", c_void_p),
+        ("frame", c_int32),
+        ("threads", c_int32),
+    ]
+
+
+class SurfaceCall(Structure):
+    """Rays whose surface is sought, and where the distances go."""
+
+    _fields_ = [
+        ("origin", c_void_p),
+        ("direction", c_void_p),
+        ("distance", c_void_p),
+        ("n_rays", c_int64),
+        ("step_length", c_float),
+        ("level", c_float),
         ("threads", c_int32),
     ]
 
@@ -156,8 +218,10 @@ class HashGridCall(Structure):
         ("position", c_void_p),
         ("table", c_void_p),
         ("out", c_void_p),
+        ("grad_position", c_void_p),
         ("grad_table", c_void_p),
         ("n", c_int64),
+        ("dimensions", c_int32),
         ("n_levels", c_int32),
         ("features", c_int32),
         ("threads", c_int32),
@@ -176,6 +240,19 @@ class MlpCall(Structure):
         ("grad_weights", POINTER(c_void_p)),
         ("n", c_int64),
         ("n_layers", c_int32),
+        ("threads", c_int32),
+    ]
+
+
+class HarmonicsCall(Structure):
+    """Directions to expand, or the way back."""
+
+    _fields_ = [
+        ("direction", c_void_p),
+        ("out", c_void_p),
+        ("grad_direction", c_void_p),
+        ("n", c_int64),
+        ("degree", c_int32),
     ]
 
 
@@ -191,6 +268,9 @@ def _march_fields(number: type) -> list[tuple[str, type]]:
         ("corner", number * 3),
         ("side", number),
         ("step", number),
+        ("center", number * 3),
+        ("radius", number),
+        ("near", number),
         ("n_rays", c_int64),
         ("resolution", c_int32),
         ("threads", c_int32),
@@ -236,15 +316,18 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_step": (c_int, (c_void_p, POINTER(StepCall), POINTER(StepReport))),
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
+    "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
+    "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
-    "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall), c_int)),
-    "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall), c_int)),
+    "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
+    "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
+    "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),
     "nerf_mlp_float": (c_int, (POINTER(MlpCall), c_int)),
     "nerf_mlp_double": (c_int, (POINTER(MlpCall), c_int)),
     "nerf_march_float": (c_int, (POINTER(MarchCallFloat),)),
     "nerf_march_double": (c_int, (POINTER(MarchCallDouble),)),
     "nerf_composite_float": (c_int, (POINTER(CompositeCall), c_int)),
     "nerf_composite_double": (c_int, (POINTER(CompositeCall), c_int)),
-    "nerf_spherical_harmonics_float": (c_int, (c_void_p, c_int64, c_int, c_void_p)),
-    "nerf_spherical_harmonics_double": (c_int, (c_void_p, c_int64, c_int, c_void_p)),
+    "nerf_spherical_harmonics_float": (c_int, (POINTER(HarmonicsCall),)),
+    "nerf_spherical_harmonics_double": (c_int, (POINTER(HarmonicsCall),)),
 }

@@ -1,224 +1,155 @@
-"""Meshes: the surface where the density crosses a level, by marching cubes (Lorensen and Cline 1987).
-
-The density is sampled on a lattice of the scene's cube, in the frame of the input poses. A radiance field says nothing
-about places that no camera sees; inside the visual hull such places are taken as solid, so that the mesh has no inner
-walls. Small floating pieces are dropped.
-"""
+"""Triangle meshes: what is done to them between the volume and the file."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy
-import torch
-from torch import Tensor
 
-from nerf.cameras import Cameras
-from nerf.errors import InputError
-from nerf.files import check_writable, replacing
-from nerf.rendering import RadianceModel
-
-FORMATS = (".ply", ".obj", ".glb")
-POINTS_AT_ONCE = 2**18
-LOG_RANGE = 4.0  # natural logs of density kept either side of the level: more would only skew the interpolation
 SMALLEST_PIECE = 0.01  # of the largest piece's triangles: smaller ones float and are dropped
-SEEING_CAMERAS, SEEING_SIDE = 32, 256  # cameras, and pixels of the longer side, that tell where the surface is
-EMPTY = "the model is empty: no ray meets a surface; train longer"
+# Taubin 1995: a shrinking and a growing step, which together smooth what is finer than about ten edges and keep volume.
+SHRINK, GROW = 0.5, -0.53
+LARGEST_HOLE = 0.05  # of the diagonal: the radius of holes that are filled
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangle mesh in the input frame.
+    """A triangle mesh.
 
-    vertices: (V, 3) float32, scene units. faces: (T, 3) int, counter-clockwise from outside. rgb: (V, 3) uint8, sRGB.
+    vertices: (V, 3) float32, scene units. faces: (T, 3) int32, counter-clockwise from outside. normals: (V, 3) float32,
+    unit, outwards. rgb: (V, 3) uint8, sRGB. uv: (V, 2) float32, v upwards, and texture: (H, W, 3) uint8, sRGB; or None.
     """
 
     vertices: numpy.ndarray
     faces: numpy.ndarray
-    rgb: numpy.ndarray
+    normals: numpy.ndarray | None = None
+    rgb: numpy.ndarray | None = None
+    uv: numpy.ndarray | None = None
+    texture: numpy.ndarray | None = None
+
+    @property
+    def extent(self) -> numpy.ndarray:
+        """Lengths (3,) of the bounding box."""
+        return self.vertices.max(0) - self.vertices.min(0)
 
 
-def check_mesh_file(file: Path) -> None:
-    """Raises InputError now, not after the extraction, if a mesh cannot be written under this name."""
-    if file.suffix.lower() not in FORMATS:
-        raise InputError(f'{file}: "{file.suffix}" is not a mesh format; use one of {", ".join(FORMATS)}')
-    check_writable(file)
-
-
-@dataclass(frozen=True)
-class DepthView:
-    """What one camera sees: depth (H, W) along the ray, scene units; infinite where light goes through."""
-
-    camera: Cameras
-    depth: Tensor
-
-
-def extract_mesh(model: RadianceModel, cameras: Cameras, resolution: int) -> Mesh:
-    """Returns the surface of a model, coloured as seen along its normals.
-
-    Args:
-        model: the trained model.
-        cameras: the training cameras, which tell what was seen.
-        resolution: cells of the lattice along a side of the cube.
-
-    Raises:
-        InputError: nothing is solid.
-    """
-    from skimage.measure import marching_cubes
-
-    views = look(model, cameras)
-    level = surface_level(model, views)
-    volume = log_density(model, resolution).clamp_(level - LOG_RANGE, level + LOG_RANGE)
-    volume[unseen(model, views, resolution)] = level + LOG_RANGE
-    # A solid lattice point on the border would leave the surface open there.
-    for axis in range(3):
-        volume.select(axis, 0).fill_(level - LOG_RANGE)
-        volume.select(axis, resolution).fill_(level - LOG_RANGE)
-    if not (volume > level).any():
-        raise InputError(EMPTY)
-    cell = model.cube.side / resolution
-    vertices, faces, normals, _ = marching_cubes(
-        volume.numpy(), level, spacing=(cell,) * 3, gradient_direction="ascent"
-    )
-    vertices, faces, normals = _without_small_pieces(vertices, faces, normals)
-    point = torch.from_numpy(vertices.astype(numpy.float32)) + model.cube.corner
-    inward = torch.nn.functional.normalize(torch.from_numpy(normals.astype(numpy.float32)), dim=1)
-    return Mesh(point.numpy(), faces, _colors(model, point, inward))
-
-
-@torch.no_grad()
-def look(model: RadianceModel, cameras: Cameras) -> list[DepthView]:
-    """Returns what evenly chosen cameras see of the surface, in small pictures."""
-    from tqdm import tqdm
-
-    chosen = torch.linspace(0, len(cameras) - 1, min(len(cameras), SEEING_CAMERAS)).round().long().tolist()
-    factor = min(1.0, SEEING_SIDE / max(cameras.width, cameras.height))
-    small = cameras.resized(round(cameras.width * factor), round(cameras.height * factor))
-    views = []
-    for frame in tqdm(chosen, desc="looking from the cameras", unit="view"):
-        picture = model.picture(small, frame)
-        depth = torch.where(picture.opacity > 0.5, picture.depth / picture.opacity.clamp(min=0.5), math.inf)
-        views.append(DepthView(small[frame : frame + 1], depth))
-    return views
-
-
-@torch.no_grad()
-def surface_level(model: RadianceModel, views: list[DepthView]) -> float:
-    """Returns the log density, per scene unit, at which rays meet the surface: the median over the pixels of the views.
-
-    Half of the rendered surface then lies inside the mesh and half outside, however sharp the field has become.
-
-    Raises:
-        InputError: no ray meets anything.
-    """
-    values = []
-    for view in views:
-        hit = torch.isfinite(view.depth.flatten())
-        rays = view.camera.image_rays(0)[hit]
-        density = model.density(rays.origin + view.depth.flatten()[hit, None] * rays.direction)
-        values.append(density[density > 0].log())
-    values = torch.cat(values)
-    if len(values) == 0:
-        raise InputError(EMPTY)
-    return values.median().item()
-
-
-def _lattice_points(model: RadianceModel, row: Tensor, resolution: int) -> Tensor:
-    """Returns world points (N, 3) of flat lattice indices (N,)."""
-    size = resolution + 1
-    index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
-    return model.cube.corner + index * (model.cube.side / resolution)
-
-
-@torch.no_grad()
-def log_density(model: RadianceModel, resolution: int) -> Tensor:
-    """Returns log density per scene unit on the lattice, (N + 1, N + 1, N + 1) float32; -inf where cells are empty."""
-    from tqdm import tqdm
-
-    n_points = (resolution + 1) ** 3
-    volume = torch.empty(n_points)
-    for start in tqdm(range(0, n_points, POINTS_AT_ONCE), desc="sampling the density", unit="block"):
-        row = torch.arange(start, min(start + POINTS_AT_ONCE, n_points))
-        volume[row] = model.density(_lattice_points(model, row, resolution)).log()
-    return volume.view((resolution + 1,) * 3)
-
-
-@torch.no_grad()
-def unseen(model: RadianceModel, views: list[DepthView], resolution: int) -> Tensor:
-    """Returns which lattice points (N + 1, N + 1, N + 1) lie in the visual hull and behind what every camera sees.
-
-    Without a hull (no alpha) nothing counts as unseen.
-    """
-    behind = torch.zeros((resolution + 1) ** 3, dtype=torch.bool)
-    if not model.occupancy.hull.all():
-        row = _hull_rows(model, resolution)
-        for view in views:
-            row = row[~_visible(_lattice_points(model, row, resolution), view, model.cube.side / resolution)]
-        behind[row] = True
-    return behind.view((resolution + 1,) * 3)
-
-
-def _visible(point: Tensor, view: DepthView, slack: float) -> Tensor:
-    """Returns whether points (N, 3) are in the picture and not farther than the surface plus `slack`."""
-    lens = view.camera
-    pixel, along = lens.project(0, point)
-    column, row = pixel.floor().long().unbind(1)
-    inside = (along > 0) & (column >= 0) & (row >= 0) & (column < lens.width) & (row < lens.height)
-    surface = view.depth[row.clamp(0, lens.height - 1), column.clamp(0, lens.width - 1)]
-    return inside & ((point - lens.world_from_camera[0, :, 3]).norm(dim=1) < surface + slack)
-
-
-def _hull_rows(model: RadianceModel, resolution: int) -> Tensor:
-    """Returns flat indices of the lattice points whose cell is in the hull."""
-    hull, n_points = model.occupancy.hull.flatten(), (resolution + 1) ** 3
-    rows = []
-    for start in range(0, n_points, POINTS_AT_ONCE):
-        row = torch.arange(start, min(start + POINTS_AT_ONCE, n_points))
-        unit = model.cube.unit_from_world(_lattice_points(model, row, resolution))
-        rows.append(row[hull[model.occupancy.cell_rows(unit)]])
-    return torch.cat(rows)
-
-
-def _without_small_pieces(vertices: numpy.ndarray, faces: numpy.ndarray, normals: numpy.ndarray):
-    """Returns vertices, faces and normals without the connected pieces that are small beside the largest."""
+def _neighbours(mesh: Mesh):
+    """Returns the adjacency matrix (V, V) of vertices, 1 where an edge joins two."""
     from scipy.sparse import coo_matrix
+
+    a, b = mesh.faces[:, [0, 1, 2]].ravel(), mesh.faces[:, [1, 2, 0]].ravel()
+    ends = numpy.concatenate([a, b]), numpy.concatenate([b, a])
+    matrix = coo_matrix((numpy.ones(len(ends[0]), numpy.float32), ends), shape=(len(mesh.vertices),) * 2).tocsr()
+    matrix.data[:] = 1
+    return matrix
+
+
+def pieces(mesh: Mesh) -> numpy.ndarray:
+    """Returns the number (T,) of the connected piece that each triangle belongs to."""
     from scipy.sparse.csgraph import connected_components
 
-    edge = numpy.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = coo_matrix((numpy.ones(len(edge), bool), (edge[:, 0], edge[:, 1])), shape=(len(vertices),) * 2)
-    piece = connected_components(graph, directed=False)[1]
-    size = numpy.bincount(piece[faces[:, 0]])
-    faces = faces[size[piece[faces[:, 0]]] >= SMALLEST_PIECE * size.max()]
+    return connected_components(_neighbours(mesh), directed=False)[1][mesh.faces[:, 0]]
+
+
+def without_small_pieces(mesh: Mesh) -> Mesh:
+    """Returns the mesh without the connected pieces that are small beside the largest, and without unused vertices."""
+    piece = pieces(mesh)
+    size = numpy.bincount(piece)
+    faces = mesh.faces[size[piece] >= SMALLEST_PIECE * size.max()]
     kept, faces = numpy.unique(faces, return_inverse=True)
-    return vertices[kept], faces.reshape(-1, 3), normals[kept]
+    return Mesh(mesh.vertices[kept], faces.reshape(-1, 3).astype(numpy.int32))
 
 
-@torch.no_grad()
-def _colors(model: RadianceModel, point: Tensor, direction: Tensor) -> numpy.ndarray:
-    parts = [
-        model.color(point[start : start + POINTS_AT_ONCE], direction[start : start + POINTS_AT_ONCE])
-        for start in range(0, len(point), POINTS_AT_ONCE)
-    ]
-    return (torch.cat(parts) * 255 + 0.5).to(torch.uint8).numpy()
+def smoothed(mesh: Mesh, rounds: int, most: float) -> Mesh:
+    """Returns the mesh after rounds of Taubin smoothing; no vertex moves farther than `most` along an axis."""
+    adjacency = _neighbours(mesh)
+    count = numpy.maximum(numpy.asarray(adjacency.sum(1)), 1).astype(numpy.float32)
+    place = mesh.vertices
+    for _ in range(rounds):
+        for part in (SHRINK, GROW):
+            place = place + numpy.float32(part) * (adjacency @ place / count - place)
+    moved = numpy.clip(place - mesh.vertices, -most, most)
+    return replace(mesh, vertices=(mesh.vertices + moved).astype(numpy.float32))
 
 
-def write_mesh(file: Path, mesh: Mesh) -> None:
-    """Writes .ply, .obj or .glb with vertex colours, atomically.
+def decimated(mesh: Mesh, triangles: int) -> Mesh:
+    """Returns the mesh with at most about so many triangles, by quadric error (Garland and Heckbert 1997); 0 = all."""
+    from nerf.scenes.raytracing import load_open3d
 
-    glTF wants linear colours where the other two want display colours (sRGB).
+    if triangles == 0 or len(mesh.faces) <= triangles:
+        return mesh
+    vectors = load_open3d().utility
+    shape = load_open3d().geometry.TriangleMesh(
+        vectors.Vector3dVector(mesh.vertices), vectors.Vector3iVector(mesh.faces)
+    )
+    shape = shape.simplify_quadric_decimation(triangles)
+    return Mesh(numpy.asarray(shape.vertices, numpy.float32), numpy.asarray(shape.triangles, numpy.int32))
 
-    Raises:
-        InputError: the file cannot be written.
-    """
-    import trimesh
 
-    rgb = mesh.rgb
-    if file.suffix.lower() == ".glb":
-        value = rgb / 255.0
-        linear = numpy.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-        rgb = (linear * 255 + 0.5).astype(numpy.uint8)
-    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=rgb, process=False)
-    with replacing(file) as partial:
-        shape.export(partial)
+def with_holes_filled(mesh: Mesh) -> Mesh:
+    """Returns the mesh with its small holes closed, each by a fan of triangles round its middle."""
+    following = _open_edges(mesh)
+    vertices, faces, count = [mesh.vertices], [mesh.faces], len(mesh.vertices)
+    while following:
+        start, vertex = following.popitem()
+        ring = [start]
+        while vertex is not None and vertex != start:
+            ring.append(vertex)
+            vertex = following.pop(vertex, None)
+        place = mesh.vertices[ring]
+        middle = place.mean(0, keepdims=True)
+        radius = numpy.linalg.norm(place - middle, axis=1).max()
+        if vertex == start and radius <= LARGEST_HOLE * numpy.linalg.norm(mesh.extent):
+            # Triangles run along the edge of the hole the other way than the ones beside it.
+            fan = numpy.stack([numpy.roll(ring, -1), ring, numpy.full(len(ring), count)], axis=1)
+            vertices, faces, count = [*vertices, middle], [*faces, fan.astype(numpy.int32)], count + 1
+    return Mesh(numpy.concatenate(vertices), numpy.concatenate(faces))
+
+
+def _edges(mesh: Mesh) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Returns numbers (3 T,) of all directed edges, and of their reverses."""
+    a, b = mesh.faces[:, [0, 1, 2]].ravel().astype(numpy.int64), mesh.faces[:, [1, 2, 0]].ravel().astype(numpy.int64)
+    return a * len(mesh.vertices) + b, b * len(mesh.vertices) + a
+
+
+def _open_edges(mesh: Mesh) -> dict[int, int]:
+    """Returns the directed edges that have no triangle on the other side: first vertex -> second."""
+    forth, back = _edges(mesh)
+    return dict(divmod(edge, len(mesh.vertices)) for edge in numpy.setdiff1d(forth, back).tolist())
+
+
+def is_watertight(mesh: Mesh) -> bool:
+    """Returns whether the surface has no open edge: along each, as many triangles run one way as the other."""
+    forth, back = _edges(mesh)
+    forth.sort()
+    back.sort()
+    return bool((forth == back).all())
+
+
+def shared_edges(mesh: Mesh) -> int:
+    """Returns how many edges more than two triangles share, which marching cubes makes where surfaces just touch."""
+    forth = numpy.sort(_edges(mesh)[0])
+    return len(numpy.unique(forth[1:][forth[1:] == forth[:-1]])) // 2
+
+
+def vertex_normals(mesh: Mesh) -> numpy.ndarray:
+    """Returns unit normals (V, 3) float32: the mean of the triangles round each vertex, weighted by area."""
+    corner = mesh.vertices[mesh.faces]
+    area = numpy.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    total = numpy.stack(
+        [
+            sum(numpy.bincount(mesh.faces[:, k], area[:, axis], len(mesh.vertices)) for k in range(3))
+            for axis in range(3)
+        ],
+        1,
+    )
+    return (total / numpy.maximum(numpy.linalg.norm(total, axis=1, keepdims=True), 1e-30)).astype(numpy.float32)
+
+
+def joints(mesh: Mesh) -> dict[str, object]:
+    """Returns how a mesh hangs together; a texture's seams would hide it."""
+    return {
+        "pieces": int(pieces(mesh).max()) + 1,
+        "watertight": is_watertight(mesh),
+        "edges_of_more_than_two_triangles": shared_edges(mesh),
+    }

@@ -1,16 +1,32 @@
-"""Camera paths for films."""
+"""Camera paths that close: orbit, figure-eight and spiral, as functions of the part u of the path gone by.
+
+Centre, distance, height and up direction come from the training cameras, so that a film stays where pictures came from.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nerf.cameras import Cameras, look_at
-from nerf.hull import camera_cube
+from nerf.surroundings import PARALLEL, camera_cube
 
 SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
+SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they stand all round
+EIGHT_DEGREES = (60.0, 15.0)  # swing of the figure-eight to either side, up and down
+SPIRAL_TURNS, SPIRAL_REACH = 2, 0.9  # turns of the spiral; quantile of the cameras' offsets that it reaches
+
+
+def times(frames: int, loop: bool, ease: str) -> Tensor:
+    """Returns the part of the path gone by at each frame, (F,) float64 from 0; a loop ends one frame before 1.
+
+    ease: "linear", or "smooth" for a start and an end at rest (the cubic 3 u^2 - 2 u^3).
+    """
+    u = torch.arange(frames, dtype=torch.float64) / max(frames if loop else frames - 1, 1)
+    return u if ease == "linear" else u * u * (3 - 2 * u)
 
 
 def up_direction(cameras: Cameras) -> Tensor:
@@ -24,25 +40,87 @@ def up_direction(cameras: Cameras) -> Tensor:
     return up
 
 
-def orbit(cameras: Cameras, frames: int, width: int, height: int) -> Cameras:
-    """Returns cameras once round what the given cameras look at, at their median distance and height above it.
+def forward_facing(cameras: Cameras) -> bool:
+    """Returns whether the cameras all look about the same way, rather than at something from around it."""
+    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
 
-    The last frame is one step before the first, so that the film loops.
+
+def surrounded(cameras: Cameras) -> bool:
+    """Returns whether cameras stand all round what they look at: an orbit then shows nothing that none of them saw."""
+    if forward_facing(cameras):
+        return False
+    cube, up = camera_cube(cameras), up_direction(cameras)
+    offset = cameras.world_from_camera[:, :, 3] - (cube.corner + cube.side / 2)
+    across = torch.nn.functional.normalize(offset - (offset @ up)[:, None] * up, dim=1)
+    return across.mean(0).norm().item() < SURROUNDED
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where cameras stand round what they look at: axes (3,) each; distance and elevation (radians) are medians."""
+
+    center: Tensor
+    ahead: Tensor
+    side: Tensor
+    up: Tensor
+    distance: float
+    elevation: float
+
+    @classmethod
+    def of(cls, cameras: Cameras) -> Surroundings:
+        """Returns the surroundings that cameras span; `ahead` points to the first of them."""
+        cube = camera_cube(cameras)
+        center, up = cube.corner + cube.side / 2, up_direction(cameras)
+        offset = cameras.world_from_camera[:, :, 3] - center
+        distance, rise = offset.norm(dim=1).median().item(), (offset @ up).median().item()
+        ahead = offset[0] - (offset[0] @ up) * up
+        if ahead.norm() < 1e-3 * distance:  # the first camera looks straight down: any direction across will do
+            ahead = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
+        ahead = torch.nn.functional.normalize(ahead, dim=0)
+        # From straight above or below, an orbit would only turn on the spot.
+        elevation = max(-1.25, min(1.25, math.asin(max(-1.0, min(1.0, rise / distance)))))
+        return cls(center, ahead, torch.linalg.cross(up, ahead), up, distance, elevation)
+
+    def poses(self, azimuth: Tensor, elevation: Tensor, reach: float) -> Tensor:
+        """Returns (F, 3, 4) of cameras that look at the centre; angles (F,) in radians, reach in median distances."""
+        poses = []
+        for turn, rise in zip(azimuth.tolist(), elevation.tolist()):
+            across = math.cos(turn) * self.ahead + math.sin(turn) * self.side
+            eye = self.center + reach * self.distance * (math.cos(rise) * across + math.sin(rise) * self.up)
+            poses.append(look_at(eye, self.center, self.up))
+        return torch.stack(poses)
+
+
+def orbit(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
+    """Returns poses (F, 3, 4) once round what the cameras look at, at `reach` times their distance."""
+    around = Surroundings.of(cameras)
+    return around.poses(2 * math.pi * u, torch.full_like(u, around.elevation), reach)
+
+
+def figure_eight(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
+    """Returns poses (F, 3, 4) along a lying eight in front of what the cameras look at, the first camera's side."""
+    around = Surroundings.of(cameras)
+    wide, high = (math.radians(swing) for swing in EIGHT_DEGREES)
+    middle = max(-1.25 + high, min(1.25 - high, around.elevation))
+    return around.poses(wide * torch.sin(2 * math.pi * u), middle + high * torch.sin(4 * math.pi * u), reach)
+
+
+def mean_camera(cameras: Cameras) -> Tensor:
+    """Returns the pose (3, 4) in the middle of cameras that look one way."""
+    eye, forward = cameras.world_from_camera[:, :, 3].mean(0), cameras.world_from_camera[:, :, 2].mean(0)
+    return look_at(eye, eye + forward, -cameras.world_from_camera[:, :, 1].mean(0))
+
+
+def spiral(cameras: Cameras, u: Tensor, focus: float, reach: float = 1.0) -> Tensor:
+    """Returns poses (F, 3, 4) that circle in front of the mean camera, to and fro, and look at one point.
+
+    focus: distance of that point before the mean camera, scene units. reach: times the cameras' spread.
+    Source: Mildenhall et al. 2019 (LLFF).
     """
-    cube = camera_cube(cameras)
-    center, up = cube.corner + cube.side / 2, up_direction(cameras)
-    offset = cameras.world_from_camera[:, :, 3] - center
-    distance, rise = offset.norm(dim=1).median(), (offset @ up).median()
-    across = max((distance**2 - rise**2).clamp(min=0).sqrt(), 0.3 * distance)
-    ahead = offset[0] - (offset[0] @ up) * up
-    if ahead.norm() < 1e-3 * distance:  # the first camera looks straight down: any direction across will do
-        ahead = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
-    ahead = torch.nn.functional.normalize(ahead, dim=0)
-    side = torch.linalg.cross(up, ahead)
-    poses = []
-    for frame in range(frames):
-        angle = 2 * math.pi * frame / frames
-        eye = center + across * (math.cos(angle) * ahead + math.sin(angle) * side) + rise * up
-        poses.append(look_at(eye, center, up))
-    lens = cameras[:1].resized(width, height)
-    return Cameras(torch.stack(poses), lens.focal.repeat(frames, 1), lens.center.repeat(frames, 1), width, height)
+    mean = mean_camera(cameras)
+    offset = (cameras.world_from_camera[:, :, 3] - mean[:, 3]) @ mean[:, :3]
+    spread = reach * torch.quantile(offset.abs(), SPIRAL_REACH, dim=0)
+    angle = 2 * math.pi * SPIRAL_TURNS * u.float()
+    swing = torch.stack([angle.cos(), -angle.sin(), -(angle / SPIRAL_TURNS).sin()], dim=1) * spread
+    target = mean[:, 3] + focus * mean[:, 2]
+    return torch.stack([look_at(mean[:, 3] + mean[:, :3] @ step, target, -mean[:, 1]) for step in swing])

@@ -7,12 +7,14 @@ opacity sum w_i, depth sum w_i t_i (not divided by opacity).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nerf.ops.march import Samples
+from nerf.ops.native import NativeOp, is_native
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,63 @@ def transmittance(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
     return torch.exp(running[first[ray]] - running).to(tau.dtype)
 
 
-def composite(sigma: Tensor, rgb: Tensor, samples: Samples) -> Rendering:
+def distance_at(sigma: Tensor, samples: Samples, level: float) -> Tensor:
+    """Returns the distance (R,) at which `level` of a ray's light is left; infinite where more than that goes through.
+
+    Density is even over the length of a step, which every sample is in the middle of. sigma: (S,) per scene unit.
+    """
+    tau = sigma * samples.step
+    before = transmittance(tau, samples.ray, samples.n_rays)
+    crosses = (before > level) & (before * torch.exp(-tau) <= level)
+    part = (before[crosses] / level).log() / tau[crosses]
+    distance = torch.full((samples.n_rays,), math.inf, dtype=sigma.dtype)
+    distance[samples.ray[crosses]] = samples.t[crosses].to(sigma.dtype) + (part - 0.5) * samples.step
+    return distance
+
+
+def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "reference") -> Rendering:
     """Returns the colour, opacity and depth of every ray.
 
     Args:
         sigma: (S,) density per scene unit, >= 0.
         rgb: (S, 3).
         samples: where the S samples lie.
+        backend: see `nerf.ops.native`.
 
-    Differentiable in sigma and rgb by the analytic gradient below, once.
+    Differentiable in sigma and rgb by the analytic gradient: once by the reference, twice by the native backend, which
+    goes through `composite_reference` for it. Not in t: where samples lie is given.
+
+    Raises:
+        ValueError: sizes differ, or t wants a gradient.
     """
+    n = len(samples)
+    if sigma.shape != (n,) or rgb.shape != (n, 3):
+        raise ValueError(f"composite: {n} samples, but sigma {tuple(sigma.shape)} and rgb {tuple(rgb.shape)}")
+    if samples.t.requires_grad:
+        raise ValueError("composite: not differentiable in samples.t; detach it, or use composite_reference")
+    if is_native(backend):
+        return _native_composite(sigma, rgb, samples)
     return Rendering(*_Composite.apply(sigma, rgb, samples.t, samples.ray, samples.step, samples.n_rays))
+
+
+def _native_composite(sigma: Tensor, rgb: Tensor, samples: Samples) -> Rendering:
+    from nerf.engine import ops
+
+    first = torch.zeros(samples.n_rays + 1, dtype=torch.int64)
+    first[1:] = torch.bincount(samples.ray, minlength=samples.n_rays).cumsum(0)
+    t = samples.t.to(sigma.dtype).contiguous()
+
+    def reference(inputs: tuple[Tensor, ...]) -> Tensor:
+        seen = composite_reference(inputs[0], inputs[1], Samples(samples.ray, t, 1.0, samples.n_rays))
+        return torch.cat([seen.rgb, seen.opacity[:, None], seen.depth[:, None]], dim=1)
+
+    op = NativeOp(
+        lambda inputs: ops.composite(*inputs, t, first),
+        lambda inputs, grad, needed: ops.composite_vjp(*inputs, t, first, grad),
+        reference,
+    )
+    pixel = op(sigma * samples.step, rgb)
+    return Rendering(pixel[:, :3], pixel[:, 3], pixel[:, 4])
 
 
 def composite_reference(sigma: Tensor, rgb: Tensor, samples: Samples) -> Rendering:

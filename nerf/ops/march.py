@@ -2,7 +2,8 @@
 
 A ray is cut into steps of one length; sample i of a ray lies at t = t_enter + (i + offset) * step, where t_enter is
 where the ray enters the cube (or its origin, inside), and offset in [0, 1) is 0.5 for pictures and random for training.
-Samples whose cell is empty are left out. Samples of all rays are packed: sorted by ray, then by t.
+Samples whose cell is empty are left out. Samples of all rays are packed: sorted by ray, then by t. In a contracted
+space the steps are of one length in s, see `nerf.ops.contraction`, and begin at the near distance.
 """
 
 from __future__ import annotations
@@ -14,22 +15,52 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Rays
+from nerf.ops.contraction import FAR, Contraction
+from nerf.ops.native import is_native
 
 
 @dataclass(frozen=True)
 class Cube:
-    """The axis-aligned cube that holds the scene. corner: (3,) float32, least coordinates; side: scene units."""
+    """The axis-aligned cube that holds the scene, or a part of all space once that is contracted.
+
+    corner: (3,) float32, least coordinates; side: scene units; both after the contraction, if there is one.
+    """
 
     corner: Tensor
     side: float
+    contraction: Contraction | None = None
 
     def unit_from_world(self, point: Tensor) -> Tensor:
         """Returns points (..., 3) with the cube mapped to [0, 1]^3."""
-        return (point - self.corner) / self.side
+        return ((self.contraction.contract(point) if self.contraction else point) - self.corner) / self.side
+
+    def world_from_unit(self, position: Tensor) -> Tensor:
+        """Returns world points (..., 3) of positions in [0, 1]^3."""
+        point = self.corner + position * self.side
+        return self.contraction.expand(point) if self.contraction else point
+
+    def unit_length(self, point: Tensor) -> Tensor | float:
+        """Returns the scene units, at world points (N, 3), that the density's unit, a side of the cube, stands for."""
+        return self.side * self.contraction.growth(point) if self.contraction else self.side
 
     @property
     def diagonal(self) -> float:
         return self.side * math.sqrt(3)
+
+    def farthest(self, eye: Tensor) -> float:
+        """Returns the distance of the farthest place that is marched to, from eyes (N, 3), scene units."""
+        if self.contraction is not None:
+            center, half = self.contraction.center, FAR * self.contraction.radius
+        else:
+            center, half = self.corner + self.side / 2, self.diagonal / 2
+        return (eye - center).norm(dim=1).max().item() + half
+
+    @property
+    def core(self) -> Cube:
+        """The cube in the world that is worth meshing: all of it or, contracted, what lies within the radius."""
+        if self.contraction is None:
+            return self
+        return Cube(self.contraction.center - self.contraction.radius, 2 * self.contraction.radius)
 
 
 @dataclass(frozen=True)
@@ -71,21 +102,45 @@ def cube_interval(rays: Rays, cube: Cube) -> tuple[Tensor, Tensor]:
     return near, far
 
 
-def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor, backend: str = "reference") -> Samples:
     """Returns the samples of rays in occupied cells.
 
     Args:
         rays: R rays.
         cube: the scene's cube.
         occupied: (G, G, G) bool, indexed [x, y, z].
-        step: length of a step, scene units.
-        offset: (R,) float32 in [0, 1), the place of a sample in its step.
+        step: length of a step, scene units (of s where space is contracted).
+        offset: (R,) in [0, 1), the place of a sample in its step.
+        backend: see `nerf.ops.native`.
+
+    Where samples lie is no function to differentiate: t has no gradient. Gradients by rays go through
+    `Samples.positions`.
+
+    Raises:
+        ValueError: a ray is not finite (native).
     """
+    with torch.no_grad():
+        if not is_native(backend):
+            return march_reference(rays, cube, occupied, step, offset)
+        from nerf.engine import ops
+
+        parts = (rays.origin.contiguous(), rays.direction.contiguous(), offset.contiguous())
+        if not all(torch.isfinite(part).all() for part in parts):
+            raise ValueError("march: an origin, a direction or an offset is not a finite number")
+        space = cube.contraction and (cube.contraction.center, cube.contraction.radius, cube.contraction.near)
+        count, t = ops.march(parts, cube.corner, cube.side, occupied.contiguous(), step, space)
+        return Samples(torch.repeat_interleave(torch.arange(len(rays)), count), t, step, len(rays))
+
+
+def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+    """Returns the same as `march`, in plain torch."""
+    if cube.contraction is not None:
+        return _march_contracted(rays, cube, occupied, step, offset)
     near, far = cube_interval(rays, cube)
     count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
     hit = count.nonzero().squeeze(1)
     if len(hit) == 0:
-        return Samples(torch.empty(0, dtype=torch.int64), torch.empty(0), step, len(rays))
+        return Samples(torch.empty(0, dtype=torch.int64), near.new_empty(0), step, len(rays))
     index = torch.arange(int(count.max()))
     t = near[hit, None] + (index + offset[hit, None]) * step
     start, direction = cube.unit_from_world(rays.origin[hit]), rays.direction[hit] / cube.side
@@ -97,3 +152,19 @@ def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offse
     keep = (index < count[hit, None]) & occupied.flatten()[row]
     which, position = keep.nonzero(as_tuple=True)
     return Samples(hit[which], t[which, position], step, len(rays))
+
+
+def _march_contracted(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+    """Returns what `march_reference` returns, of a contracted space."""
+    stretch = cube.contraction.stretch(rays)
+    count = ((stretch.last - stretch.first) / step - offset + 1).floor().clamp(min=0).long()
+    index = torch.arange(int(count.max()) if len(count) else 0)
+    every = torch.arange(len(rays))
+    t = stretch.t(every, stretch.first[:, None] + (index + offset[:, None]) * step)
+    position = cube.unit_from_world(rays.origin[:, None] + t[..., None] * rays.direction[:, None])
+    size = occupied.shape[0]
+    cell = (position * size).long().clamp_(0, size - 1)
+    inside = ((position >= 0) & (position <= 1)).all(dim=-1) & (index < count[:, None])
+    keep = inside & occupied[cell[..., 0], cell[..., 1], cell[..., 2]]
+    which, place = keep.nonzero(as_tuple=True)
+    return Samples(which, t[which, place], step, len(rays))

@@ -16,10 +16,10 @@ import torch
 
 from nerf.cameras import Cameras
 from nerf.errors import InputError
+from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import Views, box_average
 
 SPLITS = ("train", "val", "test")
-LARGEST_SIDE = 16384  # pixels; a header that claims more is refused before anything is allocated
 
 
 def is_blender(folder: Path) -> bool:
@@ -126,7 +126,7 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
 
 def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
     """Returns pictures (F, H, W, C) and the integer that stands for 1.0."""
-    first = _read_image(paths[0])
+    first = read_picture(paths[0])
     height, width, channels = first.shape
     if height % downscale or width % downscale:
         raise InputError(
@@ -137,7 +137,7 @@ def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
     images = torch.empty(len(paths), *out.shape[1:], dtype=out.dtype)
 
     def read(index: int) -> None:
-        picture = _read_image(paths[index])
+        picture = read_picture(paths[index])
         if picture.shape != first.shape:
             raise InputError(
                 f"{paths[index]}: {_size(picture)}, but {paths[0].name} has {_size(first)}; "
@@ -154,23 +154,3 @@ def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
 def _size(picture: numpy.ndarray) -> str:
     height, width, channels = picture.shape
     return f"{width} x {height} pixels with {channels} channels"
-
-
-def _read_image(path: Path) -> numpy.ndarray:
-    """Returns (H, W, 3 or 4) uint8."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if max(image.size) > LARGEST_SIDE:
-                raise InputError(
-                    f"{path}: claims {image.size[0]} x {image.size[1]} pixels; at most {LARGEST_SIDE} a side"
-                )
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{path}: {image.mode} pixels; expected 8 bits a channel, convert the picture")
-            has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-            return numpy.array(image.convert("RGBA" if has_alpha else "RGB"))
-    except InputError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); restore the file or remove its frame") from None

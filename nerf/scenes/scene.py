@@ -18,12 +18,18 @@ class Views:
     names: F names, unique, usable as file names. images: (F, H, W, C) uint8 or int16, C = 3 (RGB) or 4 (RGB and
     straight alpha), display colours (sRGB) as stored. white: the integer that stands for 1.0, so that a box average
     of uint8 pictures is kept exactly.
+    used: (F, H, W) bool, pixels to learn from and to score, or None for all. unbounded: whether the pictures show what
+    lies all around, not a thing alone. depths: (F, 2) float32, least and greatest depth of what each picture shows,
+    scene units, or None. Smaller pictures lie in the upper left corner of (H, W), see `Cameras.size`.
     """
 
     names: tuple[str, ...]
     images: Tensor
     white: int
     cameras: Cameras
+    used: Tensor | None = None
+    unbounded: bool = False
+    depths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,15 +44,22 @@ class Views:
 
     def picture(self, frame: int, background: str) -> Tensor:
         """Returns a whole picture (H, W, 3) float32 over ``white`` or ``black``."""
-        return over(self.pixels(frame, slice(None), slice(None)), background)
+        width, height = self.cameras.size[frame].tolist()
+        return over(self.pixels(frame, slice(height), slice(width)), background)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Splits of one folder; `kind` names its format."""
+    """Splits of one folder; `kind` names its format.
+
+    points: (N, 3) float32, sparse points of surfaces in the world, or None. notes: what was found and chosen, and
+    warnings, one line each.
+    """
 
     kind: str
     splits: dict[str, Views]
+    points: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
 
 def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from nerf.config import Settings
-from nerf.cuda_engine import Lesson
 from nerf.cuda_rendering import CudaRadianceModel
+from nerf.cuda_tensors import Lesson
 from nerf.engine.kernels import Launcher
 from nerf.ops.march import Cube
 from nerf.scenes import Views
@@ -17,9 +17,11 @@ MEMORY_TAKEN = 0.8  # of what is free, at most
 FEWEST_SAMPLES = 256
 
 
-def cuda_model(settings: Settings, launcher: Launcher, cube: Cube, hull: Tensor | None = None) -> CudaRadianceModel:
+def cuda_model(
+    settings: Settings, launcher: Launcher, cube: Cube, hull: Tensor | None = None, code_size: int = 0
+) -> CudaRadianceModel:
     """Returns the model that `new_model` returns, rendered by the kernels."""
-    made = new_model(settings, cube, hull)
+    made = new_model(settings, cube, hull, code_size)
     model = CudaRadianceModel(made.field, made.occupancy, made.cube, made.settings)
     model.launcher = launcher
     return model

@@ -30,9 +30,9 @@ SAMPLES_PER_TILE = 1024
 FEWEST_RAYS_PER_TILE = 16
 
 
-def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> NativeRadianceModel:
+def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> NativeRadianceModel:
     """Returns the model that `new_model` returns, rendered by the engine."""
-    model = new_model(settings, cube, hull)
+    model = new_model(settings, cube, hull, code_size)
     return NativeRadianceModel(model.field, model.occupancy, model.cube, model.settings)
 
 
@@ -77,6 +77,7 @@ class NativeRadianceTask:
             epsilon=adam.epsilon,
             n_rays=self.rays_per_step,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
+            levels=self.model.active_levels(progress),
             background=BACKGROUNDS[settings.train.background],
             threads=torch.get_num_threads(),
         )
@@ -106,6 +107,7 @@ class NativeRadianceTask:
             seed=self.settings.train.seed,
             number=step,
             step_length=self.model.step_length(progress) / self.model.cube.side,
+            levels=self.model.active_levels(progress),
             prune=step >= self.settings.render.occupancy_from,
             threads=torch.get_num_threads(),
         )
@@ -143,6 +145,7 @@ def pixel_addresses(views: Views, sampler: PixelSampler) -> Pixels:
         poses=address(cameras.world_from_camera),
         focal=address(cameras.focal),
         center=address(cameras.center),
+        lens=None if cameras.pinhole else address(cameras.lens),
         n_candidates=len(sampler.candidates),
         width=cameras.width,
         height=cameras.height,

@@ -16,7 +16,7 @@ from nerf.hull import scene_space, silhouette_distances
 from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
-from nerf.rendering import RadianceModel
+from nerf.rendering import RadianceModel, cube_numbers, cube_of_numbers
 from nerf.scenes import Views
 from nerf.seeding import generator
 
@@ -33,9 +33,9 @@ class StepReport:
     samples: int
 
 
-def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
+def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
     """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None."""
-    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"))
+    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"), code_size)
     if hull is None:
         hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
     return RadianceModel(field, OccupancyGrid(hull), cube, settings.render)
@@ -75,6 +75,10 @@ class RadianceTask:
         Raises:
             InputError: the loss is not a finite number.
         """
+        with self.model.field.encoding.coarsest(self.model.active_levels(progress)):
+            return self._train_step(step, progress)
+
+    def _train_step(self, step: int, progress: float) -> StepReport:
         settings, model = self.settings, self.model
         random = generator(settings.train.seed, "step", step)
         rays, target = self.pixels.draw(self.rays_per_step, random)
@@ -138,9 +142,7 @@ def adapted_rays(rays: int, samples: int, wanted: int) -> int:
 
 def model_state(model: RadianceModel) -> dict[str, Tensor]:
     """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
-    # float64 holds the side, a Python number, exactly: a resumed run must not see another cube.
-    cube = torch.cat([model.cube.corner.double(), torch.tensor([model.cube.side], dtype=torch.float64)])
-    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube}
+    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube_numbers(model.cube)}
 
 
 def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
@@ -153,8 +155,8 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     model.field.load_tensors({name.removeprefix("field."): value for name, value in found.items()})
     for name, value in model.occupancy.named_buffers():
         value.copy_(found[f"occupancy.{name}"])
-    cube = checked(tensors, "cube", torch.Size([4]))
-    model.cube = Cube(cube[:3].float(), cube[3].item())
+    contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
+    model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
 
 
 def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
@@ -190,8 +192,11 @@ class PixelSampler:
             self.candidates = self._near_silhouettes()
         else:
             self.candidates = torch.arange(n_pixels)
+        if views.used is not None:
+            self.candidates = self.candidates[views.used.flatten()[self.candidates]]
+            n_pixels = int(views.used.sum())
         if len(self.candidates) == 0:
-            raise InputError("no training picture shows anything: alpha is 0 everywhere; render them with their object")
+            raise InputError("no training picture shows anything: alpha or masks leave no pixel")
         self.part = len(self.candidates) / n_pixels
 
     def _near_silhouettes(self) -> Tensor:

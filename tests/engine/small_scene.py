@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from nerf.cameras import Cameras, look_at
 from nerf.config import settings_from_dict
+from nerf.lenses import lens_terms
 from nerf.scenes import Views
 from nerf.tasks.native import NativeRadianceTask
 
@@ -30,7 +33,18 @@ def ball_views(channels: int = 4) -> Views:
     return Views(tuple(f"view_{i}" for i in range(n)), images, 255, cameras)
 
 
-def ball_task(channels: int = 4, changes: dict[str, dict[str, object]] | None = None) -> NativeRadianceTask:
+def ball_photographs() -> Views:
+    """Returns the pictures over black as of an unbounded scene, taken through two lenses that bend them."""
+    views = ball_views(3)
+    lens = torch.tensor([lens_terms(False, {"k1": -0.1, "k2": 0.03, "p1": 0.004, "s2": 0.002, "d1": 0.05})] * 6)
+    lens[1::2] = torch.tensor(lens_terms(True, {"k1": 0.04, "k4": -0.01, "p2": 0.003}))
+    cameras = dataclasses.replace(views.cameras, lens=lens)
+    return dataclasses.replace(views, cameras=cameras, unbounded=True)
+
+
+def ball_task(
+    channels: int = 4, changes: dict[str, dict[str, object]] | None = None, views: Views | None = None
+) -> NativeRadianceTask:
     """Returns a native task on the ball, small enough for tests."""
     tree = {
         "scene": {"bounds": 0.8},
@@ -40,4 +54,4 @@ def ball_task(channels: int = 4, changes: dict[str, dict[str, object]] | None = 
     }
     for section, values in (changes or {}).items():
         tree.setdefault(section, {}).update(values)
-    return NativeRadianceTask(ball_views(channels), settings_from_dict(tree, "test"))
+    return NativeRadianceTask(views or ball_views(channels), settings_from_dict(tree, "test"))

@@ -10,17 +10,19 @@ import torch
 
 from nerf import engine
 from nerf.cameras import Cameras
-from nerf.config import settings_from_dict
+from nerf.config import SceneSettings, settings_from_dict
 from nerf.engine.kernels import KERNELS
 from nerf.errors import InputError
+from nerf.preview import coarse
 from nerf.rendering import RadianceModel
 from nerf.scenes import Place, Views, load_scene
-from nerf.tasks.cuda import CudaRadianceTask
+from nerf.tasks.cuda import CudaRadianceTask, cuda_model
 from nerf.tasks.native import NativeRadianceTask
 from tests.engine.launchers import DEVICES, launcher, shim_library
 from tests.engine.shim import ShimLauncher
-from tests.engine.small_scene import ball_task, ball_views
+from tests.engine.small_scene import ball_photographs, ball_task, ball_views
 from tests.engine.test_fused_step import SHAPES, reference_gradients, relative_error, round_to_bfloat16
+from tests.engine.test_render_gradients import coded_model, gradients, some_rays, uniform
 
 LEARNING = [device for device in DEVICES if device != "backwards"]  # one order of the shim's threads is enough
 OFTEN = {"render": {"occupancy_every": 4, "occupancy_from": 8}}
@@ -136,10 +138,20 @@ def test_training_agrees_with_the_native_engine(device, monkeypatch):
     assert like_native(differences(ball_task(changes=OFTEN), cuda_task(device, OFTEN), 24))
 
 
+@NEEDS_ENGINE
+@pytest.mark.parametrize("device", LEARNING)
+def test_training_through_lenses_in_contracted_space_agrees_with_the_native_engine(device, monkeypatch):
+    monkeypatch.setenv("NERF_ISA", "baseline")
+    views, changes = ball_photographs(), {**OFTEN, "scene": {"bounds": 0}}
+    native = ball_task(changes=changes, views=views)
+    assert native.model.cube.contraction is not None
+    assert like_native(differences(native, CudaRadianceTask(views, native.settings, launcher(device)), 16))
+
+
 @cache
 def lego() -> Views:
     """Returns the training pictures of the public lego scene at 50 x 50 pixels."""
-    views = load_scene(Place("lego", LEGO, ""), ("train",), 8).splits["train"]
+    views = load_scene(Place("lego", LEGO, ""), ("train",), SceneSettings(downscale=8)).splits["train"]
     frames, height, width, channels = views.images.shape
     boxes = views.images.view(frames, height // 2, 2, width // 2, 2, channels).float().mean((2, 4))
     cameras = views.cameras
@@ -175,6 +187,72 @@ def test_pictures_and_densities_are_those_of_the_native_engine(device, monkeypat
     assert torch.allclose(native.model.density(point), task.model.density(point), rtol=1e-4)
 
 
+@NEEDS_ENGINE
+@pytest.mark.parametrize("device", LEARNING)
+@pytest.mark.parametrize("contracted", [False, True])
+def test_codes_offsets_and_surfaces_are_those_of_the_native_engine(device, contracted, monkeypatch):
+    monkeypatch.setenv("NERF_ISA", "baseline")
+    native, cameras = coded_model(contracted)
+    model = cuda_model(ball_task().settings, launcher(device), native.cube, code_size=native.field.code_size)
+    model.settings = native.settings
+    model.field.load_state_dict(native.field.state_dict())
+    rays, random = cameras.image_rays(2), torch.Generator().manual_seed(5)
+    model.engine().rays_at_once = 100  # six parts, the last one smaller
+    code = torch.empty(len(rays), native.field.code_size).uniform_(-1, 1, generator=random)
+    offset, step = torch.rand(len(rays), generator=random), 1.5 * model.step_length()
+    for arguments in ((None, None, None), (code, step, offset)):
+        one, other = native.render(rays, *arguments), model.render(rays, *arguments)
+        for name in ("rgb", "opacity", "depth"):
+            assert torch.allclose(getattr(one, name), getattr(other, name), atol=1e-4), name
+    assert not torch.allclose(one.rgb, native.render(rays, None, step, offset).rgb, atol=1e-3)
+    found, expected = model.surface(rays), native.surface(rays)
+    assert torch.equal(found.isinf(), expected.isinf()) and 20 < expected.isfinite().sum() <= len(rays)
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
+def test_a_coarse_preview_shares_the_device():
+    task = trained(cuda_task("shim"), 8)
+    rays = task.views.cameras.image_rays(0)
+    exact, quick = task.model.render(rays), coarse(task.model, 2)
+    assert quick.engine() is task.model.engine()
+    step = quick.step_length()
+    assert step == 2 * task.model.step_length()
+    assert torch.equal(quick.render(rays).rgb, task.model.render(rays, step=step).rgb)
+    assert not torch.equal(quick.render(rays).rgb, exact.rgb)
+
+
+@pytest.mark.parametrize("device", LEARNING)
+@pytest.mark.parametrize("contracted", [False, True])
+@pytest.mark.parametrize("n_rays", [1, 300])
+def test_gradients_of_a_rendering_are_the_reference_s(device, n_rays, contracted):
+    native, cameras = coded_model(contracted)
+    model = cuda_model(ball_task().settings, launcher(device), native.cube, code_size=native.field.code_size)
+    model.settings = native.settings
+    model.field.load_state_dict(native.field.state_dict())
+    model.engine().rays_at_once = 128  # three parts
+    rays = some_rays(cameras, 2 * n_rays + 1)[n_rays : 2 * n_rays]
+    code = uniform(1, n_rays, native.field.code_size)
+    found, truth = (gradients(kind, model, rays, code) for kind in (type(model), RadianceModel))
+    assert found.keys() == truth.keys()
+    for name, gradient in found.items():
+        # A neuron within rounding of zero may be on the other side of its relu, see `assert_close`.
+        assert relative_error(gradient, truth[name]) < 5e-3, name
+    table = model.engine().arrays.held["grad_table"]
+    assert not table.any()
+
+
+def test_pictures_are_rendered_in_parts_that_the_memory_holds(capsys):
+    task = cuda_task("shim")
+    rays = task.views.cameras.image_rays(0)
+    whole = task.model.render(rays)
+    engine = task.model.engine()
+    engine.batch.held.clear()
+    task.launcher.room = 2**20
+    assert torch.equal(task.model.render(rays).rgb, whole.rgb)
+    assert f"halved to {engine.rays_at_once} rays of a picture" in capsys.readouterr().out
+    assert engine.rays_at_once < len(rays)
+
+
 @pytest.mark.parametrize("device", LEARNING)
 def test_a_resumed_run_goes_on(device):
     whole, half = trained(cuda_task(device, OFTEN), 16), trained(cuda_task(device, OFTEN), 9)
@@ -207,7 +285,12 @@ def test_the_order_of_threads_changes_nothing_but_rounding():
 def test_training_runs_every_kernel():
     task = cuda_task("shim", OFTEN)
     trained(task, 12)
-    assert set(task.launcher.launched) == set(KERNELS)
+    rays = task.views.cameras.image_rays(0)[280:300]
+    rays.origin.requires_grad_()
+    task.model.surface(rays)
+    task.model.render(rays).rgb.sum().backward()
+    # No picture of it has a code.
+    assert set(task.launcher.launched) == set(KERNELS) - {"codes_vjp"}
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(capsys):
@@ -218,7 +301,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(capsys):
     asked = task.rays_per_step
     report = task.train_step(1, 0.0)
     assert report.rays < asked and task.rays_per_step == report.rays
-    assert f"halved to {report.rays} rays" in capsys.readouterr().out
+    assert f"halved to {report.rays} rays a step" in capsys.readouterr().out
     assert task.rays_drawn == 256 + report.rays
     task.launcher.room = 0
     task.model.engine().batch.held.clear()

@@ -14,8 +14,10 @@ from nerf.engine.kernels import BLOCK, GROUP, KERNELS, LayerArrays, SampleArrays
 from nerf.engine.nvrtc import KERNELS as SOURCE
 from nerf.engine.signatures import Level
 from nerf.ops.composite import composite_reference
+from nerf.ops.contraction import Contraction
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
 from nerf.ops.march import Cube, Samples, march_reference
+from nerf.rendering import NEGLIGIBLE_WEIGHT, PART_OF_HEAVIEST
 from tests.engine.launchers import DEVICES, launcher
 
 TOLERANCE = 5e-5  # as of the engine's float functions, see test_ops.py
@@ -68,7 +70,7 @@ def test_encode_and_its_gradient_are_the_references(device, features, size):
     grad = uniform(3, size, width, low=-1)
     (grad_truth,) = torch.autograd.grad(truth, table, grad) if size else (torch.zeros_like(table),)
 
-    work = Work()
+    work = Work(levels=len(levels))
     work.shape.n_levels, work.shape.features = len(levels), features
     first_row = 0
     for index, level in enumerate(levels):
@@ -125,33 +127,50 @@ def test_composite_and_its_gradients_are_the_references(device, counts):
     assert error(from_rows(grad_colors, size, 3), grads_truth[1]) < TOLERANCE
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("n_rays", [0, 1, 130])
-@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
-def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, share):
-    gpu, size = launcher(device), 38
-    corner, side, step = torch.tensor([-1.0, -0.5, 0.25]), 1.5, 0.013
-    occupied = uniform(9, size, size, size) < share
-    origin = (uniform(10, n_rays, 3, low=-1) * 3).float()
-    target = corner + side * uniform(11, n_rays, 3).float()
-    direction = torch.nn.functional.normalize(target - origin, dim=1)
-    offset = uniform(12, n_rays).float()
-    truth = march_reference(Rays(origin, direction), Cube(corner, side), occupied, step, offset)
-
-    blocks = -(-size // 4)
-    work = Work(n_rays=n_rays, side=side, step=step, resolution=size)
-    work.corner[:] = corner.tolist()
+def marching(gpu, occupied: Tensor, rays: Rays, cube: Cube, step: float, offset: Tensor) -> tuple[Work, dict]:
+    """Returns what the marching kernels are given, cells packed, and the arrays behind it."""
+    n_rays, size = len(rays), occupied.shape[0]
+    words, fine, coarse = (-(-count // of) for count, of in ((size**3, 16), (size, 4), (size, 16)))
+    work = Work(n_rays=n_rays, step=step, resolution=size)
+    work.space.corner[:], work.space.side = cube.corner.tolist(), cube.side
+    if cube.contraction:
+        work.space.center[:] = cube.contraction.center.tolist()
+        work.space.radius, work.space.near = cube.contraction.radius, cube.contraction.near
     arrays = {
-        "origin": put(gpu, origin),
-        "direction": put(gpu, direction),
+        "origin": put(gpu, rays.origin),
+        "direction": put(gpu, rays.direction),
         "offset": put(gpu, offset),
         "occupied": put(gpu, occupied, torch.bool),
-        "blocks": gpu.zeros((blocks**3,), torch.uint8),
+        "bits": gpu.zeros((words,), torch.int16),
+        "empty": gpu.zeros((fine**3,), torch.uint8),
         "count": gpu.zeros((max(n_rays, 1),), torch.int64),
     }
     for name, array in arrays.items():
         setattr(work, name, array.data_ptr())
-    gpu.launch("coarsen_cells", work, grid_of(blocks**3))
+    gpu.launch("pack_cells", work, grid_of(words))
+    gpu.launch("mark_blocks", work, grid_of(coarse**3))
+    return work, arrays
+
+
+CUBE = Cube(torch.tensor([-1.0, -0.5, 0.25]), 1.5)
+CONTRACTED = Cube(torch.tensor([-1.5, -1.9, -1.6]), 3.3, Contraction(torch.tensor([0.3, -0.2, 0.1]), 1.9, 0.1))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("n_rays", [0, 1, 130])
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+@pytest.mark.parametrize("cube", [CUBE, CONTRACTED], ids=["cube", "contracted"])
+def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, share, cube):
+    gpu, size, step = launcher(device), 38, 0.013
+    occupied = uniform(9, size, size, size) < share
+    occupied[:20, :, :16] = False  # more than one whole block is empty
+    origin = (uniform(10, n_rays, 3, low=-1) * 3).float()
+    target = cube.corner + cube.side * uniform(11, n_rays, 3).float()
+    rays = Rays(origin, torch.nn.functional.normalize(target - origin, dim=1))
+    offset = uniform(12, n_rays).float()
+    truth = march_reference(rays, cube, occupied, step, offset)
+
+    work, arrays = marching(gpu, occupied, rays, cube, step, offset)
     if n_rays:
         gpu.launch("march_count", work, grid_of(n_rays))
     count = arrays["count"][:n_rays].cpu()
@@ -164,13 +183,49 @@ def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, sha
         gpu.launch("march_fill", work, grid_of(n_rays))
     # A sample within rounding of a cell's face may fall on either side.
     expected = torch.bincount(truth.ray, minlength=n_rays)
-    assert (count - expected).abs().sum() <= 3
+    assert (count - expected).abs().sum() <= max(3, 1e-3 * len(truth))
+    position, t = torch.stack([place[:n].cpu() for place in places[:3]], dim=1), places[3][:n].cpu()
+    assert torch.equal(ray[:n].cpu().long(), torch.repeat_interleave(torch.arange(n_rays), count))
+    world = origin[ray[:n].cpu().long()] + t[:, None] * rays.direction[ray[:n].cpu().long()]
+    assert error(position, cube.unit_from_world(world).clamp(0, 1).double()) < 1e-5
     if torch.equal(count, expected):
-        assert torch.equal(ray[:n].cpu().long(), truth.ray)
-        assert error(places[3][:n], truth.t.double()) < 1e-6
-        world = origin[truth.ray] + truth.t[:, None] * direction[truth.ray]
-        unit = ((world - corner) / side).clamp(0, 1)
-        assert error(torch.stack([place[:n].cpu() for place in places[:3]], dim=1), unit.double()) < 1e-5
+        assert error(t, truth.t.double()) < 1e-5
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("minimum", [0.0, 0.02, 0.6])
+def test_samples_that_weigh_next_to_nothing_are_left_out(device, minimum):
+    gpu, n_rays, step, greatest = launcher(device), 70, 0.02, 6.0
+    count = torch.randint(0, 40, (n_rays,), generator=torch.Generator().manual_seed(3))
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)])
+    n = int(first[-1])
+    # Surfaces, fog and all but nothing.
+    density = 10 ** (4 * uniform(20, n, low=-1))
+    arrays = {
+        "weight": gpu.zeros((n,), torch.float32),
+        "least": gpu.zeros((n_rays,), torch.float32),
+        "count": gpu.zeros((n_rays,), torch.int64),
+    }
+    dense, begin = put(gpu, density), put(gpu, first, torch.int64)
+    work = Work(
+        n_rays=n_rays,
+        step=step,
+        greatest_thickness=greatest,
+        minimum_weight=minimum,
+        **{name: array.data_ptr() for name, array in arrays.items()},
+    )
+    work.space.side = 1.0
+    work.samples = SampleArrays(density=dense.data_ptr(), first=begin.data_ptr(), n=n)
+    gpu.launch("weigh", work, grid_of(n_rays))
+    for ray in range(n_rays):
+        own = density[first[ray] : first[ray + 1]].float().double() * step
+        before = own.cumsum(0) - own
+        weight = torch.where(before <= greatest, torch.exp(-before) * -torch.expm1(-own), 0)
+        heaviest = weight.max().item() if len(weight) else 0.0
+        least = min(max(PART_OF_HEAVIEST * heaviest, NEGLIGIBLE_WEIGHT), max(NEGLIGIBLE_WEIGHT, minimum))
+        assert torch.allclose(arrays["weight"][first[ray] : first[ray + 1]].cpu().double(), weight, atol=2e-6)
+        assert arrays["least"][ray].item() == pytest.approx(least, rel=1e-4)
+        assert arrays["count"][ray].item() == (weight >= least).sum()
 
 
 def test_a_grid_that_cuda_does_not_take_is_refused():

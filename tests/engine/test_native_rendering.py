@@ -34,12 +34,24 @@ def test_pictures_are_those_of_the_reference(isa, threads, learned):
     assert (native.depth - truth.depth).abs().mean() < TOLERANCE[isa]
 
 
+def test_surfaces_are_those_of_the_reference(isa, threads, learned):
+    task = ball_task()
+    task.load_state(learned)
+    rays = task.views.cameras.image_rays(1)
+    native, truth = task.model.surface(rays), RadianceModel.surface(task.model, rays)
+    both = native.isfinite() & truth.isfinite()
+    # A ray that keeps about half of its light may fall on either side of it.
+    assert both.sum() > 100 and (native.isfinite() != truth.isfinite()).float().mean() < 0.02
+    assert (native[both] - truth[both]).abs().median() < TOLERANCE[isa]
+
+
 def test_no_ray_gives_no_pixel_and_one_ray_gives_one(isa, learned):
     task = ball_task()
     task.load_state(learned)
     rays = task.views.cameras.image_rays(0)
     for n_rays in (0, 1):
         assert task.model.render(rays[:n_rays]).rgb.shape == (n_rays, 3)
+        assert task.model.surface(rays[:n_rays]).shape == (n_rays,)
 
 
 def test_the_same_rays_give_the_same_bits_on_any_number_of_threads(isa, learned):

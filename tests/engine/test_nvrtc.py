@@ -16,15 +16,17 @@ NEEDS_NVRTC = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not ins
 
 
 @NEEDS_NVRTC
-@pytest.mark.parametrize("features", [1, 2, 4, 8])
-@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "features"),
+    [*((name, 4) for name in nvrtc.ARCHITECTURES), ("sm_90", 1), ("sm_90", 2), ("sm_90", 8)],
+)
 def test_every_kernel_compiles_without_spills(architecture, features):
-    if features != 4 and architecture != "sm_90":
-        pytest.skip("the other tables are compiled for one architecture")
     compiled = nvrtc.compile_kernels(architecture, features)
     assert compiled.cubin[:4] == b"\x7fELF"
     assert [report.name for report in compiled.reports] == sorted(KERNELS)
-    assert [report for report in compiled.reports if report.spills or report.stack or report.registers == 0] == []
+    assert [report for report in compiled.reports if report.spills or report.registers == 0] == []
+    # Sine and cosine, of a fisheye lens, keep what reduces a huge angle on the stack.
+    assert {report.name for report in compiled.reports if report.stack} <= {"draw_rays"}
     # 65536 registers hold five blocks of 128 such threads.
     assert max(report.registers for report in compiled.reports) <= 96
 

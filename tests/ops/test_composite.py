@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nerf.ops.composite import composite, composite_reference, transmittance
+from nerf.ops.composite import composite, composite_reference, distance_at, transmittance
 from nerf.ops.march import Samples
 
 
@@ -79,3 +79,13 @@ def test_transmittance_starts_at_one_on_every_ray_however_many_come_before():
     reached = transmittance(tau, ray, 10_000)
     # exp(-3 k) along every ray: a float32 running sum over all rays would have lost the last digits long before.
     assert torch.allclose(reached.view(-1, 10), torch.exp(-3.0 * torch.arange(10)).expand(10_000, 10), rtol=1e-5)
+
+
+def test_the_distance_at_which_half_of_the_light_is_left_by_hand():
+    # Two steps around 1 and 2, of densities 0 and 2 ln 2: half is left half-way through the second step, from 1.5 on.
+    samples = packed([2, 1, 0], step=1.0)
+    sigma = torch.tensor([0.0, 2 * math.log(2), 0.1], dtype=torch.float64)
+    distance = distance_at(sigma, samples, 0.5)
+    assert math.isclose(distance[0].item(), 2.0, rel_tol=1e-6)
+    assert distance[1:].tolist() == [math.inf, math.inf]
+    assert math.isclose(distance_at(sigma, samples, 0.25)[0].item(), 2.5, rel_tol=1e-6)

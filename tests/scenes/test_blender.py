@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.scenes import Place, find_scene, load_scene
 from nerf.scenes.blender import load_blender
@@ -119,7 +120,7 @@ def replaced_picture(size=(48, 48), mode="RGBA"):
         (lambda file: file.write_text("hello"), "not a readable picture"),
         (replaced_picture((48, 24)), "48 x 24 pixels"),
         (replaced_picture(mode="RGB"), "with 3 channels"),
-        (lambda file: Image.fromarray(numpy.zeros((48, 48), "uint16")).save(file), "expected 8 bits"),
+        (lambda file: Image.fromarray(numpy.zeros((48, 48), "uint16")).save(file), "with 3 channels"),
     ],
 )
 def test_a_damaged_picture_is_named(ball_scene, damage, message):
@@ -175,8 +176,8 @@ def test_unknown_scenes_and_folders_of_no_known_format_are_refused(tmp_path):
     with pytest.raises(InputError, match='"legoo".*did you mean "lego"'):
         find_scene("legoo", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: no transforms_train.json"):
-        load_scene(Place("empty", tmp_path / "empty", ""), ("train",))
+    with pytest.raises(InputError, match="empty: nothing to learn from"):
+        load_scene(Place("empty", tmp_path / "empty", ""), ("train",), SceneSettings())
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="a file; give --scene the folder"):
         find_scene(str(tmp_path / "file"), tmp_path)

@@ -13,11 +13,15 @@
 
 namespace nerf {
 
-constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2;
+constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2, LARGEST_CODE = 64;
+
+// What the colour network sees beside the features of a sample: the same for all samples of a ray.
+constexpr int MOST_RAY_INPUTS = MOST_HARMONICS + LARGEST_CODE;
 
 // Same layout as FieldShape in nerf/engine/signatures.py.
 struct FieldShape {
-    int32_t n_levels, features, density_width, geometry_features, color_width, color_layers, direction_degree;
+    int32_t n_levels, features, density_width, geometry_features, color_width, color_layers, direction_degree,
+        code_size;
     Level levels[MOST_LEVELS];
 };
 
@@ -42,8 +46,7 @@ public:
         const int encoded = shape.n_levels * shape.features, given = shape.geometry_features;
         add_layer(shape.density_width, encoded, encoded);
         add_layer(given, shape.density_width, shape.density_width);
-        const int harmonics = shape.direction_degree * shape.direction_degree;
-        add_layer(shape.color_width, given + harmonics, given);
+        add_layer(shape.color_width, given + harmonics() + shape.code_size, given);
         for (int layer = 1; layer < shape.color_layers; ++layer)
             add_layer(shape.color_width, shape.color_width, shape.color_width);
         add_layer(3, shape.color_width, shape.color_width);
@@ -59,10 +62,12 @@ public:
     int words_per_row() const { return shape.features == 1 ? 1 : shape.features / 2; }
     int encoded() const { return layers[0].padded_inputs; }
     int given() const { return layers[1].padded_outputs; }
-    int harmonics() const { return layers[DENSITY_LAYERS].padded_inputs - given(); }
+    int harmonics() const { return shape.direction_degree * shape.direction_degree; }
+    int ray_inputs() const { return layers[DENSITY_LAYERS].padded_inputs - given(); }
     int color_layers() const { return int(layers.size()) - DENSITY_LAYERS; }
     const Dense<A>& color(int layer) const { return layers[DENSITY_LAYERS + layer]; }
 
+    const uint32_t* packed(int level) const { return table.data() + first_row[level] * words_per_row(); }
     uint32_t* packed(int level) { return table.data() + first_row[level] * words_per_row(); }
 
     void load_level(int level) {
@@ -77,10 +82,12 @@ public:
     }
 
     // Encodes the first `count` of BLOCK positions: numbers [feature][BLOCK]. The others' features are left as they
-    // are.
+    // are, or 0.
     void encode(const float* x, const float* y, const float* z, int count, float* out) const {
         with_features(shape.features, [&](auto features) {
-            for (int level = 0; level < shape.n_levels; ++level) {
+            std::memset(out + active_levels * features * BLOCK, 0,
+                        sizeof(float) * (shape.n_levels - active_levels) * features * BLOCK);
+            for (int level = 0; level < active_levels; ++level) {
                 const uint32_t* rows = table.data() + first_row[level] * words_per_row();
                 for (int at = 0; at < count; at += LANES<float>) {
                     Pack<float> value[features];
@@ -116,6 +123,7 @@ public:
 
     const FieldShape shape;
     const Parameters parameters;
+    int active_levels = shape.n_levels;  // the coarsest ones; the features of the others count as 0
     int64_t first_row[MOST_LEVELS + 1] = {};
     Buffer<uint32_t> table;
     std::vector<Dense<A>> layers;
@@ -126,6 +134,18 @@ private:
         layers.emplace_back(outputs, inputs, split, gradient_size);
         gradient_size += layers.back().padded_size();
     }
+};
+
+// While it lives, only the coarsest levels of a field give features: training begins with them.
+template <class A> class CoarsestLevels {
+public:
+    CoarsestLevels(Field<A>& field, int levels) : field_(field) { field.active_levels = levels; }
+    ~CoarsestLevels() { field_.active_levels = field_.shape.n_levels; }
+    CoarsestLevels(const CoarsestLevels&) = delete;
+    CoarsestLevels& operator=(const CoarsestLevels&) = delete;
+
+private:
+    Field<A>& field_;
 };
 
 }  // namespace nerf

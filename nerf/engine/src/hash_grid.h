@@ -1,5 +1,5 @@
 // Multiresolution hash grid (Müller, Evans, Schied and Keller 2022, section 3), with tiny-cuda-nn's conventions; see
-// nerf/ops/hash_grid.py, which makes the levels. Positions lie in [0, 1]^3; samples lie in lanes.
+// nerf/ops/hash_grid.py, which makes the levels. Positions lie in [0, 1]^D; samples lie in lanes.
 #pragma once
 
 #include <type_traits>
@@ -16,46 +16,62 @@ struct Level {
     int32_t hashed;      // 0: dense
 };
 
-constexpr int CORNERS = 8;
+// The spatial hash of Teschner et al. 2003; the first is 1 for cache coherence.
+constexpr uint32_t PRIMES[] = {1, 2654435761u, 805459861u, 3674653429u};
 
-// The corners of the lattice cell round a position. Corner k takes the upper vertex along axis a where bit a of k is
-// set.
-template <class T> struct Corners {
-    Pack<Row<T>> row[CORNERS];
-    Pack<T> weight[CORNERS];
+// The lattice cell round a position: its lower vertex and, by axis, the weights of its lower and its upper face.
+template <class T, int D> struct Cell {
+    Pack<SignedRow<T>> lower[D];
+    Pack<T> factor[D][2];
 };
 
-template <class T> inline Corners<T> corners(Pack<T> x, Pack<T> y, Pack<T> z, const Level& level) {
-    using Rows = Pack<Row<T>>;
-    const Pack<T> place[3] = {x, y, z};
-    const Row<T> resolution = Row<T>(level.resolution);
-    const Row<T> stride[3] = {1, level.hashed ? 2654435761u : resolution,
-                              level.hashed ? 805459861u : resolution * resolution};
-    Rows term[3][2];
-    Pack<T> factor[3][2];
-    for (int axis = 0; axis < 3; ++axis) {
+template <class T, int D> inline Cell<T, D> cell(const Pack<T> (&place)[D], const Level& level) {
+    Cell<T, D> out;
+    for (int axis = 0; axis < D; ++axis) {
         const Pack<T> on_lattice = place[axis] * T(level.scale) + T(0.5);
         // Never negative, so that truncation is floor.
-        const auto lower = converted<Pack<SignedRow<T>>>(on_lattice);
-        factor[axis][1] = on_lattice - converted<Pack<T>>(lower);
-        factor[axis][0] = 1 - factor[axis][1];
-        term[axis][0] = same_bits<Rows>(lower) * stride[axis];
-        term[axis][1] = term[axis][0] + stride[axis];
-    }
-    Corners<T> out;
-    const Row<T> rows = Row<T>(level.rows);
-    for (int k = 0; k < CORNERS; ++k) {
-        const Rows a = term[0][k & 1], b = term[1][k >> 1 & 1], c = term[2][k >> 2 & 1];
-        if (level.hashed) {
-            out.row[k] = (a ^ b ^ c) & (rows - 1);
-        } else {
-            // Upper faces reach at most one vertex past the lattice, where tiny-cuda-nn wraps too.
-            const Rows row = a + b + c;
-            out.row[k] = row >= rows ? row - rows : row;
-        }
-        out.weight[k] = factor[0][k & 1] * factor[1][k >> 1 & 1] * factor[2][k >> 2 & 1];
+        out.lower[axis] = converted<Pack<SignedRow<T>>>(on_lattice);
+        out.factor[axis][1] = on_lattice - converted<Pack<T>>(out.lower[axis]);
+        out.factor[axis][0] = 1 - out.factor[axis][1];
     }
     return out;
+}
+
+// The corners of a cell. Corner k takes the upper vertex along axis a where bit a of k is set.
+template <class T, int D = 3> struct Corners {
+    static constexpr int COUNT = 1 << D;
+    Pack<Row<T>> row[COUNT];
+    Pack<T> weight[COUNT];
+};
+
+template <class T, int D> inline Corners<T, D> corners(const Cell<T, D>& here, const Level& level) {
+    using Rows = Pack<Row<T>>;
+    Row<T> stride[D];
+    Rows term[D][2];
+    for (int axis = 0; axis < D; ++axis) {
+        const Row<T> dense = axis == 0 ? 1 : stride[axis - 1] * Row<T>(level.resolution);
+        stride[axis] = level.hashed ? PRIMES[axis] : dense;
+        term[axis][0] = same_bits<Rows>(here.lower[axis]) * stride[axis];
+        term[axis][1] = term[axis][0] + stride[axis];
+    }
+    Corners<T, D> out;
+    const Row<T> rows = Row<T>(level.rows);
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
+        Rows row = term[0][k & 1];
+        out.weight[k] = here.factor[0][k & 1];
+        for (int axis = 1; axis < D; ++axis) {
+            const Rows next = term[axis][k >> axis & 1];
+            row = level.hashed ? row ^ next : row + next;
+            out.weight[k] *= here.factor[axis][k >> axis & 1];
+        }
+        // A dense level's upper faces reach at most one vertex past the lattice, where tiny-cuda-nn wraps too.
+        out.row[k] = level.hashed ? row & (rows - 1) : row >= rows ? row - rows : row;
+    }
+    return out;
+}
+
+template <class T> inline Corners<T> corners(Pack<T> x, Pack<T> y, Pack<T> z, const Level& level) {
+    return corners<T, 3>(cell<T, 3>({x, y, z}, level), level);
 }
 
 // Features of table rows, as they are stored: (rows, FEATURES) of T.
@@ -109,38 +125,62 @@ template <class Work> inline void with_features(int features, Work work) {
     }
 }
 
-// The trilinear interpolation of one level at LANES<T> positions. Rows are fetched by plain loads, all of them before
-// the first is used: on the processors measured, gather instructions take two to four times as long.
-template <class Table, class T, int FEATURES>
-inline void interpolate(const typename Table::Value* rows, const Corners<T>& at, Pack<T> (&features)[FEATURES]) {
+// Calls use(k, row) with the table rows of corner k of LANES<T> positions. Rows are fetched by plain loads, all of them
+// before the first is used: on the processors measured, gather instructions take two to four times as long.
+template <class Table, class T, int D, class Use>
+inline void for_each_corner(const typename Table::Value* rows, const Corners<T, D>& at, Use use) {
     constexpr int stride = Table::STRIDE;
-    alignas(64) typename Table::Value fetched[CORNERS][LANES<T> * stride];
-    for (int k = 0; k < CORNERS; ++k) {
+    alignas(64) typename Table::Value fetched[Corners<T, D>::COUNT][LANES<T> * stride];
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         alignas(64) Row<T> row[LANES<T>];
         store(row, at.row[k]);
         for (int lane = 0; lane < LANES<T>; ++lane)
             copy_row<stride>(fetched[k] + lane * stride, rows + size_t(row[lane]) * stride);
     }
-    for (auto& feature : features) feature = Pack<T>{};
-    for (int k = 0; k < CORNERS; ++k) {
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         Pack<typename Table::Value> row[stride];
         load_interleaved<stride>(fetched[k], row);
-        Table::add(row, at.weight[k], features);
+        use(k, row);
     }
+}
+
+// The multilinear interpolation of one level at LANES<T> positions.
+template <class Table, class T, int FEATURES, int D>
+inline void interpolate(const typename Table::Value* rows, const Corners<T, D>& at, Pack<T> (&features)[FEATURES]) {
+    for (auto& feature : features) feature = Pack<T>{};
+    for_each_corner<Table>(rows, at, [&](int k, const auto& row) { Table::add(row, at.weight[k], features); });
+}
+
+// The vjp by the position of LANES<T> samples, added to grad_position: the slope along an axis of a corner's weight is
+// that of its factor there, times its other factors.
+template <class Table, class T, int FEATURES, int D>
+inline void interpolate_vjp_position(const typename Table::Value* rows, const Cell<T, D>& here, const Level& level,
+                                     const Pack<T> (&grad)[FEATURES], Pack<T> (&grad_position)[D]) {
+    for_each_corner<Table>(rows, corners(here, level), [&](int k, const auto& row) {
+        Pack<T> features[FEATURES] = {}, share = {};
+        Table::add(row, splat(T(level.scale)), features);
+        for (int f = 0; f < FEATURES; ++f) share += features[f] * grad[f];
+        for (int axis = 0; axis < D; ++axis) {
+            Pack<T> slope = k >> axis & 1 ? share : -share;
+            for (int other = 0; other < D; ++other)
+                if (other != axis) slope *= here.factor[other][k >> other & 1];
+            grad_position[axis] += slope;
+        }
+    });
 }
 
 // The vjp by the table of LANES<T> samples, the first `count` of which exist: adds weight * gradient to the corners'
 // rows, sample after sample, so that the order of every sum is that of the samples. grad: (count, FEATURES).
-template <class T, int FEATURES>
-inline void interpolate_vjp(const Corners<T>& at, int count, const T* grad, T* grad_rows) {
-    alignas(64) Row<T> row[CORNERS][LANES<T>];
-    alignas(64) T weight[CORNERS][LANES<T>];
-    for (int k = 0; k < CORNERS; ++k) {
+template <class T, int FEATURES, int D>
+inline void interpolate_vjp(const Corners<T, D>& at, int count, const T* grad, T* grad_rows) {
+    alignas(64) Row<T> row[Corners<T, D>::COUNT][LANES<T>];
+    alignas(64) T weight[Corners<T, D>::COUNT][LANES<T>];
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         store(row[k], at.row[k] * Row<T>(FEATURES));
         store(weight[k], at.weight[k]);
     }
     for (int lane = 0; lane < count; ++lane)
-        for (int k = 0; k < CORNERS; ++k)
+        for (int k = 0; k < Corners<T, D>::COUNT; ++k)
             accumulate<FEATURES>(grad_rows + row[k][lane], weight[k][lane], grad + lane * FEATURES);
 }
 

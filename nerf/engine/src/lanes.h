@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__AVX2__)
@@ -88,6 +89,9 @@ template <class To, class From> inline To same_bits(From value) {
     return out;
 }
 
+inline float square_root(float value) { return std::sqrt(value); }
+inline double square_root(double value) { return std::sqrt(value); }
+
 template <class V> inline V least(V a, V b) { return a < b ? a : b; }
 template <class V> inline V greatest(V a, V b) { return a > b ? a : b; }
 
@@ -105,7 +109,6 @@ template <int ROWS, class T> inline void store_interleaved(T* to, const Pack<T>*
 
 template <class T> inline Pack<T> sum_each(Pack<T>* rows) { return rows[0]; }
 
-inline float square_root(float value) { return std::sqrt(value); }
 inline bool all_zero(float value) { return value == 0; }
 
 // to[i] += weight * share[i], COUNT of them; other threads may add to the same numbers meanwhile.
@@ -115,12 +118,28 @@ template <int COUNT> inline void accumulate(float* to, float weight, const float
 
 #else
 
-template <class To, class From> inline To converted(From value) { return __builtin_convertvector(value, To); }
+template <class To, class From> inline To converted(From value) {
+    if constexpr (std::is_arithmetic_v<From>)
+        return To(value);
+    else
+        return __builtin_convertvector(value, To);
+}
 
 // to[i] += weight * share[i], COUNT of them.
 template <int COUNT, class T> inline void accumulate(T* to, T weight, const T* share) {
     typedef T Numbers __attribute__((vector_size(COUNT * sizeof(T)), aligned(alignof(T)), may_alias));
     *reinterpret_cast<Numbers*>(to) += weight * *reinterpret_cast<const Numbers*>(share);
+}
+
+// A bit for every lane of a comparison's outcome that is true.
+inline uint32_t lane_bits(Pack<int32_t> truth) {
+#if defined(__AVX512F__)
+    return _mm512_movepi32_mask(same_bits<__m512i>(truth));
+#else
+    uint32_t bits = 0;
+    for (int lane = 0; lane < LANES<float>; ++lane) bits |= uint32_t(truth[lane] & 1) << lane;
+    return bits;
+#endif
 }
 
 // Lanes of a and b one by one: a0 b0 a1 b1 ... ; `HALF` 0 gives the first LANES of them, 1 the rest.

@@ -1,136 +1,260 @@
 // Marching: a ray -> its samples in the occupied cells of a cube; see nerf/ops/march.py.
 //
 // Everything is in cube units: the cube is [0, 1]^3 and t stays in scene units, so that directions have length 1 /
-// side. Sample i of a ray lies at t = near + (i + offset) * step and is left out if its cell is empty.
+// side. Sample i of a ray lies at t = near + (i + offset) * step and is left out if its cell is empty. Contracted space
+// is marched by s instead of t; start is then relative to its centre, in scene units.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 
+#include "contraction.h"
+#include "lanes.h"
 #include "memory.h"
 
 namespace nerf {
 
-// Which cells are occupied: a bit per cell, and two coarser grids of bytes that say where a whole block is empty.
+// Scalars and packs behind one name: whole numbers, and the entries of a table that they point at.
+template <class T> struct WholeOf {
+    using type = int32_t;
+};
+template <> struct WholeOf<Pack<float>> {
+    using type = Pack<int32_t>;
+};
+template <class V> using Whole = typename WholeOf<V>::type;
+
+template <class Entry> inline int32_t entry(const Entry* table, int32_t at) { return int32_t(table[at]); }
+#if !defined(NERF_ONE_LANE)
+template <class Entry> inline Pack<int32_t> entry(const Entry* table, Pack<int32_t> at) {
+    alignas(64) int32_t lane[LANES<float>];
+    store(lane, at);
+    for (int32_t& value : lane) value = int32_t(table[value]);
+    return load(lane);
+}
+#endif
+
+// Which cells are occupied: a bit per cell, and for blocks of cells how far everything round them is empty.
 class OccupancyBits {
 public:
-    static constexpr int SHIFTS[2] = {4, 2};  // blocks of 16^3 and of 4^3 cells
+    static constexpr int COARSE = 4, FINE = 2;  // log2 of the cells along a side of a block
+    static constexpr int WORD = 16;             // cells whose bits lie together
+
+    OccupancyBits() = default;
+#if defined(NERF_ONE_LANE)
+    // bits: words() of them; empty: a byte for every smallest block.
+    OccupancyBits(int resolution, uint16_t* bits, uint8_t* empty)
+        : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1), bits_(bits), empty_(empty) {}
+#else
+    explicit OccupancyBits(int resolution) : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1) {
+        bits_.resize(words());
+        empty_.resize(size_t(side_) * side_ * side_);
+    }
+#endif
 
     int resolution() const { return resolution_; }
+    int slabs() const { return ((resolution_ - 1) >> COARSE) + 1; }
+    int64_t cells() const { return int64_t(resolution_) * resolution_ * resolution_; }
+    int64_t words() const { return (cells() + WORD - 1) / WORD; }
 
-    void resize(int resolution) {
-        resolution_ = resolution;
-        bits_.resize(size_t(resolution) * resolution * resolution / 8 + 1);
-        for (int level = 0; level < 2; ++level) {
-            sides_[level] = ((resolution - 1) >> SHIFTS[level]) + 1;
-            blocks_[level].resize(size_t(sides_[level]) * sides_[level] * sides_[level]);
-        }
-    }
-
-    int slabs() const { return sides_[0]; }
-
-    // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share no byte of what is written.
+    // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share nothing of what is written.
     void assign_slab(const uint8_t* occupied, int slab) {
-        const size_t slice = size_t(resolution_) * resolution_;
-        const int first = slab << SHIFTS[0], last = std::min(resolution_, first + (1 << SHIFTS[0]));
-        std::memset(bits_.data() + first * slice / 8, 0, (last * slice + 7) / 8 - first * slice / 8);
-        for (int level = 0; level < 2; ++level) {
-            const size_t side = sides_[level], begin = first >> SHIFTS[level], end = ((last - 1) >> SHIFTS[level]) + 1;
-            std::memset(blocks_[level].data() + begin * side * side, 0, (end - begin) * side * side);
-        }
-        for (int x = first; x < last; ++x)
-            for (int y = 0; y < resolution_; ++y) {
-                const size_t line = x * slice + size_t(y) * resolution_;
-                for (int z = 0; z < resolution_; ++z) {
-                    if (!occupied[line + z]) continue;
-                    bits_[(line + z) >> 3] |= uint8_t(1 << ((line + z) & 7));
-                    for (int level = 0; level < 2; ++level) blocks_[level][block(level, x, y, z)] = 1;
-                }
-            }
+        const int64_t words_a_slab = int64_t(resolution_) * resolution_;
+        for (int64_t word = slab * words_a_slab; word < std::min((slab + 1) * words_a_slab, words()); ++word)
+            assign_word(occupied, word);
+        for (int y = 0; y < slabs(); ++y)
+            for (int z = 0; z < slabs(); ++z) assign_block(slab, y, z);
     }
 
-    bool cell(int x, int y, int z) const {
-        const size_t at = (size_t(x) * resolution_ + y) * resolution_ + z;
-        return bits_[at >> 3] >> (at & 7) & 1;
+    void assign_word(const uint8_t* occupied, int64_t word) {
+        uint16_t bits = 0;
+        for (int64_t cell = word * WORD; cell < std::min((word + 1) * WORD, cells()); ++cell)
+            bits |= uint16_t((occupied[cell] != 0) << cell % WORD);
+        bits_[word] = bits;
     }
 
-    // log2 of the side of an empty block round the cell, or -1 if the smallest block has an occupied cell.
-    int empty_block(int x, int y, int z) const {
-        for (int level = 0; level < 2; ++level)
-            if (!blocks_[level][block(level, x, y, z)]) return SHIFTS[level];
-        return -1;
+    // How empty it is round the cells of a largest block, whose words have been assigned.
+    void assign_block(int x, int y, int z) {
+        constexpr int step = 1 << (COARSE - FINE);
+        const int first[3] = {x * step, y * step, z * step};
+        bool any = false;
+        each_block(first, [&](uint8_t& empty, const int (&fine)[3]) {
+            const bool matter = has_matter(fine);
+            empty = matter ? 0 : FINE;
+            any |= matter;
+        });
+        if (!any) each_block(first, [&](uint8_t& empty, const int (&)[3]) { empty = COARSE; });
+    }
+
+    // 1 for an occupied cell, 0 for an empty one.
+    template <class I> I cell(I x, I y, I z) const {
+        const I at = (x * resolution_ + y) * resolution_ + z;
+        return entry(bits_.data(), at >> 4) >> (at & 15) & 1;
+    }
+
+    // log2 of the side of an empty block round the cell, or 0 if the smallest block has an occupied cell.
+    template <class I> I empty_block(I x, I y, I z) const {
+        return entry(empty_.data(), ((x >> FINE) * side_ + (y >> FINE)) * side_ + (z >> FINE));
     }
 
 private:
-    size_t block(int level, int x, int y, int z) const {
-        const int shift = SHIFTS[level];
-        return (size_t(x >> shift) * sides_[level] + (y >> shift)) * sides_[level] + (z >> shift);
+    // The fine blocks of the coarse one that begins at fine block `first`.
+    template <class Work> void each_block(const int (&first)[3], Work work) {
+        const auto end = [&](int axis) { return std::min(first[axis] + (1 << (COARSE - FINE)), side_); };
+        int at[3];
+        for (at[0] = first[0]; at[0] < end(0); ++at[0])
+            for (at[1] = first[1]; at[1] < end(1); ++at[1])
+                for (at[2] = first[2]; at[2] < end(2); ++at[2])
+                    work(empty_[(size_t(at[0]) * side_ + at[1]) * side_ + at[2]], at);
     }
 
-    int resolution_ = 0, sides_[2] = {};
-    Buffer<uint8_t> bits_, blocks_[2];
-};
-
-// A ray on its way through the cube.
-template <class T> struct March {
-    T start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
-    T near = 0, offset = 0, step = 1, inverse_step = 1;
-    int32_t next = 0, count = 0;  // the sample to look at next, and how many there are
-
-    // origin: scene units; direction: of unit length. Source of the slab test: Kay and Kajiya 1986.
-    March(const T* origin, const T* direction, const T* corner, T side, T step, T offset)
-        : offset(offset), step(step), inverse_step(1 / step) {
-        T enter = 0, leave = std::numeric_limits<T>::infinity();
-        for (int axis = 0; axis < 3; ++axis) {
-            start[axis] = (origin[axis] - corner[axis]) / side;
-            slope[axis] = direction[axis] / side;
-            inverse[axis] = 1 / slope[axis];
-            const T to_corner = 1 / direction[axis];
-            const T a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
-            // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
-            if (a != a || b != b) continue;
-            enter = std::max(enter, std::min(a, b));
-            leave = std::min(leave, std::max(a, b));
-        }
-        near = enter;
-        const T samples = (leave - near) / step - offset + 1;
-        count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
-    }
-
-    T t() const { return near + (T(next) + offset) * step; }
-
-    // Moves `next` to the next sample in an occupied cell; false if there is none. position: where it is, cube units.
-    // bits: what OccupancyBits tells of the cells.
-    template <class Bits> bool advance(const Bits& bits, T* position) {
-        const int size = bits.resolution();
-        for (; next < count; ++next) {
-            const T here = t();
-            int cell[3];
-            for (int axis = 0; axis < 3; ++axis) {
-                position[axis] = start[axis] + here * slope[axis];
-                cell[axis] = std::min(std::max(int(position[axis] * T(size)), 0), size - 1);
-            }
-            if (bits.cell(cell[0], cell[1], cell[2])) return true;
-            const int shift = bits.empty_block(cell[0], cell[1], cell[2]);
-            if (shift >= 0) next = past_block(cell, shift, T(1) / T(size)) - 1;
-        }
+    bool has_matter(const int (&block)[3]) const {
+        const auto end = [&](int axis) { return std::min((block[axis] + 1) << FINE, resolution_); };
+        for (int x = block[0] << FINE; x < end(0); ++x)
+            for (int y = block[1] << FINE; y < end(1); ++y)
+                for (int z = block[2] << FINE; z < end(2); ++z)
+                    if (cell(x, y, z)) return true;
         return false;
     }
 
-private:
-    // The first sample that may lie beyond the block of 2^shift cells a side round `cell`.
-    int32_t past_block(const int (&cell)[3], int shift, T cell_side) const {
-        T leave = std::numeric_limits<T>::infinity();
+    int32_t resolution_ = 0, side_ = 0;  // cells, fine blocks
+    Buffer<uint16_t> bits_;
+    Buffer<uint8_t> empty_;
+};
+
+// A ray on its way through the cube; as a March of packs, one ray a lane.
+template <class V> struct March {
+    using I = Whole<V>;
+
+    V start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
+    V near, offset;                    // scene units, steps
+    V middle, reach;                   // of the ray in contracted space, see Stretch
+    I next, count;                     // the sample to look at next, and how many there are
+
+    V t(V step) const { return near + (converted<V>(next) + offset) * step; }
+    template <class T> V t(V step, const Contraction<T>& space) const {
+        return Stretch<V>{middle, reach}.t(t(step), space.radius);
+    }
+
+    // Looks at sample `next`, which must exist. position: where it is, cube units.
+    // Returns the sample to look at after it: `next` itself if its cell is occupied.
+    I look(const OccupancyBits& bits, V step, V inverse_step, V* position) const {
+        const int32_t size = bits.resolution();
+        const V here = t(step), cell_side = (V{} + 1) / float(size);
+        I cell[3];
         for (int axis = 0; axis < 3; ++axis) {
-            const int face = ((cell[axis] >> shift) + (slope[axis] > 0)) << shift;
-            const T t = (T(face) * cell_side - start[axis]) * inverse[axis];
-            leave = t < leave ? t : leave;
+            position[axis] = start[axis] + here * slope[axis];
+            const I whole = converted<I>(position[axis] * float(size));
+            cell[axis] = least(greatest(whole, I{}), I{} + (size - 1));
+        }
+        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        V leave = V{} + std::numeric_limits<float>::infinity();
+        for (int axis = 0; axis < 3; ++axis) {
+            const I face = ((cell[axis] >> shift) + (slope[axis] > 0 ? I{} + 1 : I{})) << shift;
+            leave = least((converted<V>(face) * cell_side - start[axis]) * inverse[axis], leave);
         }
         // A thousandth of a step is more than the rounding of t: no sample of the next block is passed over.
-        const T index = (leave - near) * inverse_step - offset + T(0.999);
-        return index < T(count) ? std::max(next + 1, int32_t(index)) : count;
+        const V index = greatest((leave - near) * inverse_step - offset + 0.999f, V{});
+        const I beyond = index < converted<V>(count) ? greatest(next + 1, converted<I>(index)) : count;
+        const I empty = shift > 0 ? beyond : next + 1;
+        return bits.cell(cell[0], cell[1], cell[2]) > 0 ? next : empty;
+    }
+
+    // The same at `here` in contracted space, where a sample may also lie outside the cube.
+    template <class T>
+    I look(const OccupancyBits& bits, V here, V inverse_step, const Contraction<T>& space, V* position) const {
+        const int32_t size = bits.resolution();
+        const V cell_side = (V{} + 1) / float(size);
+        space.unit_position(start, slope, here, position);
+        I cell[3];
+        V outside{}, inside = V{} + 1;
+        for (int axis = 0; axis < 3; ++axis) {
+            outside = greatest(outside, greatest(-position[axis], position[axis] - 1));
+            cell[axis] = least(greatest(converted<I>(position[axis] * float(size)), I{}), I{} + (size - 1));
+        }
+        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        for (int axis = 0; axis < 3; ++axis) {
+            const I first = (cell[axis] >> shift) << shift, last = first + ((I{} + 1) << shift);
+            inside = least(inside, least(position[axis] - converted<V>(first) * cell_side,
+                                         converted<V>(last) * cell_side - position[axis]));
+        }
+        // Positions move at most as fast as s: the samples before that distance are in the same empty place.
+        const V empty = (outside > 0 ? outside : inside) * space.side * inverse_step;
+        const I beyond = next + greatest(converted<I>(least(empty, V{} + 1e6f)), I{} + 1);
+        const I matter = bits.cell(cell[0], cell[1], cell[2]);
+        return outside > 0 ? beyond : matter > 0 ? next : beyond;
     }
 };
+
+// A ray before its first sample. origin, corner, side, step: scene units; direction: of unit length.
+// Source of the slab test: Kay and Kajiya 1986.
+template <class T>
+inline March<T> begin_march(const T* origin, const T* direction, const T* corner, T side, T step, T offset) {
+    March<T> ray;
+    T enter = 0, leave = std::numeric_limits<T>::infinity();
+    for (int axis = 0; axis < 3; ++axis) {
+        ray.start[axis] = (origin[axis] - corner[axis]) / side;
+        ray.slope[axis] = direction[axis] / side;
+        ray.inverse[axis] = 1 / ray.slope[axis];
+        const T to_corner = 1 / direction[axis];
+        const T a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
+        // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
+        if (a != a || b != b) continue;
+        enter = std::max(enter, std::min(a, b));
+        leave = std::min(leave, std::max(a, b));
+    }
+    ray.near = enter;
+    ray.middle = ray.reach = 0;
+    ray.offset = offset;
+    ray.next = 0;
+    const T samples = (leave - enter) / step - offset + 1;
+    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
+    return ray;
+}
+
+// The same in contracted space, or, where its radius is 0, in the cube.
+template <class T>
+inline March<T> begin_march(const T* origin, const T* direction, const Contraction<T>& space, T step, T offset) {
+    if (!(space.radius > 0)) return begin_march(origin, direction, space.corner, space.side, step, offset);
+    March<T> ray;
+    for (int axis = 0; axis < 3; ++axis) {
+        ray.start[axis] = origin[axis] - space.center[axis];
+        ray.slope[axis] = direction[axis];
+        ray.inverse[axis] = 0;
+    }
+    T far;
+    const auto stretch = Stretch<T>::of(ray.start, direction, space, ray.near, far);
+    ray.middle = stretch.middle;
+    ray.reach = stretch.reach;
+    ray.offset = offset;
+    ray.next = 0;
+    const T samples = (far - ray.near) / step - offset + 1;
+    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 20))) : 0;
+    return ray;
+}
+
+// Turns a gradient by where the sample at t of a ray lies, cube units, into that by the point of the world.
+template <class T> inline void place_vjp(const March<T>& ray, const Contraction<T>& space, T t, T* grad) {
+    if (space.radius > 0) return space.unit_position_vjp(ray.start, ray.slope, t, grad);
+    for (int axis = 0; axis < 3; ++axis) grad[axis] /= space.side;
+}
+
+// Calls take(position, t) for the samples of one ray in occupied cells. space: with or without a contraction.
+template <class T, class Take>
+inline void for_each_sample(const T* origin, const T* direction, T offset, const Contraction<T>& space,
+                            const OccupancyBits& bits, T step, Take take) {
+    const bool contracted = space.radius > 0;
+    March<T> ray = begin_march(origin, direction, space, step, offset);
+    T position[3];
+    while (ray.next < ray.count) {
+        const T t = contracted ? ray.t(step, space) : ray.t(step);
+        const int32_t after = contracted ? ray.look(bits, t, 1 / step, space, position)
+                                         : ray.look(bits, step, 1 / step, position);
+        if (after == ray.next++)
+            take(position, t);
+        else
+            ray.next = after;
+    }
+}
 
 }  // namespace nerf

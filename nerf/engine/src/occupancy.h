@@ -11,6 +11,8 @@
 
 namespace nerf {
 
+constexpr int OBSERVED_AT_ONCE = 64;  // enough to hide the memory's latency behind each other
+
 // Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
 struct OccupancyArrays {
     const uint8_t* hull;
@@ -21,7 +23,7 @@ struct OccupancyArrays {
 
 class Occupancy {
 public:
-    explicit Occupancy(const OccupancyArrays& arrays) : arrays_(arrays) { bits_.resize(arrays.resolution); }
+    explicit Occupancy(const OccupancyArrays& arrays) : arrays_(arrays), bits_(arrays.resolution) {}
 
     const OccupancyBits& bits() const { return bits_; }
     void load(int threads) {
@@ -31,7 +33,16 @@ public:
 
     // Raises the values of the cells at n positions. A maximum does not depend on the order.
     void observe(int n, const float* x, const float* y, const float* z, const float* density) {
-        for (int i = 0; i < n; ++i) raise(size_t(cell_at(x[i], y[i], z[i], arrays_.resolution)), density[i]);
+        size_t cells[OBSERVED_AT_ONCE];
+        for (int begin = 0; begin < n; begin += OBSERVED_AT_ONCE) {
+            const int count = std::min(OBSERVED_AT_ONCE, n - begin);
+            for (int i = 0; i < count; ++i) {
+                const int at = begin + i;
+                cells[i] = size_t(cell_at(x[at], y[at], z[at], arrays_.resolution));
+                __builtin_prefetch(arrays_.value + cells[i], 1);
+            }
+            for (int i = 0; i < count; ++i) raise(cells[i], density[begin + i]);
+        }
     }
 
     // Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
@@ -92,7 +103,7 @@ private:
 
     void choose(float threshold, int threads) {
         const int64_t slice = int64_t(arrays_.resolution) * arrays_.resolution;
-        const int64_t slab_size = slice << OccupancyBits::SHIFTS[0];
+        const int64_t slab_size = slice << OccupancyBits::COARSE;
         Pool::shared().run(bits_.slabs(), threads, [&](int64_t slab, int) {
             const int64_t end = std::min((slab + 1) * slab_size, slice * arrays_.resolution);
             for (int64_t i = slab * slab_size; i < end; ++i)

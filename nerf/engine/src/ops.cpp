@@ -16,12 +16,13 @@ namespace nerf {
 // The structs below have the same layout as their namesakes in nerf/engine/signatures.py, for float and for double.
 template <class T> struct HashGridCall {
     const Level* levels;
-    const T* position;  // (n, 3), in [0, 1]
+    const T* position;  // (n, dimensions), in [0, 1]
     const T* table;     // (rows of all levels, features)
     T* out;             // (n, n_levels * features), or its gradient
-    T* grad_table;      // added to
+    T* grad_position;   // like position, added to; or null
+    T* grad_table;      // like table, added to; or null. Without either, `out` is computed
     int64_t n;
-    int32_t n_levels, features, threads;
+    int32_t dimensions, n_levels, features, threads;
 };
 
 template <class T> struct MlpCall {
@@ -30,9 +31,17 @@ template <class T> struct MlpCall {
     const T* in;              // (n, widths[0])
     T* out;                   // (n, widths[n_layers]), or its gradient
     T* grad_in;               // like in
-    T* const* grad_weights;   // like weights, added to
+    T* const* grad_weights;   // like weights
     int64_t n;
-    int32_t n_layers;
+    int32_t n_layers, threads;
+};
+
+template <class T> struct HarmonicsCall {
+    const T* direction;  // (n, 3), of unit length
+    T* out;              // (n, degree^2), or its gradient
+    T* grad_direction;   // (n, 3), or null: `out` is computed
+    int64_t n;
+    int32_t degree;
 };
 
 template <class T> struct MarchCall {
@@ -44,6 +53,7 @@ template <class T> struct MarchCall {
     const int64_t* first;  // (n_rays), where its samples go; null to count only
     T* t;
     T corner[3], side, step;
+    T center[3], radius, near;  // of the contraction, see Contraction
     int64_t n_rays;
     int32_t resolution, threads;
 };
@@ -60,41 +70,110 @@ template <class T> struct CompositeCall {
     int32_t threads;
 };
 
-// The corners round the LANES<T> positions from `at` on; beyond the last one, round the middle of the cube.
-template <class T> static Corners<T> corners_at(const HashGridCall<T>& call, int64_t at, const Level& level) {
-    T place[3][LANES<T>];
-    for (int lane = 0; lane < LANES<T>; ++lane)
-        for (int axis = 0; axis < 3; ++axis)
-            place[axis][lane] = at + lane < call.n ? call.position[3 * (at + lane) + axis] : T(0.5);
-    return corners<T>(load(place[0]), load(place[1]), load(place[2]), level);
+// One level of a hash grid at LANES<T> positions at a time; the last pack is filled up with middles of the cube.
+template <class T, int D, int FEATURES> struct GridLevel {
+    const HashGridCall<T>& call;
+    const Level& level;
+    int64_t first_value;  // where the level starts in the table
+    int column;           // where its features start in a row of `out`
+
+    static int64_t packs(int64_t n) { return (n + LANES<T> - 1) / LANES<T>; }
+    int count(int64_t pack) const { return int(std::min<int64_t>(LANES<T>, call.n - pack * LANES<T>)); }
+    T* features(int64_t pack, int lane) const {
+        return call.out + (pack * LANES<T> + lane) * call.n_levels * FEATURES + column;
+    }
+
+    Cell<T, D> cell_at(int64_t pack) const {
+        T place[D][LANES<T>];
+        Pack<T> packed[D];
+        for (int axis = 0; axis < D; ++axis) {
+            for (int lane = 0; lane < LANES<T>; ++lane)
+                place[axis][lane] =
+                    lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
+            packed[axis] = load(place[axis]);
+        }
+        return cell<T, D>(packed, level);
+    }
+
+    // The gradients by the features of a pack, (count, FEATURES); zero beyond the last sample.
+    void take_grads(int64_t pack, T (&part)[LANES<T> * FEATURES]) const {
+        std::fill(part, part + LANES<T> * FEATURES, T(0));
+        for (int lane = 0; lane < count(pack); ++lane)
+            std::memcpy(part + lane * FEATURES, features(pack, lane), sizeof(T) * FEATURES);
+    }
+
+    void forward(int64_t pack) const {
+        Pack<T> value[FEATURES];
+        interpolate<PlainTable<T, FEATURES>>(call.table + first_value, corners(cell_at(pack), level), value);
+        T part[LANES<T> * FEATURES];
+        store_interleaved<FEATURES>(part, value);
+        for (int lane = 0; lane < count(pack); ++lane)
+            std::memcpy(features(pack, lane), part + lane * FEATURES, sizeof(T) * FEATURES);
+    }
+
+    void backward_table(int64_t pack) const {
+        T part[LANES<T> * FEATURES];
+        take_grads(pack, part);
+        interpolate_vjp<T, FEATURES>(corners(cell_at(pack), level), count(pack), part, call.grad_table + first_value);
+    }
+
+    void backward_position(int64_t pack, Pack<T> (&sum)[D]) const {
+        T part[LANES<T> * FEATURES];
+        take_grads(pack, part);
+        Pack<T> grad[FEATURES];
+        load_interleaved<FEATURES>(part, grad);
+        interpolate_vjp_position<PlainTable<T, FEATURES>>(call.table + first_value, cell_at(pack), level, grad, sum);
+    }
+};
+
+constexpr int PACKS_PER_JOB = 256;
+
+template <class T, int D, int FEATURES> static void hash_grid(const HashGridCall<T>& call) {
+    std::vector<GridLevel<T, D, FEATURES>> levels;
+    int64_t first_row = 0;
+    for (int level = 0; level < call.n_levels; ++level) {
+        levels.push_back({call, call.levels[level], first_row * FEATURES, level * FEATURES});
+        first_row += call.levels[level].rows;
+    }
+    const int64_t packs = levels[0].packs(call.n), parts = (packs + PACKS_PER_JOB - 1) / PACKS_PER_JOB;
+    const auto for_part = [&](int64_t part, auto work) {
+        const int64_t end = std::min(packs, (part + 1) * PACKS_PER_JOB);
+        for (int64_t pack = part * PACKS_PER_JOB; pack < end; ++pack) work(pack);
+    };
+    if (!call.grad_table && !call.grad_position)
+        Pool::shared().run(call.n_levels * parts, call.threads, [&](int64_t job, int) {
+            for_part(job % parts, [&](int64_t pack) { levels[job / parts].forward(pack); });
+        });
+    // A level has one writer: sums are in the order of the samples.
+    if (call.grad_table)
+        Pool::shared().run(call.n_levels, call.threads, [&](int64_t level, int) {
+            for (int64_t pack = 0; pack < packs; ++pack) levels[level].backward_table(pack);
+        });
+    if (call.grad_position)
+        Pool::shared().run(parts, call.threads, [&](int64_t part, int) {
+            for_part(part, [&](int64_t pack) {
+                Pack<T> sum[D] = {};
+                for (const auto& level : levels) level.backward_position(pack, sum);
+                for (int axis = 0; axis < D; ++axis)
+                    for (int lane = 0; lane < levels[0].count(pack); ++lane)
+                        call.grad_position[(pack * LANES<T> + lane) * D + axis] += sum[axis][lane];
+            });
+        });
 }
 
-template <class T> static void hash_grid(const HashGridCall<T>& call, bool backward) {
+template <class T> static void hash_grid(const HashGridCall<T>& call) {
+    if (call.n_levels == 0) return;
     with_features(call.features, [&](auto features) {
-        std::vector<int64_t> first_row(call.n_levels + 1, 0);
-        for (int level = 0; level < call.n_levels; ++level)
-            first_row[level + 1] = first_row[level] + call.levels[level].rows;
-        // A level has one writer: sums are in the order of the samples.
-        Pool::shared().run(call.n_levels, call.threads, [&](int64_t level, int) {
-            const int64_t start = first_row[level] * features, width = int64_t(call.n_levels) * features;
-            for (int64_t at = 0; at < call.n; at += LANES<T>) {
-                const Corners<T> here = corners_at(call, at, call.levels[level]);
-                const int count = int(std::min<int64_t>(LANES<T>, call.n - at));
-                T part[LANES<T> * features];
-                T* out = call.out + at * width + level * features;
-                if (backward) {
-                    for (int lane = 0; lane < count; ++lane)
-                        std::memcpy(part + lane * features, out + lane * width, sizeof(T) * features);
-                    interpolate_vjp<T, features>(here, count, part, call.grad_table + start);
-                } else {
-                    Pack<T> value[features];
-                    interpolate<PlainTable<T, features>>(call.table + start, here, value);
-                    store_interleaved<features>(part, value);
-                    for (int lane = 0; lane < count; ++lane)
-                        std::memcpy(out + lane * width, part + lane * features, sizeof(T) * features);
-                }
-            }
-        });
+        switch (call.dimensions) {
+            case 1:
+                return hash_grid<T, 1, features>(call);
+            case 2:
+                return hash_grid<T, 2, features>(call);
+            case 3:
+                return hash_grid<T, 3, features>(call);
+            default:
+                return hash_grid<T, 4, features>(call);
+        }
     });
 }
 
@@ -110,48 +189,89 @@ template <class T> static void give_block(const T* block, int64_t n, int64_t at,
         for (int row = 0; row < width; ++row) to[(at + i) * width + row] = block[row * BLOCK + i];
 }
 
-template <class T> static void mlp(const MlpCall<T>& call, bool backward) {
+constexpr int BLOCKS_TOGETHER = 16;  // what a network keeps between forward and backward stays in the cache
+constexpr int MOST_PARTIAL_SUMS = 16;  // of the gradients by weights, added in order
+
+// A multilayer perceptron with what one thread needs to compute it.
+template <class T> class Network {
+public:
     using A = Full<T>;
-    std::vector<Dense<A>> layers;
-    size_t size = 0;
-    int widest = call.widths[0];
-    for (int k = 0; k < call.n_layers; ++k) {
-        layers.emplace_back(call.widths[k + 1], call.widths[k], call.widths[k], size);
-        layers.back().load(call.weights[k]);
-        size += layers.back().padded_size();
-        widest = std::max(widest, call.widths[k + 1]);
+
+    explicit Network(const MlpCall<T>& call) : call_(call) {
+        size_t size = 0;
+        for (int k = 0; k < call.n_layers; ++k) {
+            layers.emplace_back(call.widths[k + 1], call.widths[k], call.widths[k], size);
+            layers.back().load(call.weights[k]);
+            size += layers.back().padded_size();
+        }
+        gradient_size = size;
     }
-    const size_t block_size = size_t(padded(widest)) * BLOCK;
-    std::vector<T> values(block_size * (call.n_layers + 1)), grads(2 * block_size), grad_weights(size);
-    const int last = call.n_layers - 1;
-    for (int64_t at = 0; at < call.n; at += BLOCK) {
-        const auto value = [&](int k) { return values.data() + k * block_size; };
-        take_block(call.in, call.n, at, call.widths[0], value(0));
-        for (int k = 0; k < last; ++k) hidden<A>(layers[k].forward, value(k), value(k + 1));
-        if (!backward) {
+
+    // Room for the values of every layer, and their gradients, of BLOCKS_TOGETHER blocks.
+    struct Room {
+        std::vector<std::vector<T>> values, grads;
+        explicit Room(const Network& network) {
+            for (int k = 0; k <= network.call_.n_layers; ++k)
+                for (auto* rooms : {&values, &grads}) rooms->emplace_back(network.block_size(k) * BLOCKS_TOGETHER);
+        }
+    };
+
+    void forward(int64_t first, int blocks, Room& room, bool outputs) const {
+        const int last = call_.n_layers - 1;
+        for (int block = 0; block < blocks; ++block) {
+            const auto value = [&](int k) { return room.values[k].data() + block * block_size(k); };
+            const int64_t at = first + int64_t(block) * BLOCK;
+            take_block(call_.in, call_.n, at, call_.widths[0], value(0));
+            for (int k = 0; k < last; ++k) hidden<A>(layers[k].forward, value(k), value(k + 1));
+            if (!outputs) continue;
             linear<A>(layers[last].forward, layers[last].padded_outputs, value(last), value(last + 1));
-            give_block(value(last + 1), call.n, at, call.widths[last + 1], call.out);
-            continue;
+            give_block(value(last + 1), call_.n, at, call_.widths[last + 1], call_.out);
         }
-        T *grad = grads.data(), *next = grads.data() + block_size;
-        take_block(call.out, call.n, at, call.widths[last + 1], grad);
-        for (int k = last; k >= 0; --k) {
-            const Dense<A>& layer = layers[k];
-            weights_vjp<A>(grad, layer.padded_outputs, value(k), layer.padded_inputs, 1,
-                           grad_weights.data() + layer.gradient);
-            if (k > 0)
-                hidden_vjp<A>(layer.transposed, grad, value(k), next);
-            else
-                linear<A>(layer.transposed, layer.padded_inputs, grad, next);
-            std::swap(grad, next);
+    }
+
+    void backward(int64_t first, int blocks, Room& room, T* grad_weights) const {
+        const int last = call_.n_layers - 1;
+        for (int block = 0; block < blocks; ++block) {
+            const auto value = [&](int k) { return room.values[k].data() + block * block_size(k); };
+            const auto grad = [&](int k) { return room.grads[k].data() + block * block_size(k); };
+            const int64_t at = first + int64_t(block) * BLOCK;
+            take_block(call_.out, call_.n, at, call_.widths[last + 1], grad(last + 1));
+            for (int k = last; k > 0; --k) hidden_vjp<A>(layers[k].transposed, grad(k + 1), value(k), grad(k));
+            linear<A>(layers[0].transposed, layers[0].padded_inputs, grad(1), grad(0));
+            give_block(grad(0), call_.n, at, call_.widths[0], call_.grad_in);
         }
-        give_block(grad, call.n, at, call.widths[0], call.grad_in);
+        for (int k = 0; k <= last; ++k)
+            weights_vjp<A>(room.grads[k + 1].data(), layers[k].padded_outputs, room.values[k].data(),
+                           layers[k].padded_inputs, blocks, grad_weights + layers[k].gradient);
     }
-    for (int k = 0; backward && k < call.n_layers; ++k) {
-        std::vector<T> part(size_t(layers[k].outputs) * layers[k].inputs);
-        layers[k].unpad(grad_weights.data() + layers[k].gradient, part.data());
-        for (size_t i = 0; i < part.size(); ++i) call.grad_weights[k][i] += part[i];
-    }
+
+    std::vector<Dense<A>> layers;
+    size_t gradient_size;  // of all weights, padded
+
+private:
+    size_t block_size(int k) const { return size_t(padded(call_.widths[k])) * BLOCK; }
+
+    const MlpCall<T>& call_;
+};
+
+template <class T> static void mlp(const MlpCall<T>& call, bool backward) {
+    const Network<T> network(call);
+    const int64_t blocks = (call.n + BLOCK - 1) / BLOCK, parts = (blocks + BLOCKS_TOGETHER - 1) / BLOCKS_TOGETHER;
+    const int64_t jobs = backward ? std::min<int64_t>(parts, MOST_PARTIAL_SUMS) : parts;
+    std::vector<std::vector<T>> sums(backward ? jobs : 0, std::vector<T>(network.gradient_size));
+    Pool::shared().run(jobs, call.threads, [&](int64_t job, int) {
+        typename Network<T>::Room room(network);
+        for (int64_t part = job * parts / jobs; part < (job + 1) * parts / jobs; ++part) {
+            const int64_t first = part * BLOCKS_TOGETHER;
+            const int count = int(std::min<int64_t>(BLOCKS_TOGETHER, blocks - first));
+            network.forward(first * BLOCK, count, room, !backward);
+            if (backward) network.backward(first * BLOCK, count, room, sums[job].data());
+        }
+    });
+    for (int64_t job = 1; job < jobs && backward; ++job)
+        for (size_t i = 0; i < network.gradient_size; ++i) sums[0][i] += sums[job][i];
+    for (int k = 0; k < call.n_layers && backward && jobs > 0; ++k)
+        network.layers[k].unpad(sums[0].data() + network.layers[k].gradient, call.grad_weights[k]);
 }
 
 constexpr int RAYS_PER_JOB = 64;
@@ -164,17 +284,30 @@ template <class Work> static void for_each_ray(int64_t n_rays, int threads, Work
     });
 }
 
+template <class T> static void harmonics(const HarmonicsCall<T>& call) {
+    for (int64_t i = 0; i < call.n; ++i) {
+        const T* d = call.direction + 3 * i;
+        T* out = call.out + i * call.degree * call.degree;
+        if (call.grad_direction)
+            spherical_harmonics_vjp(d[0], d[1], d[2], call.degree, out, call.grad_direction + 3 * i);
+        else
+            spherical_harmonics(d[0], d[1], d[2], call.degree, out);
+    }
+}
+
 template <class T> static void march(const MarchCall<T>& call) {
-    OccupancyBits bits;
-    bits.resize(call.resolution);
+    OccupancyBits bits(call.resolution);
     for (int slab = 0; slab < bits.slabs(); ++slab) bits.assign_slab(call.occupied, slab);
+    Contraction<T> space{{}, call.radius, call.near, {}, call.side};
+    std::copy(call.center, call.center + 3, space.center);
+    std::copy(call.corner, call.corner + 3, space.corner);
     for_each_ray(call.n_rays, call.threads, [&](int64_t ray) {
-        March<T> march(call.origin + 3 * ray, call.direction + 3 * ray, call.corner, call.side, call.step,
-                       call.offset[ray]);
-        T position[3];
         int64_t count = 0;
-        for (; march.advance(bits, position); ++march.next, ++count)
-            if (call.first) call.t[call.first[ray] + count] = march.t();
+        for_each_sample(call.origin + 3 * ray, call.direction + 3 * ray, call.offset[ray], space, bits, call.step,
+                        [&](const T*, T t) {
+                            if (call.first) call.t[call.first[ray] + count] = t;
+                            ++count;
+                        });
         call.count[ray] = count;
     });
 }
@@ -205,11 +338,11 @@ template <class T> static void composite_rays(const CompositeCall<T>& call, bool
 
 using namespace nerf;
 
-NERF_EXPORT int nerf_hash_grid_float(const HashGridCall<float>* call, int backward) {
-    return guarded([&] { hash_grid(*call, backward); });
+NERF_EXPORT int nerf_hash_grid_float(const HashGridCall<float>* call) {
+    return guarded([&] { hash_grid(*call); });
 }
-NERF_EXPORT int nerf_hash_grid_double(const HashGridCall<double>* call, int backward) {
-    return guarded([&] { hash_grid(*call, backward); });
+NERF_EXPORT int nerf_hash_grid_double(const HashGridCall<double>* call) {
+    return guarded([&] { hash_grid(*call); });
 }
 NERF_EXPORT int nerf_mlp_float(const MlpCall<float>* call, int backward) {
     return guarded([&] { mlp(*call, backward); });
@@ -229,17 +362,9 @@ NERF_EXPORT int nerf_composite_float(const CompositeCall<float>* call, int backw
 NERF_EXPORT int nerf_composite_double(const CompositeCall<double>* call, int backward) {
     return guarded([&] { composite_rays(*call, backward); });
 }
-NERF_EXPORT int nerf_spherical_harmonics_float(const float* direction, int64_t n, int degree, float* out) {
-    return guarded([&] {
-        for (int64_t i = 0; i < n; ++i)
-            spherical_harmonics(direction[3 * i], direction[3 * i + 1], direction[3 * i + 2], degree,
-                                out + i * degree * degree);
-    });
+NERF_EXPORT int nerf_spherical_harmonics_float(const HarmonicsCall<float>* call) {
+    return guarded([&] { harmonics(*call); });
 }
-NERF_EXPORT int nerf_spherical_harmonics_double(const double* direction, int64_t n, int degree, double* out) {
-    return guarded([&] {
-        for (int64_t i = 0; i < n; ++i)
-            spherical_harmonics(direction[3 * i], direction[3 * i + 1], direction[3 * i + 2], degree,
-                                out + i * degree * degree);
-    });
+NERF_EXPORT int nerf_spherical_harmonics_double(const HarmonicsCall<double>* call) {
+    return guarded([&] { harmonics(*call); });
 }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "lens.h"
 #include "random.h"
 
 namespace nerf {
@@ -14,6 +15,7 @@ struct Pixels {
     const float* poses;         // (F, 3, 4)
     const float* focal;         // (F, 2)
     const float* center;        // (F, 2)
+    const Lens* lens;           // (F), or null for pinholes
     int64_t n_candidates;
     int32_t width, height, channels, bytes;
     float white;
@@ -39,10 +41,12 @@ inline void ray_through(const Pixels& pixels, int64_t pixel, float* origin, floa
     const float column = float(pixel % pixels.width), row = float(pixel / pixels.width % pixels.height);
     const float x = (column + 0.5f - pixels.center[2 * frame]) / pixels.focal[2 * frame];
     const float y = (row + 0.5f - pixels.center[2 * frame + 1]) / pixels.focal[2 * frame + 1];
+    float ray[3] = {x, y, 1};
+    if (pixels.lens) ray_of_drawn(pixels.lens[frame], x, y, ray);
     const float* pose = pixels.poses + 12 * frame;
     float length = 0;
     for (int axis = 0; axis < 3; ++axis) {
-        direction[axis] = pose[4 * axis] * x + pose[4 * axis + 1] * y + pose[4 * axis + 2];
+        direction[axis] = pose[4 * axis] * ray[0] + pose[4 * axis + 1] * ray[1] + pose[4 * axis + 2] * ray[2];
         origin[axis] = pose[4 * axis + 3];
         length += direction[axis] * direction[axis];
     }

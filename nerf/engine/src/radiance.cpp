@@ -1,7 +1,7 @@
 #include <memory>
 
 #include "interface.h"
-#include "radiance.h"
+#include "render_vjp.h"
 
 namespace nerf {
 
@@ -37,6 +37,15 @@ NERF_EXPORT int nerf_radiance_update_occupancy(nerf::Model* model, const nerf::O
 
 NERF_EXPORT int nerf_radiance_render(nerf::Model* model, const nerf::RenderCall* call) {
     return nerf::guarded([&] { model->render(*call); });
+}
+
+NERF_EXPORT int nerf_radiance_render_vjp(nerf::Model* model, const nerf::RenderCall* call,
+                                         const nerf::RenderGradients* gradients) {
+    return nerf::guarded([&] { model->render_vjp(*call, *gradients); });
+}
+
+NERF_EXPORT int nerf_radiance_surface(nerf::Model* model, const nerf::SurfaceCall* call) {
+    return nerf::guarded([&] { model->surface(*call); });
 }
 
 NERF_EXPORT int nerf_radiance_density(nerf::Model* model, const float* position, int64_t n, float* out, int threads) {

@@ -13,7 +13,7 @@
 #include "loss.h"
 #include "occupancy.h"
 #include "pixels.h"
-#include "tile.h"
+#include "tile_vjp.h"
 
 namespace nerf {
 
@@ -23,7 +23,8 @@ struct RadianceSpec {
     Parameters parameters;
     OccupancyArrays occupancy;
     float corner[3], side;  // scene units
-    float minimum_transmittance;
+    float minimum_transmittance, minimum_weight;
+    float center[3], radius, near;  // of the contraction, see Contraction
 };
 
 struct StepCall {
@@ -36,7 +37,7 @@ struct StepCall {
     int64_t number;     // of Adam's step, from 1
     float step_length;  // scene units
     float rate, beta1, beta2, epsilon;
-    int32_t n_rays, rays_per_tile, background, threads;
+    int32_t n_rays, rays_per_tile, levels, background, threads;
 };
 
 struct StepReport {
@@ -48,17 +49,38 @@ struct StepReport {
 struct OccupancyCall {
     uint64_t seed, number;
     float step_length;  // cube sides
-    int32_t prune, threads;
+    int32_t levels, prune, threads;
 };
 
 struct RenderCall {
     const float* origin;
     const float* direction;
-    float* rgb;
+    const float* offset;
+    const float* code;  // or null: all zero
+    float* rgb;         // or, as the two below, its gradient
     float* opacity;
     float* depth;
     int64_t n_rays;
     float step_length;  // scene units
+    int32_t threads;
+};
+
+// Where the gradients of a rendering go, arrays of zeros; those not wanted are null. Of the parameters, that is the
+// table, or all networks.
+struct RenderGradients {
+    Parameters parameters;
+    float* origin;
+    float* direction;
+    float* code;
+};
+
+struct SurfaceCall {
+    const float* origin;
+    const float* direction;
+    float* distance;
+    int64_t n_rays;
+    float step_length;  // scene units
+    float level;        // of the light left
     int32_t threads;
 };
 
@@ -83,6 +105,8 @@ public:
     StepReport step(const StepCall& call);
     void update_occupancy(const OccupancyCall& call);
     void render(const RenderCall& call);
+    void render_vjp(const RenderCall& call, const RenderGradients& gradients);
+    void surface(const SurfaceCall& call);
     void density(const float* position, int64_t n, float* out, int threads);
 
 private:
@@ -97,7 +121,7 @@ private:
     };
 
     struct Worker {
-        Tile<A> tile;
+        TileVjp<A> tile;
         Stopwatch watch;
         Buffer<float> origin, direction, offset, rgba, scratch;
         Buffer<typename A::Word> encoding, hidden, features;
@@ -111,7 +135,28 @@ private:
                 {spec_.corner[0], spec_.corner[1], spec_.corner[2]},
                 spec_.side,
                 step_length,
-                greatest_thickness_};
+                greatest_thickness_,
+                spec_.minimum_weight,
+                {{spec_.center[0], spec_.center[1], spec_.center[2]},
+                 spec_.radius,
+                 spec_.near,
+                 {spec_.corner[0], spec_.corner[1], spec_.corner[2]},
+                 spec_.side}};
+    }
+
+    RayBundle rendered_rays(const RenderCall& call, int64_t first, int n) const {
+        return {n, call.origin + 3 * first, call.direction + 3 * first, call.offset + first,
+                call.code ? call.code + first * spec_.shape.code_size : nullptr};
+    }
+
+    // Calls work(worker, first, n) for tiles of rays to be rendered, first .. first + n - 1.
+    template <class Work> void for_each_tile(int64_t n_rays, int threads, Work work) {
+        need_workers(threads);
+        const int64_t n_tiles = (n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
+        Pool::shared().run(n_tiles, threads, [&](int64_t tile, int thread) {
+            const int64_t first = tile * RENDERED_AT_ONCE;
+            work(*workers_[thread], first, int(std::min<int64_t>(RENDERED_AT_ONCE, n_rays - first)));
+        });
     }
 
     void need_workers(int threads) {
@@ -123,6 +168,9 @@ private:
     template <int FEATURES> void scatter(int level, float* grad_rows);
     template <int FEATURES> void adam_rows(const StepCall& call, const AdamStep& step, int level, float* grad_rows);
     void descend_network(const StepCall& call, const AdamStep& adam);
+    void render_tile_vjp(const RenderCall& call, const RenderGradients& gradients, int64_t tile, Batch& batch,
+                         Worker& worker);
+    void keep_samples(const Tile<A>& tile, Batch& batch) const;
     void density_block(const float* x, const float* y, const float* z, int count, float* out, Worker& worker);
 
     RadianceSpec spec_;
@@ -146,7 +194,7 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     draw(*call.pixels, call.seed, uint64_t(call.first_ray + first), n,
          {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data()});
     worker.watch.lap(DRAW);
-    const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data()};
+    const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data(), nullptr};
     const Space here = space(call.step_length);
     Tile<A>& work = worker.tile;
     work.trace(field_, here, rays, worker.watch);
@@ -158,14 +206,19 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     for (int ray = 0; ray < n; ++ray)
         batch.loss += photometric_loss(worker.pixels[ray], worker.rgba.data() + 4 * ray, Background(call.background),
                                        scale, worker.grad_pixels[ray]);
-    batch.n = work.samples();
     batch.marched = work.marched();
+    keep_samples(work, batch);
+    work.backward(field_, here, worker.grad_pixels.data(), n, batch.grad_encoding.data(), batch.grad_network.data(),
+                  worker.watch);
+}
+
+// Makes room for the gradients of a tile, those of the network zero, and notes where its samples are.
+template <class A> void Radiance<A>::keep_samples(const Tile<A>& work, Batch& batch) const {
+    batch.n = work.samples();
     batch.room = (batch.n + BLOCK - 1) / BLOCK * BLOCK;
     batch.grad_encoding.resize(size_t(batch.room) * field_.encoded());
     batch.grad_network.resize(field_.gradient_size);
     std::fill(batch.grad_network.begin(), batch.grad_network.end(), 0.0f);
-    work.backward(field_, here, worker.grad_pixels.data(), n, batch.grad_encoding.data(), batch.grad_network.data(),
-                  worker.watch);
     const float* from[] = {work.x(), work.y(), work.z(), work.density()};
     Buffer<float>* to[] = {&batch.x, &batch.y, &batch.z, &batch.density};
     for (int array = 0; array < 4; ++array) {
@@ -256,6 +309,7 @@ template <class A> void Radiance<A>::descend_network(const StepCall& call, const
 }
 
 template <class A> StepReport Radiance<A>::step(const StepCall& call) {
+    const CoarsestLevels<A> narrowed(field_, call.levels);
     n_tiles_ = (call.n_rays + call.rays_per_tile - 1) / call.rays_per_tile;
     need_workers(call.threads);
     if (int(batches_.size()) < n_tiles_) batches_.resize(n_tiles_);
@@ -272,7 +326,12 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
     if (!std::isfinite(report.loss) || n_tiles_ == 0) return report;
 
     const AdamStep adam(call.rate, call.beta1, call.beta2, call.epsilon, call.number);
-    const int n_levels = spec_.shape.n_levels;
+    const int n_levels = call.levels;
+    if (call.gradients) {
+        const int64_t from = field_.first_row[n_levels] * spec_.shape.features;
+        const int64_t to = field_.first_row[spec_.shape.n_levels] * spec_.shape.features;
+        std::fill(call.gradients->table + from, call.gradients->table + to, 0.0f);
+    }
     // Fine levels take longest: they come first, the small jobs fill the gap at the end.
     Pool::shared().run(n_levels + 2, call.threads, [&](int64_t job, int thread) {
         if (job < n_levels) return descend_level(call, adam, n_levels - 1 - int(job), *workers_[thread]);
@@ -300,23 +359,17 @@ void Radiance<A>::density_block(const float* x, const float* y, const float* z, 
 
 template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call) {
     need_workers(call.threads);
+    const CoarsestLevels<A> narrowed(field_, call.levels);
     occupancy_.update([&](const float* x, const float* y, const float* z, int count, float* out,
                           int thread) { density_block(x, y, z, count, out, *workers_[thread]); },
                       call.step_length, call.prune, call.seed, call.number, call.threads);
 }
 
 template <class A> void Radiance<A>::render(const RenderCall& call) {
-    need_workers(call.threads);
-    const int64_t n_tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
     const Space here = space(call.step_length);
-    Pool::shared().run(n_tiles, call.threads, [&](int64_t tile, int thread) {
-        Worker& worker = *workers_[thread];
-        const int64_t first = tile * RENDERED_AT_ONCE;
-        const int n = int(std::min<int64_t>(RENDERED_AT_ONCE, call.n_rays - first));
-        worker.offset.resize(n);
-        std::fill(worker.offset.begin(), worker.offset.end(), 0.5f);
+    for_each_tile(call.n_rays, call.threads, [&](Worker& worker, int64_t first, int n) {
         worker.pixels.resize(n);
-        const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, worker.offset.data()};
+        const RayBundle rays = rendered_rays(call, first, n);
         worker.tile.trace(field_, here, rays, worker.watch);
         worker.tile.shade(field_, rays, worker.pixels.data(), worker.watch);
         for (int ray = 0; ray < n; ++ray) {
@@ -325,6 +378,18 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
             call.opacity[first + ray] = pixel.opacity;
             call.depth[first + ray] = pixel.depth;
         }
+    });
+}
+
+// Where rays meet the surface, samples in the middle of their steps.
+template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
+    const Space here = space(call.step_length);
+    const std::vector<float> middle(RENDERED_AT_ONCE, 0.5f);
+    for_each_tile(call.n_rays, call.threads, [&](Worker& worker, int64_t first, int n) {
+        const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, middle.data(), nullptr};
+        worker.tile.trace(field_, here, rays, worker.watch);
+        for (int ray = 0; ray < n; ++ray)
+            call.distance[first + ray] = worker.tile.distance_at(ray, call.step_length, call.level);
     });
 }
 

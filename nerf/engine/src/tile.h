@@ -1,59 +1,34 @@
 // A tile of rays on its way from march to pixels and back, by one thread; its buffers are reused from tile to tile.
 //
-// Rays are marched lazily, some samples at a time. The density network alone decides where a ray ends: most samples
-// lie behind a surface and never reach the colour network. What the density pass computed for the samples in front is
-// kept, packed by ray, and used again.
+// What the density pass computed for the samples that matter is kept, packed by ray, and used again.
 #pragma once
 
 #include <algorithm>
 
 #include "composite.h"
-#include "field.h"
-#include "march.h"
-#include "stopwatch.h"
+#include "marched.h"
 
 namespace nerf {
-
-// The cube of the scene, and how it is marched through.
-struct Space {
-    const OccupancyBits* bits;
-    float corner[3], side;     // scene units
-    float step;                // scene units
-    float greatest_thickness;  // optical thickness in front of a sample beyond which a ray has ended
-};
-
-struct RayBundle {
-    int count;
-    const float* origin;     // (count, 3)
-    const float* direction;  // (count, 3)
-    const float* offset;     // (count)
-};
 
 template <class A> class Tile {
 public:
     using Word = typename A::Word;
 
     int samples() const { return n_used_; }
-    int marched() const { return n_marched_; }
+    int marched() const { return marched_.marched(); }
     const float* x() const { return x_.data(); }
     const float* y() const { return y_.data(); }
     const float* z() const { return z_.data(); }
     const float* density() const { return density_.data(); }
-    int first_sample(int ray) const { return first_[ray]; }
+    int first_sample(int ray) const { return marched_.first(ray); }
+    float distance_at(int ray, float step, float level) const {
+        const int at = first_sample(ray);
+        return nerf::distance_at(first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at, step, level);
+    }
 
-    // Finds the samples that light reaches.
+    // Finds the samples that matter.
     void trace(const Field<A>& field, const Space& space, const RayBundle& rays, Stopwatch& watch) {
-        watch.start();
-        begin(field, space, rays);
-        while (!live_.empty()) {
-            const int first = n_slots_;
-            const size_t first_run = runs_.size();
-            advance_rays(space, first);
-            watch.lap(TRACE);
-            for (int slot = first; slot < n_slots_; slot += BLOCK) density_of(field, slot);
-            watch.lap(DENSITY);
-            end_rays(space, first_run);
-        }
+        marched_.march(field, space, rays, watch);
         pack_samples(field, space);
         watch.lap(GATHER);
     }
@@ -61,7 +36,7 @@ public:
     // Colours of all samples, and what every ray sees.
     void shade(const Field<A>& field, const RayBundle& rays, Pixel<float>* pixels, Stopwatch& watch) {
         watch.start();
-        spread_harmonics(field, rays);
+        spread_ray_inputs(field, rays);
         const int blocks = n_blocks();
         for (int layer = 0; layer + 1 < field.color_layers(); ++layer)
             color_hidden_[layer].resize(size_t(blocks) * field.color(layer).padded_outputs / A::DEPTH * BLOCK);
@@ -80,9 +55,9 @@ public:
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
-            const int at = first_[ray];
+            const int at = first_sample(ray);
             pixels[ray] = composite<float>(
-                first_[ray + 1] - at, passing_.data() + at, t_.data() + at,
+                first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return channel(rgb_, at + int(i), c); }, reaching_.data() + at);
         }
         watch.lap(COMPOSITE);
@@ -108,14 +83,7 @@ public:
         watch.lap(WEIGHTS);
     }
 
-private:
-    static constexpr int SAMPLES_AT_ONCE = 8;  // of a ray, between two looks at whether it has ended
-
-    // Consecutive samples of one ray: where they are among the marched ones, and how many of them light reaches.
-    struct Run {
-        int ray, slot, count;
-    };
-
+protected:
     int n_blocks() const { return (n_used_ + BLOCK - 1) / BLOCK; }
     static int color_inputs(const Field<A>& field) { return field.color(0).padded_inputs / A::DEPTH; }
 
@@ -123,102 +91,22 @@ private:
         return rows[size_t(sample / BLOCK) * GROUP * BLOCK + c * BLOCK + sample % BLOCK];
     }
 
-    void begin(const Field<A>& field, const Space& space, const RayBundle& rays) {
-        march_.clear();
-        live_.clear();
-        runs_.clear();
-        n_slots_ = n_used_ = n_marched_ = 0;
-        scratch_.resize(field.scratch_size());
-        thickness_.assign(rays.count, 0.0f);
-        for (int ray = 0; ray < rays.count; ++ray) {
-            march_.emplace_back(rays.origin + 3 * ray, rays.direction + 3 * ray, space.corner, space.side, space.step,
-                                rays.offset[ray]);
-            live_.push_back(ray);
-        }
-    }
-
-    // Moves every live ray on by some samples; what is left of the last block lies in the middle of the cube.
-    void advance_rays(const Space& space, int first) {
-        const int quota = std::max(SAMPLES_AT_ONCE, BLOCK / int(live_.size()));
-        for (auto* place : {&marched_x_, &marched_y_, &marched_z_, &marched_t_})
-            place->resize(size_t(first) + live_.size() * quota + BLOCK);
-        int slot = first;
-        for (const int ray : live_) {
-            March<float>& march = march_[ray];
-            const int before = slot;
-            float position[3];
-            while (slot < before + quota && march.advance(*space.bits, position)) {
-                // Rounding may carry a sample just out of the cube.
-                marched_x_[slot] = std::min(std::max(position[0], 0.0f), 1.0f);
-                marched_y_[slot] = std::min(std::max(position[1], 0.0f), 1.0f);
-                marched_z_[slot] = std::min(std::max(position[2], 0.0f), 1.0f);
-                marched_t_[slot++] = march.t();
-                ++march.next;
-            }
-            runs_.push_back({ray, before, slot - before});
-        }
-        n_marched_ += slot - first;
-        filled_ = slot;
-        while (slot % BLOCK) {
-            marched_x_[slot] = marched_y_[slot] = marched_z_[slot] = 0.5f;
-            marched_t_[slot++] = 0;
-        }
-        n_slots_ = slot;
-    }
-
-    void density_of(const Field<A>& field, int slot) {
-        const int block = slot / BLOCK, encoded = field.encoded() / A::DEPTH, given = field.given() / A::DEPTH;
-        const int hidden = field.layers[0].padded_outputs / A::DEPTH;
-        marched_encoding_.resize(size_t(n_slots_) * encoded);
-        marched_hidden_.resize(size_t(n_slots_) * hidden);
-        marched_features_.resize(size_t(n_slots_) * given);
-        marched_density_.resize(n_slots_);
-        field.density(marched_x_.data() + slot, marched_y_.data() + slot, marched_z_.data() + slot,
-                      std::min(BLOCK, filled_ - slot),
-                      {marched_encoding_.data() + size_t(block) * encoded * BLOCK,
-                       marched_hidden_.data() + size_t(block) * hidden * BLOCK,
-                       marched_features_.data() + size_t(block) * given * BLOCK, marched_density_.data() + slot},
-                      scratch_.data());
-    }
-
-    // Shortens the runs of this round to what light reaches; rays that light leaves, or that ran out, are live no more.
-    void end_rays(const Space& space, size_t first_run) {
-        const int quota = std::max(SAMPLES_AT_ONCE, BLOCK / int(live_.size()));
-        const float length = space.step / space.side;
-        live_.clear();
-        for (size_t index = first_run; index < runs_.size(); ++index) {
-            Run& run = runs_[index];
-            float& thickness = thickness_[run.ray];
-            const int reached = int(reached_samples(
-                run.count, [&](int64_t i) { return marched_density_[run.slot + i]; }, length,
-                space.greatest_thickness, thickness));
-            const bool ended = run.count < quota || thickness > space.greatest_thickness;
-            run.count = reached;
-            if (!ended) live_.push_back(run.ray);
-        }
-    }
-
-    // Packs what the density pass left of the reached samples, sorted by ray; the last block is filled with copies.
+    // Packs what the density pass left of the samples that matter, sorted by ray; the last block is filled with copies.
     void pack_samples(const Field<A>& field, const Space& space) {
-        first_.assign(march_.size() + 1, 0);
-        for (const Run& run : runs_) first_[run.ray + 1] += run.count;
-        for (size_t ray = 0; ray < march_.size(); ++ray) first_[ray + 1] += first_[ray];
-        n_used_ = first_.back();
+        scratch_.resize(field.scratch_size());
+        n_used_ = marched_.n_kept();
         const int room = n_blocks() * BLOCK;
-        source_.assign(room, 0);
-        std::vector<int>& next = next_;
-        next.assign(first_.begin(), first_.end() - 1);
-        for (const Run& run : runs_)
-            for (int i = 0; i < run.count; ++i) source_[next[run.ray]++] = run.slot + i;
+        source_.assign(marched_.sources().begin(), marched_.sources().end());
+        source_.resize(room, 0);
         for (auto* place : {&x_, &y_, &z_, &t_, &density_, &passing_, &reaching_, &grad_thickness_})
             place->resize(room);
         for (int i = 0; i < room; ++i) {
             const int slot = source_[i];
-            x_[i] = marched_x_[slot];
-            y_[i] = marched_y_[slot];
-            z_[i] = marched_z_[slot];
-            t_[i] = marched_t_[slot];
-            density_[i] = marched_density_[slot];
+            x_[i] = marched_.x[slot];
+            y_[i] = marched_.y[slot];
+            z_[i] = marched_.z[slot];
+            t_[i] = marched_.t[slot];
+            density_[i] = marched_.density[slot];
         }
         const float length = space.step / space.side;
         for (int at = 0; at < room; at += LANES<float>)
@@ -227,9 +115,9 @@ private:
         encoding_.resize(size_t(room) * encoded);
         hidden_.resize(size_t(room) * hidden);
         color_in_.resize(size_t(room) * color_inputs(field));
-        take_columns(marched_encoding_, encoded, encoding_, encoded);
-        take_columns(marched_hidden_, hidden, hidden_, hidden);
-        take_columns(marched_features_, field.given() / A::DEPTH, color_in_, color_inputs(field));
+        take_columns(marched_.encoding, encoded, encoding_, encoded);
+        take_columns(marched_.hidden, hidden, hidden_, hidden);
+        take_columns(marched_.features, field.given() / A::DEPTH, color_in_, color_inputs(field));
     }
 
     // Columns `source_` of blocks of rows -> the first rows of blocks of `to_rows`.
@@ -246,18 +134,21 @@ private:
         }
     }
 
-    // Every sample sees its ray's direction: the same words for all samples of a ray.
-    void spread_harmonics(const Field<A>& field, const RayBundle& rays) {
-        const int given = field.given() / A::DEPTH, rows = field.harmonics() / A::DEPTH;
+    // Every sample sees its ray's direction and code: the same words for all samples of a ray.
+    void spread_ray_inputs(const Field<A>& field, const RayBundle& rays) {
+        const int given = field.given() / A::DEPTH, rows = field.ray_inputs() / A::DEPTH;
         for (int ray = 0; ray < rays.count; ++ray) {
-            float basis[MOST_HARMONICS] = {};
+            float inputs[MOST_RAY_INPUTS] = {};
             const float* direction = rays.direction + 3 * ray;
-            spherical_harmonics(direction[0], direction[1], direction[2], field.shape.direction_degree, basis);
-            Word words[MOST_HARMONICS];
-            for (int row = 0; row < rows; ++row) words[row] = A::word(basis + row * A::DEPTH);
+            spherical_harmonics(direction[0], direction[1], direction[2], field.shape.direction_degree, inputs);
+            if (rays.code)
+                std::copy_n(rays.code + size_t(ray) * field.shape.code_size, field.shape.code_size,
+                            inputs + field.harmonics());
+            Word words[MOST_RAY_INPUTS];
+            for (int row = 0; row < rows; ++row) words[row] = A::word(inputs + row * A::DEPTH);
             // The copies that fill the last block belong to no ray: they take the last one's direction.
-            const int end = ray + 1 < rays.count ? first_[ray + 1] : n_blocks() * BLOCK;
-            for (int i = first_[ray]; i < end; ++i) {
+            const int end = ray + 1 < rays.count ? first_sample(ray + 1) : n_blocks() * BLOCK;
+            for (int i = first_sample(ray); i < end; ++i) {
                 Word* column = color_in_.data() + (size_t(i / BLOCK) * color_inputs(field) + given) * BLOCK + i % BLOCK;
                 for (int row = 0; row < rows; ++row) column[row * BLOCK] = words[row];
             }
@@ -271,9 +162,9 @@ private:
         std::fill(grad_rgb_.begin() + std::min(grad_rgb_.size(), last * GROUP * BLOCK), grad_rgb_.end(), 0.0f);
         std::fill(grad_thickness_.begin() + n_used_, grad_thickness_.end(), 0.0f);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = first_[ray];
+            const int at = first_sample(ray);
             composite_vjp<float>(
-                first_[ray + 1] - at, passing_.data() + at, t_.data() + at,
+                first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return channel(rgb_, at + int(i), c); }, reaching_.data() + at,
                 grad_pixels[ray], grad_thickness_.data() + at,
                 [&](int64_t i, int c) -> float& { return channel(grad_rgb_, at + int(i), c); });
@@ -343,15 +234,10 @@ private:
             layer.padded_inputs, blocks, grad_network + layer.gradient);
     }
 
-    std::vector<March<float>> march_;
-    std::vector<int> live_, first_, source_, next_;
-    std::vector<Run> runs_;
-    std::vector<float> thickness_;
-    int n_slots_ = 0, filled_ = 0, n_used_ = 0, n_marched_ = 0;
+    Marched<A> marched_;
+    std::vector<int> source_;  // the slots of the used samples, and copies that fill the last block
+    int n_used_ = 0;
     Buffer<float> scratch_;
-    // By marched sample, then by used sample.
-    Buffer<float> marched_x_, marched_y_, marched_z_, marched_t_, marched_density_;
-    Buffer<Word> marched_encoding_, marched_hidden_, marched_features_;
     Buffer<float> x_, y_, z_, t_, density_, passing_, reaching_, rgb_;
     Buffer<Word> encoding_, hidden_, color_in_, color_hidden_[MOST_COLOR_LAYERS];
     Buffer<float> grad_thickness_, grad_rgb_;

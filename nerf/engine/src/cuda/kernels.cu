@@ -7,7 +7,6 @@ namespace nerf {
 using A = Full<float>;
 using Table = PackedTable<NERF_FEATURES>;
 constexpr int WORDS = Table::STRIDE, NUMBERS = NERF_FEATURES / WORDS;  // a row has, and a word holds
-constexpr int CELLS_SHIFT = 2;                                         // blocks of 4^3 cells
 
 inline int64_t thread_number() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 
@@ -30,32 +29,15 @@ inline Weights<A> transposed(const LayerArrays& layer) {
     return {shape.padded_inputs, shape.padded_outputs, Buffer<float>(layer.transposed)};
 }
 
-// What OccupancyBits tells, from bytes.
-struct Cells {
-    const uint8_t* occupied;
-    const uint8_t* blocks;
-    int32_t size;
-
-    int resolution() const { return size; }
-    bool cell(int x, int y, int z) const { return occupied[(int64_t(x) * size + y) * size + z]; }
-    int empty_block(int x, int y, int z) const {
-        const int side = ((size - 1) >> CELLS_SHIFT) + 1;
-        const int64_t block =
-            (int64_t(x >> CELLS_SHIFT) * side + (y >> CELLS_SHIFT)) * side + (z >> CELLS_SHIFT);
-        return blocks[block] ? -1 : CELLS_SHIFT;
-    }
-};
+inline OccupancyBits bits_of(const Work& work) { return {work.resolution, work.bits, work.empty}; }
 
 // Calls take(position, t) for the samples of a ray in occupied cells.
 template <class Take> inline void march(const Work& work, int64_t ray, Take take) {
-    March<float> march(work.origin + 3 * ray, work.direction + 3 * ray, work.corner, work.side, work.step,
-                       work.offset[ray]);
-    const Cells cells{work.occupied, work.blocks, work.resolution};
-    float position[3];
-    for (; march.advance(cells, position); ++march.next) take(position, march.t());
+    for_each_sample(work.origin + 3 * ray, work.direction + 3 * ray, work.offset[ray], work.space, bits_of(work),
+                    work.step, take);
 }
 
-inline float step_in_sides(const Work& work) { return work.step / work.side; }
+inline float step_in_sides(const Work& work) { return work.step / work.space.side; }
 
 }  // namespace nerf
 
@@ -93,26 +75,36 @@ KERNEL march_fill(const Work __grid_constant__ work) {
     });
 }
 
-KERNEL reach(const Work __grid_constant__ work) {
+// What samples weigh, and how many of each ray are not too light.
+KERNEL weigh(const Work __grid_constant__ work) {
     const int64_t ray = thread_number();
     if (ray >= work.n_rays) return;
-    const int64_t first = work.samples.first[ray];
-    float thickness = 0;
-    work.count[ray] = reached_samples(
-        work.samples.first[ray + 1] - first, [&](int64_t i) { return work.samples.density[first + i]; },
-        step_in_sides(work), work.greatest_thickness, thickness);
+    const int64_t first = work.samples.first[ray], n = work.samples.first[ray + 1] - first;
+    const float *density = work.samples.density + first, length = step_in_sides(work);
+    float *weight = work.weight + first, thickness = 0, heaviest = 0;
+    const int64_t reached = reached_samples(n, density, length, work.greatest_thickness, thickness, weight);
+    for (int64_t i = 0; i < n; ++i) {
+        weight[i] = i < reached ? sample_weight(weight[i], density[i] * length) : 0;
+        heaviest = greatest(heaviest, weight[i]);
+    }
+    const float least = least_weight(heaviest, work.minimum_weight);
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; ++i) count += weight[i] >= least;
+    work.least[ray] = least;
+    work.count[ray] = count;
 }
 
 KERNEL gather(const Work __grid_constant__ work) {
     const int64_t ray = thread_number();
     if (ray >= work.n_rays) return;
-    int64_t from = work.marched.first[ray];
-    for (int64_t to = work.samples.first[ray]; to < work.samples.first[ray + 1]; ++to, ++from) {
+    int64_t to = work.samples.first[ray];
+    for (int64_t from = work.marched.first[ray]; from < work.marched.first[ray + 1]; ++from) {
+        if (work.weight[from] < work.least[ray]) continue;
         work.samples.x[to] = work.marched.x[from];
         work.samples.y[to] = work.marched.y[from];
         work.samples.z[to] = work.marched.z[from];
         work.samples.t[to] = work.marched.t[from];
-        work.samples.ray[to] = int32_t(ray);
+        work.samples.ray[to++] = int32_t(ray);
     }
 }
 
@@ -146,22 +138,74 @@ KERNEL photometric(const Work __grid_constant__ work) {
                                       reinterpret_cast<Pixel<float>*>(work.grad_pixel)[ray]);
 }
 
+KERNEL surface_rays(const Work __grid_constant__ work) {
+    const int64_t ray = thread_number();
+    if (ray >= work.n_rays) return;
+    const int64_t first = work.samples.first[ray];
+    work.distance[ray] = distance_at(work.samples.first[ray + 1] - first, work.passing + first, work.samples.t + first,
+                                     work.step, work.light_left);
+}
+
+// The gradients by a ray, from those by its samples' places and by what the colour network sees of it.
+KERNEL rays_vjp(const Work __grid_constant__ work) {
+    const int64_t ray = thread_number();
+    if (ray >= work.n_rays) return;
+    const LayerShape colour = shape_of(work.layers[DENSITY_LAYERS]);
+    const int given = shape_of(work.layers[1]).padded_outputs, degree = work.shape.direction_degree;
+    const float* direction = work.direction + 3 * ray;
+    const March<float> march =
+        begin_march(work.origin + 3 * ray, direction, work.space, work.step, work.offset[ray]);
+    float inputs[MOST_HARMONICS] = {}, origin[3] = {}, along[3] = {}, turned[3];
+    for (int64_t i = work.samples.first[ray]; i < work.samples.first[ray + 1]; ++i) {
+        const float* in = column(work.grad_inputs, colour.padded_inputs, i);
+#pragma unroll
+        for (int row = 0; row < MOST_HARMONICS; ++row)
+            if (row < degree * degree) inputs[row] += in[(given + row) * BLOCK];
+        float place[3];
+        for (int axis = 0; axis < 3; ++axis) place[axis] = work.grad_place[3 * i + axis];
+        place_vjp(march, work.space, work.samples.t[i], place);
+        for (int axis = 0; axis < 3; ++axis) {
+            origin[axis] += place[axis];
+            along[axis] += place[axis] * work.samples.t[i];
+        }
+    }
+    spherical_harmonics_vjp(direction[0], direction[1], direction[2], degree, inputs, turned);
+    for (int axis = 0; axis < 3; ++axis) {
+        work.grad_origin[3 * ray + axis] = origin[axis];
+        work.grad_direction[3 * ray + axis] = along[axis] + turned[axis];
+    }
+}
+
+// Number blockIdx.y of the rays' codes.
+KERNEL codes_vjp(const Work __grid_constant__ work) {
+    const int64_t ray = thread_number();
+    if (ray >= work.n_rays) return;
+    const int inputs = shape_of(work.layers[DENSITY_LAYERS]).padded_inputs;
+    const int row = shape_of(work.layers[1]).padded_outputs +
+                    work.shape.direction_degree * work.shape.direction_degree + int(blockIdx.y);
+    float sum = 0;
+    for (int64_t i = work.samples.first[ray]; i < work.samples.first[ray + 1]; ++i)
+        sum += column(work.grad_inputs, inputs, i)[row * BLOCK];
+    work.grad_code[ray * work.shape.code_size + blockIdx.y] = sum;
+}
+
 // By sample. --------------------------------------------------------------------------------------------------------
 
-// Level by level: blockIdx.y.
+// Level by level: blockIdx.y. The levels that take no part yet give 0.
 KERNEL encode(const Work __grid_constant__ work) {
     const int64_t sample = thread_number();
     if (sample >= blocks_of(work.samples.n) * BLOCK) return;
     const Level& level = work.shape.levels[blockIdx.y];
-    float features[NERF_FEATURES];
-    interpolate<Table>(
-        work.packed + work.first_row[blockIdx.y] * WORDS,
-        corners<float>(work.samples.x[sample], work.samples.y[sample], work.samples.z[sample], level), features);
+    float features[NERF_FEATURES] = {};
+    if (int(blockIdx.y) < work.levels)
+        interpolate<Table>(
+            work.packed + work.first_row[blockIdx.y] * WORDS,
+            corners<float>(work.samples.x[sample], work.samples.y[sample], work.samples.z[sample], level), features);
     float* out = column(work.layers[0].in, shape_of(work.layers[0]).padded_inputs, sample);
     for (int f = 0; f < NERF_FEATURES; ++f) out[(blockIdx.y * NERF_FEATURES + f) * BLOCK] = features[f];
 }
 
-// Encoding -> hidden layer -> features, the first of which is the log density.
+// Encoding -> hidden layer -> features, the first of which is the log density; and what the sample lets through.
 KERNEL density(const Work __grid_constant__ work) {
     const int64_t sample = thread_number();
     if (sample >= blocks_of(work.samples.n) * BLOCK) return;
@@ -172,21 +216,26 @@ KERNEL density(const Work __grid_constant__ work) {
     // The colour network reads the features where they are written.
     float* features = column(work.layers[DENSITY_LAYERS].in, color.padded_inputs, sample);
     linear<A>(forward(second), shape_of(second).padded_outputs, hidden_out, features);
-    work.samples.density[sample] = density_of(features[0]);
+    const float density = density_of(features[0]);
+    work.samples.density[sample] = density;
+    work.passing[sample] = nerf::exp(density * -step_in_sides(work));
 }
 
-// Features and direction -> colour; and what the sample lets through.
+// Features, direction and code -> colour.
 KERNEL shade(const Work __grid_constant__ work) {
     const int64_t sample = thread_number();
     if (sample >= blocks_of(work.samples.n) * BLOCK) return;
     const int last = work.n_layers - 1, given = shape_of(work.layers[1]).padded_outputs;
     float* in = column(work.layers[DENSITY_LAYERS].in, shape_of(work.layers[DENSITY_LAYERS]).padded_inputs, sample);
-    const float* direction = work.direction + 3 * int64_t(work.samples.ray[sample]);
+    const int64_t ray = work.samples.ray[sample];
+    const float* direction = work.direction + 3 * ray;
+    const int harmonics = work.shape.direction_degree * work.shape.direction_degree, codes = work.shape.code_size;
     float basis[MOST_HARMONICS];
     spherical_harmonics(direction[0], direction[1], direction[2], work.shape.direction_degree, basis);
 #pragma unroll
     for (int row = 0; row < MOST_HARMONICS; ++row)
-        if (row < work.shape.direction_degree * work.shape.direction_degree) in[(given + row) * BLOCK] = basis[row];
+        if (row < harmonics) in[(given + row) * BLOCK] = basis[row];
+    for (int i = 0; i < codes; ++i) in[(given + harmonics + i) * BLOCK] = work.code ? work.code[ray * codes + i] : 0;
     for (int layer = DENSITY_LAYERS; layer < last; ++layer) {
         float* out = column(work.layers[layer].out, shape_of(work.layers[layer]).padded_outputs, sample);
         hidden<A>(forward(work.layers[layer]), in, out);
@@ -195,7 +244,6 @@ KERNEL shade(const Work __grid_constant__ work) {
     float* rgb = column(work.layers[last].out, GROUP, sample);
     linear<A>(forward(work.layers[last]), GROUP, in, rgb);
     for (int c = 0; c < 3; ++c) rgb[c * BLOCK] = sigmoid(rgb[c * BLOCK]);
-    work.passing[sample] = nerf::exp(work.samples.density[sample] * -step_in_sides(work));
 }
 
 // From the gradients by colour and thickness to that by the encoding, through both networks.
@@ -235,6 +283,27 @@ KERNEL encode_vjp(const Work __grid_constant__ work) {
     interpolate_vjp<float, NERF_FEATURES>(
         corners<float>(work.samples.x[sample], work.samples.y[sample], work.samples.z[sample], level), 1, share,
         work.grad_table + work.first_row[blockIdx.y] * NERF_FEATURES);
+}
+
+// The gradients by where samples lie, cube units, and by all that the colour network sees.
+KERNEL samples_vjp(const Work __grid_constant__ work) {
+    const int64_t sample = thread_number();
+    if (sample >= work.samples.n) return;
+    const float* grad = column(work.grad_encoding, shape_of(work.layers[0]).padded_inputs, sample);
+    const float place[3] = {work.samples.x[sample], work.samples.y[sample], work.samples.z[sample]};
+    float sum[3] = {};
+    for (int number = 0; number < work.levels; ++number) {
+        const Level& level = work.shape.levels[number];
+        float share[NERF_FEATURES];
+        for (int f = 0; f < NERF_FEATURES; ++f) share[f] = grad[(number * NERF_FEATURES + f) * BLOCK];
+        interpolate_vjp_position<Table>(work.packed + work.first_row[number] * WORDS, cell<float, 3>(place, level),
+                                        level, share, sum);
+    }
+    for (int axis = 0; axis < 3; ++axis) work.grad_place[3 * sample + axis] = sum[axis];
+    const LayerArrays& colour = work.layers[DENSITY_LAYERS];
+    const int inputs = shape_of(colour).padded_inputs;
+    linear<A>(transposed(colour), inputs, column(colour.grad_out, shape_of(colour).padded_outputs, sample),
+              column(work.grad_inputs, inputs, sample));
 }
 
 // Raises the values of the samples' cells. Densities are positive, so that their bits compare as they do.
@@ -347,16 +416,15 @@ KERNEL choose_cells(const Work __grid_constant__ work) {
     work.occupied[cell] = work.hull[cell] & uint8_t(work.value[cell] > threshold);
 }
 
-// A block of cells: whether one is occupied.
-KERNEL coarsen_cells(const Work __grid_constant__ work) {
-    const int size = work.resolution, side = ((size - 1) >> CELLS_SHIFT) + 1, edge = 1 << CELLS_SHIFT;
-    const int64_t block = thread_number();
-    if (block >= int64_t(side) * side * side) return;
-    const int low[3] = {int(block / side / side) * edge, int(block / side % side) * edge, int(block % side) * edge};
-    bool any = false;
-    for (int x = low[0]; x < least(low[0] + edge, size); ++x)
-        for (int y = low[1]; y < least(low[1] + edge, size); ++y)
-            for (int z = low[2]; z < least(low[2] + edge, size); ++z)
-                any |= work.occupied[(int64_t(x) * size + y) * size + z] != 0;
-    work.blocks[block] = any;
+KERNEL pack_cells(const Work __grid_constant__ work) {
+    const int64_t word = thread_number();
+    OccupancyBits bits = bits_of(work);
+    if (word < bits.words()) bits.assign_word(work.occupied, word);
+}
+
+KERNEL mark_blocks(const Work __grid_constant__ work) {
+    OccupancyBits bits = bits_of(work);
+    const int64_t block = thread_number(), side = bits.slabs();
+    if (block < side * side * side)
+        bits.assign_block(int(block / side / side), int(block / side % side), int(block % side));
 }

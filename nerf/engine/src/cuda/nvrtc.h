@@ -16,11 +16,16 @@ inline int __builtin_clzll(unsigned long long value) { return __clzll(value); }
 
 namespace std {
 
+using ::abs;
+using ::asinh;
+using ::cos;
+using ::log;
 using ::memcpy;
 using ::memset;
 using ::pow;
-using ::sqrt;
+using ::sin;
 using ::size_t;
+using ::sqrt;
 
 template <class T> constexpr const T& min(const T& a, const T& b) { return b < a ? b : a; }
 template <class T> constexpr const T& max(const T& a, const T& b) { return a < b ? b : a; }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "adam.h"
+#include "composite.h"
 #include "field.h"
 #include "loss.h"
 #include "march.h"
@@ -64,14 +65,24 @@ struct Work {
     float* pixel;  // Pixel<float>
     float* grad_pixel;
     float* loss;
+    float* least;       // what a sample must weigh
+    const float* code;  // (n_rays, code_size), or null: all zero
+    float* distance;
+    float* grad_origin;
+    float* grad_direction;
+    float* grad_code;
     // By sample.
+    float* weight;  // of the marched ones
     float* passing;
     float* reaching;
     float* grad_thickness;
+    float* grad_place;
+    float* grad_inputs;  // of the colour network
     // By cell.
     const uint8_t* hull;
     uint8_t* occupied;
-    uint8_t* blocks;  // of 4^3 cells: whether one is occupied
+    uint16_t* bits;  // as OccupancyBits has them
+    uint8_t* empty;
     float* value;
     const float* mean;  // of the values in the hull
     const int32_t* hull_cells;
@@ -80,8 +91,9 @@ struct Work {
     const double* total_loss;
     uint64_t seed, update;
     int64_t first_ray, number, n_rays, n_hull_cells;
-    float corner[3], side, step, greatest_thickness, loss_scale, rate, beta1, beta2, epsilon;
-    int32_t background, resolution;
+    Contraction<float> space;
+    float step, greatest_thickness, minimum_weight, light_left, loss_scale, rate, beta1, beta2, epsilon;
+    int32_t background, resolution, levels;
 };
 
 }  // namespace nerf

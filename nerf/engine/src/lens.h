@@ -1,0 +1,50 @@
+// Lenses: from where a ray is drawn to its direction in the camera; see nerf/lenses.py.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+namespace nerf {
+
+// The order of TERMS in nerf/lenses.py.
+struct Lens {
+    float fisheye, k1, k2, k3, k4, d1, d2, d3, p1, p2, s1, s2;
+};
+
+constexpr int NEWTON_STEPS = 8;
+
+// Moves x and y one Newton step towards the place that the lens draws at (drawn_x, drawn_y).
+inline void undistort_step(const Lens& lens, float drawn_x, float drawn_y, float& x, float& y) {
+    const auto& [fisheye, k1, k2, k3, k4, d1, d2, d3, p1, p2, s1, s2] = lens;
+    const float r2 = x * x + y * y;
+    const float above = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)));
+    const float below = 1 + r2 * (d1 + r2 * (d2 + r2 * d3));
+    const float radial = above / below;
+    const float slope =
+        (k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * k4)) - radial * (d1 + r2 * (2 * d2 + r2 * 3 * d3))) / below;
+    const float off_x = radial * x + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + s1 * r2 - drawn_x;
+    const float off_y = radial * y + 2 * p2 * x * y + p1 * (r2 + 2 * y * y) + s2 * r2 - drawn_y;
+    const float cross = 2 * (slope * x * y + p1 * x + p2 * y);
+    const float a = radial + 2 * (slope * x * x + p1 * y + 3 * p2 * x + s1 * x), b = cross + 2 * s1 * y;
+    const float c = cross + 2 * s2 * x, d = radial + 2 * (slope * y * y + p2 * x + 3 * p1 * y + s2 * y);
+    const float determinant = a * d - b * c;
+    // At a fold the derivative is singular; the step is then none rather than infinite.
+    const float inverse = std::abs(determinant) > 1e-6f ? 1 / determinant : 0.0f;
+    x -= std::min(std::max((d * off_x - b * off_y) * inverse, -1.0f), 1.0f);
+    y -= std::min(std::max((a * off_y - c * off_x) * inverse, -1.0f), 1.0f);
+}
+
+// The direction in the camera, of any length, of what the lens draws at (x, y).
+inline void ray_of_drawn(const Lens& lens, float x, float y, float* direction) {
+    const float drawn_x = x, drawn_y = y;
+    for (int step = 0; step < NEWTON_STEPS; ++step) undistort_step(lens, drawn_x, drawn_y, x, y);
+    float scale = 1, z = 1;
+    if (lens.fisheye > 0) {
+        const float angle = std::sqrt(x * x + y * y);
+        scale = angle > 0 ? std::sin(angle) / angle : 1.0f;
+        z = std::cos(angle);
+    }
+    direction[0] = x * scale, direction[1] = y * scale, direction[2] = z;
+}
+
+}  // namespace nerf

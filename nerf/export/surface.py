@@ -1,0 +1,115 @@
+"""From a model to the mesh that is handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from nerf.cameras import Cameras
+from nerf.errors import InputError
+from nerf.export.appearance import BEHIND, diffuse_color, facing_directions
+from nerf.export.box import Box
+from nerf.export.marching import block_planes, extract
+from nerf.export.mesh import (
+    Mesh,
+    decimated,
+    is_watertight,
+    joints,
+    smoothed,
+    vertex_normals,
+    with_holes_filled,
+    without_small_pieces,
+)
+from nerf.export.texture import baked, unwrapped
+from nerf.export.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, look
+from nerf.rendering import RadianceModel
+
+SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
+MOST_LOOKED_AT = 2**26  # pixels of all views together, 256 MiB of distances
+FUSED_RESOLUTION = 512  # above it, asking every camera about every place takes too long to be the default
+TEXTURE_TRIANGLES = 100_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
+
+
+@dataclass(frozen=True)
+class SurfaceRequest:
+    """How a mesh is made.
+
+    method: of `words.METHODS`. resolution: lattice cells along a side of the cube. box: what is kept. triangles: at
+    most so many, 0 = as found. smoothing: rounds, each about an edge wide. texture: texels a side, 0 = none.
+    """
+
+    resolution: int
+    method: str = "auto"
+    box: Box | None = None
+    triangles: int = 0
+    smoothing: int = 5
+    texture: int = 0
+
+
+def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest) -> tuple[Mesh, dict[str, object]]:
+    """Returns the mesh of a model, in the frame of the input poses, and how it was made.
+
+    Raises:
+        InputError: there is no surface.
+    """
+    method = request.method
+    if method == "auto":
+        method = "fusion" if request.resolution <= FUSED_RESOLUTION else "density"
+    views = look(model, _bounded(cameras))
+    cell = model.cube.core.side / request.resolution
+    how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell}
+    if method == "density":
+        volume = DensityVolume(model, views, request.resolution)
+        how["log_density_level"] = volume.level
+    else:
+        volume = FusedVolume(model, views, request.resolution)
+    mesh = Mesh(*extract(volume, request.box, block_planes(request.resolution)))
+    if not model.carved:
+        mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
+    mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
+    mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
+    if not is_watertight(mesh):
+        mesh = with_holes_filled(mesh)
+    how.update(joints(mesh))
+    mesh = replace(mesh, normals=vertex_normals(mesh))
+    return _colored(mesh, model, views, request.texture), how
+
+
+def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:
+    """Returns the triangles that some camera sees: without silhouettes nothing tells what is behind them.
+
+    slack: scene units that a vertex may lie off the surface that a camera sees.
+    """
+    point = torch.from_numpy(mesh.vertices)
+    seen = torch.zeros(len(point), dtype=torch.bool)
+    for frame in range(len(views)):
+        seen |= views.gaps(frame, point, slack).abs() < slack  # out of the picture, nan, is not seen
+    if not seen.any():
+        raise InputError(EMPTY)
+    return replace(mesh, faces=mesh.faces[seen.numpy()[mesh.faces].all(axis=1)])
+
+
+def _bounded(cameras: Cameras) -> Cameras:
+    """Returns the cameras as pinholes with pictures of one size, which is not too great."""
+    factor = min(1.0, (MOST_LOOKED_AT / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
+    width, height = max(1, int(cameras.width * factor)), max(1, int(cameras.height * factor))
+    same = cameras.resized(width, height)
+    return Cameras(same.world_from_camera, same.focal, same.center, width, height)
+
+
+def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:
+    slack = BEHIND * model.step_length()
+
+    def facing(shape: Mesh) -> torch.Tensor:
+        return facing_directions(views, torch.from_numpy(shape.vertices), torch.from_numpy(shape.normals), slack)
+
+    def color(point: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+        return diffuse_color(model, point, direction)
+
+    rgb = color(torch.from_numpy(mesh.vertices), facing(mesh))
+    mesh = replace(mesh, rgb=(rgb * 255 + 0.5).to(torch.uint8).numpy())
+    if texture == 0:
+        return mesh
+    mesh = unwrapped(mesh, texture)
+    return baked(mesh, texture, facing(mesh), color)

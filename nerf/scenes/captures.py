@@ -1,0 +1,204 @@
+"""What the photo formats have in common: posed photographs with their lenses -> views and their split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+
+from nerf.cameras import Cameras
+from nerf.errors import InputError
+from nerf.lenses import TERMS, distort, undistort
+from nerf.scenes.pictures import picture_size, read_mask, read_pictures
+from nerf.scenes.scene import Scene, Views
+
+FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
+ASPECT_SLACK = 0.02  # by which a picture's shape may differ from its camera's: what integer sizes round away
+LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph as a format describes it.
+
+    name: unique, as the format sorts it. world_from_camera: (3, 4) float64. focal, center, size: pixels, (x, y), of the
+    camera; the file may hold the picture at another scale. lens: see `nerf.lenses`. depths: least and greatest depth of
+    what it shows, scene units, or None. mask: a picture that is black where the photograph is not to be used, or None.
+    """
+
+    name: str
+    path: Path
+    world_from_camera: numpy.ndarray
+    focal: tuple[float, float]
+    center: tuple[float, float]
+    size: tuple[float, float]
+    lens: Sequence[float] = (0.0,) * len(TERMS)
+    depths: tuple[float, float] | None = None
+    mask: Path | None = None
+
+
+@dataclass
+class Capture:
+    """Photographs, the points known of the scene, and what the user should know about how they were found."""
+
+    kind: str
+    photos: list[Photo]
+    points: Tensor | None = None  # (N, 3) float32
+    notes: list[str] = field(default_factory=list)
+
+
+def scene_of(capture: Capture, splits: Sequence[str], downscale: int, holdout: int) -> Scene:
+    """Returns the scene with the splits asked for: every `holdout`-th photograph by name is test, the others train.
+
+    A split "val" is the test split; splits that would be empty are left out.
+
+    Raises:
+        InputError: a photograph or a camera is damaged, or they contradict each other.
+    """
+    photos = sorted(capture.photos, key=lambda photo: photo.name)
+    holds_out = holdout > 0 and len(photos) >= FEWEST_TO_HOLD_OUT
+    held_out = photos[::holdout] if holds_out else []
+    train = [photo for i, photo in enumerate(photos) if not holds_out or i % holdout]
+    parts = {"train": train, "test": held_out, "val": held_out}
+    notes = [*capture.notes, _split_note(len(photos), len(held_out), holdout)]
+    views = {split: _views(parts[split], downscale) for split in splits if parts[split]}
+    for photo in photos[:1]:
+        notes.append(_lens_note(photo, len({tuple(photo.lens) for photo in photos})))
+    return Scene(capture.kind, views, capture.points, tuple(notes))
+
+
+def _split_note(n_photos: int, n_held_out: int, holdout: int) -> str:
+    if n_held_out:
+        return f"held out for testing: every {holdout}th of {n_photos} pictures by name, {n_held_out} in all"
+    return f"no picture held out ({n_photos} in all)"
+
+
+def _lens_note(photo: Photo, n_lenses: int) -> str:
+    terms = [f"{name} {value:.4g}" for name, value in zip(TERMS[1:], photo.lens[1:]) if value]
+    kind = "fisheye" if photo.lens[0] else "perspective"
+    each = "" if n_lenses == 1 else f"; {n_lenses} lenses, the first"
+    return f"lens: {kind}{each}{', '.join(['', *terms]) if terms else ', no distortion'}"
+
+
+def _views(photos: list[Photo], downscale: int) -> Views:
+    shapes = [picture_size(photo.path, photo.size[0] / photo.size[1]) for photo in photos]
+    scale = torch.stack([_scale(photo, shape) for photo, shape in zip(photos, shapes)]) / downscale
+    images, white, size = read_pictures([photo.path for photo in photos], shapes, downscale)
+    height, width = images.shape[1:3]
+    cameras = Cameras(
+        torch.from_numpy(numpy.stack([photo.world_from_camera for photo in photos]).astype(numpy.float32, order="C")),
+        torch.tensor([photo.focal for photo in photos], dtype=torch.float32) * scale,
+        torch.tensor([photo.center for photo in photos], dtype=torch.float32) * scale,
+        width,
+        height,
+        torch.tensor([list(photo.lens) for photo in photos], dtype=torch.float32),
+        size,
+    )
+    depths = None
+    if all(photo.depths is not None for photo in photos):
+        depths = torch.tensor([photo.depths for photo in photos], dtype=torch.float32)
+    used = _used(photos, size, height, width)
+    return Views(file_names([photo.name for photo in photos]), images, white, cameras, used, True, depths)
+
+
+def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
+    """Returns pixels of the file per pixel of the camera, (2,)."""
+    width, height, _ = shape
+    scale = torch.tensor([width / photo.size[0], height / photo.size[1]], dtype=torch.float32)
+    slack = ASPECT_SLACK + 1 / min(width, height)
+    if not 1 - slack < (scale[0] / scale[1]).item() < 1 + slack:
+        raise InputError(
+            f"{photo.path}: {width} x {height} pixels, but its camera has {photo.size[0]:g} x {photo.size[1]:g}: "
+            "the picture was cut or belongs to another camera"
+        )
+    return scale
+
+
+def _used(photos: list[Photo], size: Tensor, height: int, width: int) -> Tensor | None:
+    """Returns (F, H, W) bool of the pixels that are pictures and not masked; None if all are."""
+    if all(photo.mask is None for photo in photos) and (size == torch.tensor([width, height])).all():
+        return None
+    used = torch.zeros(len(photos), height, width, dtype=torch.bool)
+    for frame, (photo, (columns, rows)) in enumerate(zip(photos, size.tolist())):
+        used[frame, :rows, :columns] = True
+        if photo.mask is not None:
+            used[frame, :rows, :columns] = read_mask(photo.mask, columns, rows)
+    return used
+
+
+def file_names(names: list[str]) -> tuple[str, ...]:
+    """Returns unique words that may name files, from names that may have folders and suffixes."""
+    stems = [Path(name).with_suffix("").as_posix().replace("/", "_") for name in names]
+    if len(set(stems)) == len(stems):
+        return tuple(stems)
+    return tuple(name.replace("/", "_") for name in names)
+
+
+def checked_photo(photo: Photo, where: str) -> Photo:
+    """Returns a photograph whose camera can be used.
+
+    Raises:
+        InputError: a number is not finite, the pose is no rotation, or sizes and focal lengths are not positive.
+    """
+    numbers = [*photo.world_from_camera.flatten(), *photo.focal, *photo.center, *photo.size, *photo.lens]
+    if not numpy.isfinite(numbers).all() or max(map(abs, numbers)) > 1e30:
+        raise InputError(f'{where}: camera of "{photo.name}" has a value that is not finite; remove the picture')
+    if min(*photo.focal, *photo.size) <= 0:
+        raise InputError(
+            f'{where}: camera of "{photo.name}": focal length {photo.focal} and size {photo.size} must be positive'
+        )
+    rotation = photo.world_from_camera[:, :3]
+    if not numpy.allclose(rotation @ rotation.T, numpy.eye(3), atol=1e-3) or numpy.linalg.det(rotation) < 0:
+        raise InputError(f'{where}: pose of "{photo.name}" is not a rotation (orthonormal, right-handed)')
+    return photo
+
+
+def lens_reach(photo: Photo) -> float:
+    """Returns the part of a photograph's border that its lens model reaches: rays there project back."""
+    at = torch.linspace(0, 1, 33)
+    square = torch.cat([torch.stack([at, edge * torch.ones(33)], 1) for edge in (0.0, 1.0)])
+    border = torch.cat([square, square.flip(1)]) * torch.tensor(photo.size, dtype=torch.float32)
+    focal = torch.tensor(photo.focal, dtype=torch.float32)
+    drawn = (border - torch.tensor(photo.center, dtype=torch.float32)) / focal
+    lens = torch.tensor(list(photo.lens), dtype=torch.float32).expand(len(drawn), -1)
+    error = (distort(lens, undistort(lens, drawn))[0] - drawn) * focal
+    return (error.norm(dim=1) < LEAST_LENS_ERROR).float().mean().item()
+
+
+def found_photos(photos: list[Photo], notes: list[str], where: str) -> list[Photo]:
+    """Returns the photographs whose files exist; the missing ones are named in one note.
+
+    Raises:
+        InputError: none exists.
+    """
+    found = [photo for photo in photos if photo.path.is_file()]
+    missing = [photo.name for photo in photos if not photo.path.is_file()]
+    if not found:
+        looked = f" (looked for {photos[0].path})" if photos else ""
+        raise InputError(f"{where}: none of its {len(photos)} pictures was found{looked}")
+    if missing:
+        notes.append(f"warning: {len(missing)} of {len(photos)} pictures are missing and skipped: {', '.join(missing)}")
+    least = min(lens_reach(photo) for photo in {tuple(photo.lens): photo for photo in found}.values())
+    if least < 1:
+        notes.append(
+            f"warning: the lens model folds within the picture ({1 - least:.0%} of the border is beyond its reach)"
+        )
+    return found
+
+
+def inside(folder: Path, text: str, where: str) -> Path:
+    """Returns the path of a file named in a scene's file.
+
+    Raises:
+        InputError: it is no name of a file inside the scene's folder.
+    """
+    if "\0" in text:
+        raise InputError(f"{where}: a picture's name has a zero byte")
+    path = (folder / text).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f'{where}: "{text}" leads out of the scene folder; pictures must lie inside it')
+    return path

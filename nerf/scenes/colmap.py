@@ -1,0 +1,116 @@
+"""COLMAP's folders: a sparse model beside the photographs it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import torch
+
+from nerf.errors import InputError
+from nerf.scenes.captures import Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, model_suffix, read_model
+
+MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
+FEWEST_VIEWS, LARGEST_ERROR = 3, 2.0  # of a point that can be trusted: pictures that see it; pixels
+NEAREST, FARTHEST = 0.005, 0.995  # quantiles of the points' depths that a picture's depths are
+
+
+def find_model(folder: Path) -> tuple[Path, Path] | None:
+    """Returns the model's folder and the scene's, where the pictures are; `folder` may be either. None: no model."""
+    for name in MODEL_FOLDERS:
+        model = (folder / name).resolve()
+        if model_suffix(model):
+            if name != ".":
+                return model, folder
+            parents = [folder, *folder.resolve().parents[:3]]
+            return model, next((place for place in parents if _picture_folders(place)), folder)
+    return None
+
+
+def _picture_folders(folder: Path) -> dict[int, Path]:
+    """Returns the folders ``images``, ``images_2`` ... by how much their pictures are shrunk."""
+    names = {1: "images", 2: "images_2", 4: "images_4", 8: "images_8"}
+    found = {factor: folder / name for factor, name in names.items() if (folder / name).is_dir()}
+    return found or ({1: folder / "input"} if (folder / "input").is_dir() else {})
+
+
+def picture_folder(folder: Path, downscale: int) -> tuple[Path, int]:
+    """Returns the folder with the pictures, and the factor that is left to shrink them by.
+
+    ``images_4`` serves --downscale 4 as it is; without ``images`` the least shrunk folder there is counts as whole.
+    """
+    found = _picture_folders(folder)
+    if 1 in found and downscale in found:
+        return found[downscale], 1
+    return (found[min(found)], downscale) if found else (folder, downscale)
+
+
+def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
+    """Returns the capture in a folder, and the factor that is left to shrink its pictures by.
+
+    Raises:
+        InputError: a file of the model is damaged, its files belong to different models, or no picture is there.
+    """
+    model, scene = find_model(folder)
+    cameras, images, points = read_model(model)
+    pictures, left = picture_folder(scene, downscale)
+    photos, depths = [], _depths(images, points)
+    for number, image in images.items():
+        if image.camera not in cameras:
+            raise InputError(
+                f'{model}: picture "{image.name}" has camera {image.camera}, which the cameras file lacks: '
+                "the files belong to different models"
+            )
+        camera = cameras[image.camera]
+        path = _found_path(pictures, image.name, str(model))
+        photo = Photo(
+            image.name, path, image.world_from_camera, camera.focal, camera.center, camera.size, camera.lens,
+            depths.get(number), _mask(scene, image.name),
+        )  # fmt: skip
+        photos.append(checked_photo(photo, str(model)))
+    if not photos:
+        raise InputError(f"{model}: the model has no picture")
+    kept = trusted(points)
+    capture = Capture("colmap", photos, torch.from_numpy(points.position[kept].astype(numpy.float32)))
+    capture.notes.append(
+        f"format: COLMAP model {model.name if model == folder.resolve() else model.relative_to(scene.resolve())} "
+        f"({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points), pictures in {pictures.name}"
+    )
+    capture.photos = found_photos(photos, capture.notes, str(model))
+    return capture, left
+
+
+def _found_path(pictures: Path, name: str, where: str) -> Path:
+    """Returns a picture's path; shrunk copies are often JPEG where the originals are PNG, or the other way round."""
+    path = inside(pictures, name, where)
+    others = [path.with_suffix(end) for end in (".jpg", ".JPG", ".png", ".jpeg")]
+    return next((place for place in [path, *others] if place.is_file()), path)
+
+
+def _mask(scene: Path, name: str) -> Path | None:
+    """Returns the mask of a picture: ``masks/<name>.png``, as COLMAP and nerfstudio lay them."""
+    places = (scene / "masks" / f"{name}.png", (scene / "masks" / name).with_suffix(".png"))
+    return next((path for path in places if path.is_file()), None)
+
+
+def trusted(points: ColmapPoints) -> numpy.ndarray:
+    """Returns which points (N,) are finite, seen by enough pictures and near their features."""
+    views = numpy.bincount(points.seen[:, 0], minlength=len(points.position))
+    finite = numpy.isfinite(points.position).all(axis=1)
+    return finite & (views >= FEWEST_VIEWS) & (points.error <= LARGEST_ERROR)
+
+
+def _depths(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, tuple[float, float]]:
+    """Returns the least and greatest depth of the trusted points that each picture sees, by the picture's number."""
+    pairs = points.seen[trusted(points)[points.seen[:, 0]]] if len(points.seen) else points.seen
+    pairs = pairs[numpy.argsort(pairs[:, 1], kind="stable")]
+    depths = {}
+    for number, image in images.items():
+        first, last = numpy.searchsorted(pairs[:, 1], [number, number + 1])
+        pose = image.world_from_camera
+        depth = (points.position[pairs[first:last, 0]] - pose[:, 3]) @ pose[:, 2]
+        if (depth > 0).sum() >= 2:
+            near, far = numpy.quantile(depth[depth > 0], [NEAREST, FARTHEST])
+            depths[number] = (float(near), float(far))
+    return depths

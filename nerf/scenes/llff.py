@@ -1,0 +1,62 @@
+"""LLFF captures: ``poses_bounds.npy`` beside the photographs (Mildenhall et al. 2019).
+
+A row has 17 numbers: a 3 x 5 matrix [down | right | backwards | centre | height, width, focal], row-major, then the
+nearest and farthest depth. Rows go with the pictures in the order of their names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy
+
+from nerf.errors import InputError
+from nerf.scenes.captures import Capture, Photo, checked_photo
+from nerf.scenes.colmap import picture_folder
+from nerf.scenes.pictures import SUFFIXES
+
+FILE = "poses_bounds.npy"
+
+
+def is_llff(folder: Path) -> bool:
+    """Returns whether the folder holds this format."""
+    return (folder / FILE).is_file()
+
+
+def load_llff(folder: Path, downscale: int) -> tuple[Capture, int]:
+    """Returns the capture in a folder, and the factor that is left to shrink its pictures by.
+
+    Raises:
+        InputError: the file is damaged, or its rows do not go with the pictures.
+    """
+    file = folder / FILE
+    try:
+        # Mapped: a header that claims more than the file holds is refused, not allocated.
+        rows = numpy.array(numpy.lib.format.open_memmap(file, mode="r"))
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
+        raise InputError(f"{file}: not a readable array ({' '.join(str(error).split())})") from None
+    if rows.ndim != 2 or rows.shape[1] != 17 or not numpy.issubdtype(rows.dtype, numpy.floating) or len(rows) == 0:
+        raise InputError(f"{file}: expected rows of 17 numbers, found {rows.dtype} of shape {rows.shape}")
+    pictures, left = picture_folder(folder, downscale)
+    names = sorted(path.name for path in pictures.iterdir() if path.suffix.lower() in SUFFIXES)
+    if len(names) != len(rows):
+        raise InputError(
+            f"{file}: {len(rows)} poses, but {pictures} has {len(names)} pictures; they go together by order, "
+            "so none may be missing"
+        )
+    photos = []
+    for name, row in zip(names, rows.astype(numpy.float64)):
+        matrix = row[:15].reshape(3, 5)
+        down, right, back, center = matrix[:, :4].T
+        height, width, focal = matrix[:, 4]
+        pose = numpy.stack([right, down, -back, center], axis=1)
+        photo = Photo(
+            name, pictures / name, pose, (focal, focal), (width / 2, height / 2), (width, height),
+            depths=(row[15], row[16]),
+        )  # fmt: skip
+        photos.append(checked_photo(photo, str(file)))
+        if not 0 < row[15] < row[16] < numpy.inf:
+            raise InputError(f'{file}: depths of "{name}" are {row[15]:g} to {row[16]:g}; expected 0 < near < far')
+    note = f"format: LLFF {FILE} ({len(rows)} poses), pictures in {pictures.name}"
+    return Capture("llff", photos, notes=[note]), left

@@ -1,0 +1,233 @@
+"""Bare photographs or a video -> a COLMAP model beside them, by pycolmap (Schönberger and Frahm 2016).
+
+The model is written into ``sparse/0`` of the scene's folder, where every other tool finds it; nothing is computed
+twice. Pictures that share a size and an EXIF focal length share a camera.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from nerf.errors import InputError
+from nerf.scenes.colmap import picture_folder
+from nerf.scenes.pictures import SUFFIXES, picture_size
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+FEWEST_PHOTOS = 3
+FRAMES_OF_VIDEO = 100  # kept at most: the sharpest of as many even parts
+LARGEST_SIDE = 1600  # pixels on which features are found; more costs time and finds no more cameras
+EXHAUSTIVE = 150  # pictures up to which every pair is matched; beyond, and for video, only neighbours by name
+ENOUGH = 0.9  # of the pictures registered: no further attempt is made
+FEW_FEATURES, FEW_INLIERS = 200, 15
+FOCAL_TAGS = (0x920A, 0xA405)  # EXIF FocalLength, FocalLengthIn35mmFilm
+MISSING = "finding camera poses needs pycolmap: pip install 'nerf[sfm]', or give poses (see data/README.md)"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to a model: features per picture, and whether the poses are found all at once."""
+
+    name: str
+    features: int
+    at_once: bool
+
+
+ATTEMPTS = (
+    Attempt("usual", 4096, False),
+    Attempt("more features", 16384, False),
+    Attempt("all poses at once", 16384, True),
+)
+
+
+def is_photos(folder: Path) -> bool:
+    """Returns whether a folder holds photographs or one video and no poses that could be read."""
+    return len(photo_names(picture_folder(folder, 1)[0])) >= FEWEST_PHOTOS or video_of(folder) is not None
+
+
+def photo_names(pictures: Path) -> list[str]:
+    """Returns the names of the picture files in a folder and its sub-folders, sorted."""
+    deep = pictures.name in ("images", "input")
+    found = pictures.rglob("*") if deep else pictures.glob("*")
+    return sorted(path.relative_to(pictures).as_posix() for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def video_of(folder: Path) -> Path | None:
+    """Returns the one video in a folder, or None."""
+    videos = [path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
+    return videos[0] if len(videos) == 1 else None
+
+
+def find_poses(folder: Path) -> list[str]:
+    """Writes a COLMAP model into ``sparse/0`` of a folder with photographs or a video; returns notes for the user.
+
+    Raises:
+        InputError: pycolmap is missing, or the pictures cannot be put together.
+    """
+    try:
+        import pycolmap
+    except ImportError:
+        raise InputError(f"{folder}: {MISSING}") from None
+    target = folder / "sparse" / "0"
+    if target.exists():
+        raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
+    pycolmap.logging.minloglevel = 2  # its progress would drown ours
+    pictures, _ = picture_folder(folder, 1)
+    video = None if len(photo_names(pictures)) >= FEWEST_PHOTOS else video_of(folder)
+    if video is not None:
+        pictures = folder / "images"
+        take_frames(video, pictures)
+    names = photo_names(pictures)
+    try:
+        place = tempfile.TemporaryDirectory(prefix=".sfm-", dir=folder)
+    except OSError as error:
+        raise InputError(f"{folder}: the model of the cameras cannot be written there ({error.strerror})") from None
+    with place as work:
+        best, reasons = _best_model(pictures, names, Path(work), in_order=video is not None)
+        target.parent.mkdir(exist_ok=True)
+        model = Path(work) / "best"
+        model.mkdir()
+        best.write(model)
+        model.rename(target)
+    notes = [
+        f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "
+        f"{best.compute_mean_reprojection_error():.2f} pixels, {best.num_points3D()} points; kept in {target}"
+    ]
+    if reasons:
+        listed = "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items()))
+        notes.append(f"warning: no pose for {len(reasons)} of {len(names)} pictures: {listed}")
+    return notes
+
+
+def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) -> tuple[Any, dict[str, str]]:
+    """Returns the model with most pictures among the attempts, and why each of the other pictures is not in it."""
+    import pycolmap
+
+    best, reasons = None, {}
+    for number, attempt in enumerate(ATTEMPTS):
+        database, models = work / f"{attempt.features}.db", work / f"models_{number}"
+        models.mkdir()
+        if not database.exists():
+            print(f"finding camera poses of {len(names)} pictures ({attempt.name}) ...", flush=True)
+            _match(database, pictures, names, attempt.features, in_order)
+        mapping = pycolmap.global_mapping if attempt.at_once else pycolmap.incremental_mapping
+        found = mapping(database, pictures, models)
+        for model in found.values():
+            if best is None or model.num_reg_images() > best.num_reg_images():
+                best, reasons = model, _reasons(database, names, model)
+        if best is not None and best.num_reg_images() >= ENOUGH * len(names):
+            break
+    if best is None or best.num_reg_images() < FEWEST_PHOTOS:
+        raise InputError(
+            f"{pictures}: no camera poses found in {len(names)} pictures; take sharp pictures of a textured, still "
+            "scene that overlap by two thirds, from places apart from each other"
+        )
+    return best, reasons
+
+
+def _match(database: Path, pictures: Path, names: list[str], features: int, in_order: bool) -> None:
+    import pycolmap
+
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.max_image_size, extraction.sift.max_num_features = LARGEST_SIDE, features
+    reader = pycolmap.ImageReaderOptions()
+    reader.camera_model = "OPENCV" if len(names) >= 10 else "SIMPLE_RADIAL"
+    for group in _same_camera(pictures, names):
+        pycolmap.extract_features(
+            database, pictures, group, pycolmap.CameraMode.SINGLE, reader, extraction, pycolmap.Device.cpu
+        )
+    if in_order or len(names) > EXHAUSTIVE:
+        pycolmap.match_sequential(database, device=pycolmap.Device.cpu)
+    else:
+        pycolmap.match_exhaustive(database, device=pycolmap.Device.cpu)
+
+
+def _same_camera(pictures: Path, names: list[str]) -> Iterator[list[str]]:
+    """Yields the names of pictures of one size and one EXIF focal length."""
+    from PIL import Image
+
+    groups: dict[tuple, list[str]] = {}
+    for name in names:
+        width, height, _ = picture_size(pictures / name)
+        with Image.open(pictures / name) as image:
+            tags = image.getexif().get_ifd(0x8769)
+        key = (width, height, *(str(tags.get(tag)) for tag in FOCAL_TAGS))
+        groups.setdefault(key, []).append(name)
+    yield from groups.values()
+
+
+def _reasons(database: Path, names: list[str], model: Any) -> dict[str, str]:
+    """Returns, by name, why pictures are not in a model."""
+    import pycolmap
+
+    registered = {model.image(number).name for number in model.reg_image_ids()}
+    reasons = {}
+    with pycolmap.Database.open(database) as data:
+        pairs, inliers = data.read_two_view_geometry_num_inliers()
+        numbers = {image.name: image.image_id for image in data.read_all_images()}
+        best = dict.fromkeys(numbers.values(), 0)
+        for pair, count in zip(pairs, inliers):
+            for number in pycolmap.pair_id_to_image_pair(pair) if isinstance(pair, int) else pair:
+                best[number] = max(best[number], int(count))
+        for name in names:
+            if name in registered:
+                continue
+            number = numbers.get(name)
+            features = data.num_keypoints_for_image(number) if number is not None else 0
+            if features < FEW_FEATURES:
+                reasons[name] = f"only {features} features (blurred, dark or without texture)"
+            elif best[number] < FEW_INLIERS:
+                reasons[name] = "matches no other picture (too far from the rest)"
+            else:
+                reasons[name] = "does not fit to the others (moved, or seen from too few)"
+    return reasons
+
+
+def take_frames(video: Path, folder: Path) -> None:
+    """Writes the sharpest frame of each of up to FRAMES_OF_VIDEO even parts of a video as JPEG into a new folder.
+
+    Raises:
+        InputError: the video cannot be read or has too few frames.
+    """
+    from imageio_ffmpeg import count_frames_and_secs, read_frames
+    from PIL import Image
+    from tqdm import tqdm
+
+    try:
+        total, _ = count_frames_and_secs(str(video))
+        frames = read_frames(str(video))
+        width, height = next(frames)["size"]
+    except (OSError, RuntimeError, ValueError, StopIteration, KeyError) as error:
+        raise InputError(f"{video}: not a readable video ({' '.join(str(error).split())[:200]})") from None
+    if total < FEWEST_PHOTOS:
+        raise InputError(f"{video}: {total} frames; at least {FEWEST_PHOTOS} are needed")
+    n_parts = min(total, FRAMES_OF_VIDEO)
+    folder.mkdir(parents=True, exist_ok=True)
+    best = (-1.0, -1, None)
+    for index, data in enumerate(tqdm(frames, total=total, desc="choosing sharp frames", unit="frame")):
+        part = min(index * n_parts // total, n_parts - 1)
+        frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
+        if part != best[1]:
+            _write_frame(folder, best)
+            best = (-1.0, part, None)
+        sharp = sharpness(frame)
+        if sharp > best[0]:
+            best = (sharp, part, Image.fromarray(frame))
+    _write_frame(folder, best)
+
+
+def _write_frame(folder: Path, best: tuple) -> None:
+    if best[2] is not None:
+        best[2].save(folder / f"frame_{best[1]:04d}.jpg", quality=95)
+
+
+def sharpness(picture: numpy.ndarray) -> float:
+    """Returns the mean square of the Laplacian of a picture (H, W, 3) uint8: blur lowers it."""
+    grey = picture.astype(numpy.float32).mean(axis=2)
+    inner = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return float((inner**2).mean()) if inner.size else 0.0

@@ -1,0 +1,96 @@
+"""Where a scene is, from its cameras alone: the cube they look at, or all of space contracted about it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nerf.cameras import Cameras
+from nerf.errors import InputError
+from nerf.ops.contraction import Contraction
+from nerf.ops.march import Cube, march_reference
+from nerf.scenes.scene import Views
+
+PARALLEL = 0.9  # length of the mean optical axis above which cameras all face one way: within some 30 degrees of it
+NEAR_OF_DEPTH = 0.7  # of the least depth any picture shows: rays begin there
+NEAR_OF_RADIUS = 0.1  # of the cameras' distance, where no depths are known
+SEEN_CELLS = 64  # along a side, when looking which part of space the pictures show
+SEEN_RAYS = 48  # along a side of a picture, likewise
+
+
+def camera_cube(cameras: Cameras) -> Cube:
+    """Returns the cube in the middle of the cameras.
+
+    It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
+    their median distance from there.
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
+    eye, axis = cameras.world_from_camera[:, :, 3].double(), cameras.world_from_camera[:, :, 2].double()
+    off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
+    normal = off_axis.sum(0)
+    # Parallel axes fix no point along themselves: a small pull towards the mean eye decides.
+    normal += 1e-6 * len(eye) * torch.eye(3, dtype=torch.float64)
+    target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
+    center = torch.linalg.solve(normal, target)
+    side = (eye - center).norm(dim=1).median().item()
+    if not side > 1e-6 * max(1.0, eye.abs().max().item()):
+        raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")
+    return Cube((center - side / 2).float(), side)
+
+
+def center_of_attention(views: Views) -> tuple[Tensor, float]:
+    """Returns the point (3,) that the cameras look at, and their median distance from it.
+
+    Cameras that all face one way fix no point: the middle of the depths that they see decides, if known.
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
+    eye, axis = views.cameras.world_from_camera[:, :, 3], views.cameras.world_from_camera[:, :, 2]
+    if views.depths is not None and axis.mean(0).norm() > PARALLEL:
+        depth = 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
+        center = (eye + depth[:, None] * axis).mean(0)
+    else:
+        cube = camera_cube(views.cameras)
+        center = cube.corner + cube.side / 2
+    return center, (eye - center).norm(dim=1).median().item()
+
+
+def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
+    """Returns the cube of what pictures show of contracted space, and the cells they show, (G, G, G) bool, [x, y, z].
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
+    center, radius = center_of_attention(views)
+    near = NEAR_OF_RADIUS * radius if views.depths is None else NEAR_OF_DEPTH * views.depths[:, 0].min().item()
+    contraction = Contraction(center, radius, near)
+    ball = Cube(center - radius, 2 * radius, contraction)
+    cells = seen_cells(views.cameras, ball, SEEN_CELLS).nonzero()
+    low, high = cells.amin(0), cells.amax(0) + 1
+    side = (high - low).max().item() * ball.side / SEEN_CELLS
+    middle = ball.corner + (low + high) / 2 * ball.side / SEEN_CELLS
+    cube = Cube(middle - side / 2, side, contraction)
+    coarse = seen_cells(views.cameras, cube, min(SEEN_CELLS, resolution))
+    row = (torch.arange(resolution) + 0.5) * (len(coarse) / resolution)
+    return cube, coarse[row.long()][:, row.long()][:, :, row.long()].contiguous()
+
+
+def seen_cells(cameras: Cameras, cube: Cube, resolution: int) -> Tensor:
+    """Returns (G, G, G) bool: the cells that rays of the pictures pass through, and their neighbours, [x, y, z].
+
+    Rays, not projections, decide: a lens's polynomial folds what lies far beside a picture back into it.
+    """
+    seen = torch.zeros(resolution**3, dtype=torch.bool)
+    everywhere = torch.ones((resolution,) * 3, dtype=torch.bool)
+    for frame, (width, height) in enumerate(cameras.size.tolist()):
+        column, row = (torch.linspace(0, side - 1, min(side, SEEN_RAYS)).round().long() for side in (width, height))
+        place = torch.cartesian_prod(column, row)
+        rays = cameras.rays(torch.full((len(place),), frame), place[:, 0], place[:, 1])
+        samples = march_reference(rays, cube, everywhere, cube.side / resolution, torch.full((len(rays),), 0.5))
+        cell = (cube.unit_from_world(samples.positions(rays)) * resolution).long().clamp(0, resolution - 1)
+        seen[(cell[:, 0] * resolution + cell[:, 1]) * resolution + cell[:, 2]] = True
+    grid = seen.view(1, 1, *(resolution,) * 3).float()
+    return torch.nn.functional.max_pool3d(grid, 3, 1, 1)[0, 0] > 0

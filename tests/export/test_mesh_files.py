@@ -1,0 +1,85 @@
+"""Mesh files, each read back by a library that did not write it."""
+
+import json
+
+import numpy
+import pytest
+import torch
+
+from nerf.errors import InputError
+from nerf.export.mesh import Mesh, joints, vertex_normals
+from nerf.export.mesh_files import check_mesh_file, mesh_report, write_mesh, write_report
+from nerf.export.placement import placement
+from nerf.scenes.raytracing import load_open3d
+from tests.export.test_mesh import icosphere
+
+PLACED = placement("", torch.tensor([0.0, 0, 1]), 1.0, "")
+
+
+def ball():
+    shape = icosphere(2)
+    rgb = numpy.tile(numpy.array([[188, 99, 30]], numpy.uint8), (len(shape.vertices), 1))
+    return Mesh(shape.vertices, shape.faces, vertex_normals(shape), rgb)
+
+
+def textured_square():
+    """Returns a square whose texture is red at the top left and black elsewhere."""
+    vertices = numpy.array([[0, 0, 0], [2, 0, 0], [2, 1, 0], [0, 1, 0]], numpy.float32)
+    faces = numpy.array([[0, 1, 2], [0, 2, 3]], numpy.int32)
+    texture = numpy.zeros((8, 8, 3), numpy.uint8)
+    texture[:4, :4, 0] = 255
+    normals = numpy.tile(numpy.array([[0, 0, 1]], numpy.float32), (4, 1))
+    uv = vertices[:, :2] / numpy.array([2, 1], numpy.float32)
+    return Mesh(vertices, faces, normals, texture[:4, 0] * 0, uv, texture)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb", ".stl"])
+def test_files_are_read_back_with_extent_triangles_and_colour(suffix, tmp_path):
+    mesh, file = ball(), tmp_path / f"ball{suffix}"
+    write_mesh(file, mesh)
+    back = load_open3d().io.read_triangle_mesh(str(file))
+    assert len(back.triangles) == len(mesh.faces)
+    assert numpy.allclose(back.get_max_bound() - back.get_min_bound(), mesh.extent, atol=1e-5)
+    if suffix != ".stl":
+        # glTF stores linear light: 188 of 255 in sRGB is half of it.
+        expected = [128, 32, 3] if suffix == ".glb" else [188, 99, 30]
+        assert numpy.abs(numpy.asarray(back.vertex_colors)[0] * 255 - expected).max() < 1.01
+        assert (numpy.asarray(back.vertex_normals) * numpy.asarray(back.vertices)).sum(1).min() > 0.95
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".glb"])
+def test_textures_are_read_back_the_right_way_up(suffix, tmp_path):
+    file = tmp_path / f"square{suffix}"
+    write_mesh(file, textured_square())
+    model = load_open3d().io.read_triangle_model(str(file))
+    shape, material = model.meshes[0].mesh, model.materials[0]
+    image = numpy.asarray(material.albedo_img)[..., :3]
+    uv, corner = numpy.asarray(shape.triangle_uvs), numpy.asarray(shape.vertices)[numpy.asarray(shape.triangles)]
+    assert image.shape == (8, 8, 3) and uv.shape == (6, 2)
+    assert numpy.allclose(uv[:, 0], corner.reshape(-1, 3)[:, 0] / 2, atol=1e-6)
+    assert numpy.allclose(uv[:, 1], corner.reshape(-1, 3)[:, 1], atol=1e-6)
+    assert image[0, 0, 0] == 255 and image[7, 0, 0] == 0 and image[0, 7, 0] == 0
+    if suffix == ".obj":
+        assert {path.name for path in tmp_path.iterdir()} == {"square.obj", "square.mtl", "square.png"}
+
+
+def test_gltf_is_in_metres(tmp_path):
+    write_mesh(tmp_path / "ball.glb", ball(), "mm")
+    back = load_open3d().io.read_triangle_mesh(str(tmp_path / "ball.glb"))
+    assert numpy.allclose(back.get_max_bound(), 0.001, atol=1e-5)
+
+
+def test_the_report_says_what_the_mesh_is(tmp_path):
+    mesh = ball()
+    file = write_report(tmp_path / "ball.ply", mesh_report(mesh, {"method": "density", **joints(mesh)}, PLACED))
+    report = json.loads(file.read_text())
+    assert file.name == "ball.report.json"
+    assert (report["triangles"], report["pieces"], report["watertight"]) == (320, 1, True)
+    assert report["extent"] == pytest.approx(mesh.extent.tolist()) and "frame of the input" in report["units"]
+
+
+def test_formats_without_a_texture_are_refused(tmp_path):
+    for name, textured, message in (("a.fbx", False, "not a mesh format"), ("a.stl", True, "no texture")):
+        with pytest.raises(InputError, match=message):
+            check_mesh_file(tmp_path / name, textured)
