@@ -30,6 +30,8 @@ OPTIONAL = {
     "cuda-bindings": "compiles and launches the CUDA kernels",
     "nvidia-cuda-nvrtc": "compiles the CUDA kernels",
     "tinycudann": "--backend tcnn",
+    "pycolmap": "poses of bare photographs",
+    "xatlas": "textured meshes",
 }
 # Largest error of a colour in [0, 1]: bfloat16 keeps 8 bits, and the networks add some rounded products up.
 TOLERANCE = 0.02

@@ -165,7 +165,8 @@ def lego() -> Views:
 @pytest.mark.parametrize("device", LEARNING)
 def test_training_on_lego_agrees_with_the_native_engine(device, monkeypatch):
     monkeypatch.setenv("NERF_ISA", "baseline")
-    settings = settings_from_dict({"train": {"samples": 2048}, **OFTEN}, "test")
+    often = {"render": {"occupancy_every": 4, "occupancy_from": 4}}  # cells become empty before the last steps
+    settings = settings_from_dict({"train": {"samples": 2048}, **often}, "test")
     views = lego()
     cuda = CudaRadianceTask(views, settings, launcher(device))
     assert like_native(differences(NativeRadianceTask(views, settings), cuda, 10))

@@ -1,4 +1,4 @@
-"""The kernels under the address and undefined-behaviour sanitizers: training, a picture, and densities."""
+"""The kernels under the address and undefined-behaviour sanitizers: training, surfaces, pictures and back."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ WORK = """
 import sys
 import torch
 from pathlib import Path
-from nerf.tasks.cuda import CudaRadianceTask
+from nerf.tasks.cuda import CudaRadianceTask, cuda_model
 from tests.engine.shim import ShimLauncher
-from tests.engine.small_scene import ball_task, ball_views
+from tests.engine.small_scene import ball_photographs, ball_task, ball_views
 
 changes = {
     "field": {"features_per_level": 2, "levels": 5, "density_width": 19, "geometry_features": 17, "color_width": 21},
     "render": {"steps": 48, "occupancy_resolution": 19, "occupancy_every": 2, "occupancy_from": 2},
     "train": {"samples": 512},
 }
-settings = ball_task(changes=changes).settings
-task = CudaRadianceTask(ball_views(), settings, ShimLauncher(Path(sys.argv[1])))
+settings, launcher = ball_task(changes=changes).settings, ShimLauncher(Path(sys.argv[1]))
+task = CudaRadianceTask(ball_views(), settings, launcher)
 for step in range(4):
     task.train_step(step, step / 4)
-task.model.render(task.views.cameras.image_rays(0)[:100])
 task.model.density(torch.rand(70, 3) - 0.5)
+rays, code = task.views.cameras.image_rays(0)[200:300], torch.zeros(100, 5, requires_grad=True)
+task.model.surface(rays)
+coded_model = cuda_model(settings, launcher, task.model.cube, code_size=5)
+coded_model.render(rays, code).rgb.sum().backward()
+settings = ball_task(changes={**changes, "scene": {"bounds": 0}}, views=ball_photographs()).settings
+photographs = CudaRadianceTask(ball_photographs(), settings, launcher)
+photographs.train_step(0, 0.0)
+assert photographs.model.cube.contraction and code.grad.any()
 print("no complaint")
 """
 
