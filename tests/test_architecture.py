@@ -20,10 +20,13 @@ FLOORS = [
     ["hull"],
     ["field"],
     ["rendering"],
-    ["native_rendering", "preview"],
+    ["native_rendering", "tcnn", "preview"],
+    ["cuda_tensors"],
+    ["cuda_engine"],
+    ["cuda_rendering"],
     ["tasks"],
     ["training", "backends"],
-    ["trained"],
+    ["trained", "doctor"],
     ["export"],
     ["evaluation", "reconstruction"],
     ["cli"],
@@ -32,7 +35,7 @@ FLOORS = [
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas"}
+LAZY |= {"pycolmap", "xatlas", "cuda", "tinycudann"}
 
 
 def room(file: Path) -> str:

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "lanes.h"
+
 namespace nerf {
 
 // See RadianceModel.samples in nerf/rendering.py.
@@ -31,6 +33,26 @@ inline Pixel<T> composite(int64_t n, const T* passing, const T* t, Color color, 
         light *= passing[i];
     }
     return pixel;
+}
+
+// How many of a ray's n next samples light reaches: those in front of which the optical thickness, summed on, is at most
+// `greatest`. density[i] * length: the thickness of sample i. before[i]: that in front of it.
+template <class T>
+inline int64_t reached_samples(int64_t n, const T* density, T length, T greatest, T& thickness, T* before) {
+    int64_t reached = 0;
+    while (reached < n && thickness <= greatest) {
+        before[reached] = thickness;
+        thickness += density[reached++] * length;
+    }
+    return reached;
+}
+
+// What samples weigh, by the optical thickness in front of them and their own.
+inline Pack<float> sample_weight(Pack<float> before, Pack<float> own) { return exp(-before) * (1 - exp(-own)); }
+
+// What the samples of a ray must weigh so as not to be left out.
+inline float least_weight(float heaviest, float minimum) {
+    return greatest(NEGLIGIBLE_WEIGHT, least(minimum, PART_OF_HEAVIEST * heaviest));
 }
 
 // grad_tau[i] and grad_color(i, c) from the gradient by the pixel. With g_i the gradient by weight i it is

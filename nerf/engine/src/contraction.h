@@ -8,13 +8,6 @@
 
 namespace nerf {
 
-inline float root(float x) { return std::sqrt(x); }
-inline double root(double x) { return std::sqrt(x); }
-inline Pack<float> root(Pack<float> x) {
-    for (int lane = 0; lane < LANES<float>; ++lane) x[lane] = std::sqrt(x[lane]);
-    return x;
-}
-
 constexpr float FAR = 100;  // radii from the centre within which rays are marched
 
 // Space contracted about a centre, and the cube that is cut out of it.
@@ -29,7 +22,7 @@ template <class T> struct Contraction {
             apart[axis] = start[axis] + t * slope[axis];
             square += apart[axis] * apart[axis];
         }
-        const V scale = radius / (radius + root(square));
+        const V scale = radius / (radius + square_root(square));
         for (int axis = 0; axis < 3; ++axis)
             position[axis] = (apart[axis] * scale + (center[axis] - corner[axis])) / side;
     }

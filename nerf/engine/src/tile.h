@@ -52,7 +52,7 @@ public:
             }
             float* rgb = rgb_.data() + size_t(block) * GROUP * BLOCK;
             linear<A>(field.color(field.color_layers() - 1).forward, GROUP, in, rgb);
-            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, 1 / (1 + exp(-load(rgb + at))));
+            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, sigmoid(load(rgb + at)));
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
@@ -164,7 +164,7 @@ protected:
         grad_weight_.resize(n_used_);
         for (int ray = 0; ray < n_rays; ++ray) {
             const int at = first_sample(ray), end = first_sample(ray + 1);
-            for (int i = at; i < end; ++i) marched_at_[i] = space.marched(marched_.ray(ray), t_[i]);
+            for (int i = at; i < end; ++i) marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
             distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
                            space.step / space.side, scale, grad_weight_.data() + at);
         }
@@ -187,17 +187,12 @@ protected:
         }
         constexpr int n = LANES<float>;
         for (size_t at = 0; at < grad_rgb_.size(); at += n) {
-            const auto rgb = load(rgb_.data() + at);
-            const auto slope = int(at / BLOCK) % GROUP < 3 ? rgb * (1 - rgb) : Pack<float>{};
-            store(grad_rgb_.data() + at, load(grad_rgb_.data() + at) * slope);
+            const auto grad = int(at / BLOCK) % GROUP < 3 ? load(grad_rgb_.data() + at) : Pack<float>{};
+            store(grad_rgb_.data() + at, sigmoid_vjp(load(rgb_.data() + at), grad));
         }
-        // Density is exp of the first feature up to a bound: its slope is the density itself, or nothing.
-        const float bound = exp(LARGEST_LOG_DENSITY) * (1 - 1e-6f);
-        for (int at = 0; at < n_blocks() * BLOCK; at += n) {
-            const auto density = load(density_.data() + at);
-            const auto slope = density < bound ? density * length : Pack<float>{};
-            store(grad_thickness_.data() + at, load(grad_thickness_.data() + at) * slope);
-        }
+        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+            store(grad_thickness_.data() + at,
+                  density_vjp(load(density_.data() + at), load(grad_thickness_.data() + at) * length));
     }
 
     void resize_gradients(const Field<A>& field) {
