@@ -41,6 +41,18 @@ class SceneSettings:
 
 
 @dataclass(frozen=True)
+class CaptureSettings:
+    """What is learned of the pictures themselves, beside the scene."""
+
+    poses: str = setting("given", "refine: the pictures' poses are learned too", choices=("given", "refine"))
+    pose_rate: float = setting(2e-3, "radians a step, and parts of the cameras' distance, at the start", 0.0, 0.1)
+    exposure: str = setting(
+        "equal", "learn: each picture's gain and offset by colour channel are learned", choices=("equal", "learn")
+    )
+    exposure_rate: float = setting(5e-3, "of the logarithm of the gain, a step, at the start", 0.0, 0.1)
+
+
+@dataclass(frozen=True)
 class FieldSettings:
     """The radiance field: hash grid -> density MLP; direction basis + features -> colour MLP."""
 
@@ -117,6 +129,7 @@ class Settings:
     """Every setting of a run, by section."""
 
     scene: SceneSettings = SceneSettings()
+    capture: CaptureSettings = CaptureSettings()
     field: FieldSettings = FieldSettings()
     render: RenderSettings = RenderSettings()
     optimizer: OptimizerSettings = OptimizerSettings()

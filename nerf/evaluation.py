@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from nerf import __version__
+from nerf.alignment import aligned_camera, aligned_colors
 from nerf.colour import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.export.images import write_depth, write_rgb
 from nerf.files import write_text
 from nerf.metrics import psnr, ssim
+from nerf.rendering import Picture
 from nerf.scenes import Place, Views, load_scene
 from nerf.trained import TrainedRun
 
@@ -27,6 +29,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
 
     The metrics of the test split are ``metrics.json``, those of another ``metrics_<split>.json``.
 
+    What was learned of the training pictures, poses or exposures, is aligned to each held-out picture, and stated.
     Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
 
     Raises:
@@ -45,7 +48,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     unit = depth_unit(run, views)
     scores = []
     for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
-        picture = run.model.picture(views.cameras, frame)
+        picture = aligned_picture(run, views, frame, split)
         rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
         if views.used is not None:  # what a mask hides is no error
             rgb = torch.where(views.used[frame, : len(rgb), : rgb.shape[1], None], rgb, truth)
@@ -66,6 +69,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         "pixels": "as stored, not undistorted",
         "background": settings.background,
         "protocol": PROTOCOL,
+        "alignment": alignment_words(run, split),
         "depth_unit": unit,
         "training_seconds": run.facts["seconds"],
         "steps": run.facts["step"],
@@ -79,6 +83,28 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     }
     write_text(file, json.dumps(metrics, indent=1))
     return metrics
+
+
+def aligned_picture(run: TrainedRun, views: Views, frame: int, split: str) -> Picture:
+    """Returns what a view shows, from the pose and in the exposure that suit it best where the run has learned such."""
+    capture, background = run.settings.capture, run.settings.scene.background
+    exposes, cameras = capture.exposure == "learn", views.cameras[frame : frame + 1]
+    if capture.poses == "refine" and split == "train":
+        cameras = run.cameras[frame : frame + 1]
+    elif capture.poses == "refine":
+        cameras = aligned_camera(run.model, views, frame, background, exposes)
+    picture = run.model.picture(cameras, 0)
+    return aligned_colors(picture, views, frame, background) if exposes else picture
+
+
+def alignment_words(run: TrainedRun, split: str) -> str:
+    """Returns what of each view is fitted to that view itself before it is scored."""
+    capture, words = run.settings.capture, []
+    if capture.poses == "refine":
+        words.append("pose as learned" if split == "train" else "pose: 6 numbers, by the view's own colours")
+    if capture.exposure == "learn":
+        words.append("gain and offset of each colour channel: 6 numbers, least squares on the view itself")
+    return "; ".join(words) or "none"
 
 
 def depth_unit(run: TrainedRun, views: Views) -> float:

@@ -35,11 +35,11 @@ def silhouette_distances(views: Views) -> tuple[Tensor, float]:
     return torch.stack(distances), 1 / factor
 
 
-def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1) -> Tensor:
+def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1, slack: float = 0.0) -> Tensor:
     """Returns (G, G, G) bool: the cells of the cube that no silhouette excludes, [x, y, z].
 
     A picture excludes a cell if it shows it farther from its silhouette than the cell's radius. Cells that fewer than
-    `least_shown` pictures show are left out.
+    `least_shown` pictures show are left out. slack: how far silhouettes may be out of place, of the longer side.
     """
     distances, scale = silhouette_distances(views)
     radius = cube.side / resolution * 3**0.5 / 2
@@ -56,17 +56,17 @@ def carve(views: Views, cube: Cube, resolution: int, least_shown: int = 1) -> Te
         stretch = (1 + slope.square().sum(1)).sqrt() / (depth - radius).clamp(min=1e-9 * cube.side)
         reach = views.cameras.focal[frame].max() * radius * stretch
         shown[alive[inside]] += 1
-        alive = alive[~inside | (apart <= reach)]
+        alive = alive[~inside | (apart <= reach + slack * max(views.cameras.width, views.cameras.height))]
     hull = torch.zeros(len(point), dtype=torch.bool)
     hull[alive] = True
     return (hull & (shown >= least_shown)).view(resolution, resolution, resolution)
 
 
-def tight_cube(views: Views, cube: Cube) -> Cube:
+def tight_cube(views: Views, cube: Cube, slack: float = 0.0) -> Cube:
     """Returns the smallest cube around the visual hull, with a margin; `cube` itself if nothing is left of it."""
     resolution = 64
     # What hangs in front of a few cameras is in few pictures; the thing they look at is in most.
-    cells = carve(views, cube, resolution, least_shown=-(-len(views) // 2)).nonzero()
+    cells = carve(views, cube, resolution, -(-len(views) // 2), slack).nonzero()
     if len(cells) == 0:
         return cube
     low, high = cells.amin(0), cells.amax(0) + 1
@@ -75,12 +75,12 @@ def tight_cube(views: Views, cube: Cube) -> Cube:
     return Cube(center - side / 2, side)
 
 
-def scene_space(views: Views, bounds: float, resolution: int) -> tuple[Cube, Tensor]:
+def scene_space(views: Views, bounds: float, resolution: int, slack: float = 0.0) -> tuple[Cube, Tensor]:
     """Returns the cube of the scene and its cells that can hold matter, (G, G, G) bool, [x, y, z].
 
     The cube has half side `bounds` about the origin if that is given, else it comes from the silhouettes or, without
     alpha, from the cameras. Without alpha every cell can hold matter. Photographs of what lies all around get a
-    contracted space, see `nerf.surroundings`.
+    contracted space, see `nerf.surroundings`. slack: see `carve`.
     """
     if bounds == 0 and views.unbounded and not views.has_alpha:
         return contracted_space(views, resolution)
@@ -89,7 +89,7 @@ def scene_space(views: Views, bounds: float, resolution: int) -> tuple[Cube, Ten
     else:
         cube = camera_cube(views.cameras)
         if views.has_alpha:
-            cube = tight_cube(views, cube)
+            cube = tight_cube(views, cube, slack)
     if not views.has_alpha:
         return cube, torch.ones((resolution,) * 3, dtype=torch.bool)
-    return cube, carve(views, cube, resolution)
+    return cube, carve(views, cube, resolution, slack=slack)

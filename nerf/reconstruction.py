@@ -53,6 +53,9 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         f"{torch.get_num_threads()} threads"
     )
     task = backend.task(views, settings)
+    if task.adjustments:
+        learned = ["poses"] * task.adjustments.refines + ["exposures"] * task.adjustments.exposes
+        print(f"learned with the scene: the pictures' {' and '.join(learned)} (capture.*)")
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
     if resume and run.checkpoint.is_file():
         _check_same_scene(run, place, views)
@@ -70,6 +73,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
     if end.step > 0:
         run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
+    print("".join(f"{line}\n" for line in task.adjustments.words()), end="")
     print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
         print(f"interrupted; go on with --resume --out {run.path}")

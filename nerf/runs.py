@@ -158,3 +158,22 @@ class RunFolder:
         except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
         return record, cameras
+
+
+def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    """Returns a tensor of a checkpoint.
+
+    Raises:
+        InputError: it is missing, has another shape, or holds a number that is not finite.
+    """
+    if name not in tensors or tensors[name].shape != shape:
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        raise InputError(
+            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
+        )
+    if not torch.isfinite(tensors[name]).all():
+        raise InputError(
+            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
+            "train again with a lower optimizer.learning_rate"
+        )
+    return tensors[name]

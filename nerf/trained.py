@@ -15,6 +15,7 @@ from nerf.ops.march import Cube
 from nerf.preview import BakedModel
 from nerf.rendering import RadianceModel
 from nerf.runs import RunFolder
+from nerf.tasks.adjustments import refined_cameras
 from nerf.tasks.radiance import load_model_state
 
 
@@ -23,7 +24,7 @@ class TrainedRun:
     """What a run folder holds.
 
     backend: what renders the model. facts: step, seconds and version of the checkpoint. record: what scene was read.
-    cameras: of the training views.
+    cameras: of the training views, refined if they were.
     """
 
     folder: RunFolder
@@ -48,4 +49,4 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     chosen = choose_backend(backend)
     model = chosen.model(settings, Cube(torch.zeros(3), 1.0))
     load_model_state(model, tensors)
-    return TrainedRun(folder, chosen, settings, facts, record, cameras, model.eval())
+    return TrainedRun(folder, chosen, settings, facts, record, refined_cameras(cameras, tensors), model.eval())

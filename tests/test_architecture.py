@@ -25,7 +25,7 @@ FLOORS = [
     ["cuda_engine"],
     ["cuda_rendering"],
     ["tasks"],
-    ["training", "backends"],
+    ["training", "backends", "alignment"],
     ["trained", "doctor"],
     ["export"],
     ["evaluation", "reconstruction"],

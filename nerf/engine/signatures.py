@@ -11,6 +11,7 @@ from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int
 MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS, LARGEST_CODE = 32, 2, 5, 64
 BACKGROUNDS = {"black": 0, "white": 1, "random": 2}
 STAGES = ("draw", "trace", "density", "gather", "color", "composite", "backward", "weights", "scatter", "adam")
+STAGES += ("cameras",)
 
 
 class Level(Structure):
@@ -90,7 +91,13 @@ class Pixels(Structure):
 class DrawnRays(Structure):
     """Where drawn rays go."""
 
-    _fields_ = [("origin", c_void_p), ("direction", c_void_p), ("offset", c_void_p), ("rgba", c_void_p)]
+    _fields_ = [
+        ("origin", c_void_p),
+        ("direction", c_void_p),
+        ("offset", c_void_p),
+        ("rgba", c_void_p),
+        ("frame", c_void_p),
+    ]
 
 
 class StepCall(Structure):
@@ -115,6 +122,10 @@ class StepCall(Structure):
         ("levels", c_int32),
         ("background", c_int32),
         ("threads", c_int32),
+        ("colors", c_void_p),
+        ("view_gradients", c_void_p),
+        ("n_views", c_int32),
+        ("turns", c_int32),
     ]
 
 

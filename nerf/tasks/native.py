@@ -15,15 +15,17 @@ from nerf.errors import InputError
 from nerf.hull import scene_space
 from nerf.native_rendering import NativeRadianceModel, parameter_addresses
 from nerf.ops.march import Cube
+from nerf.runs import checked
 from nerf.scenes import Views
+from nerf.tasks.adjustments import Adjustments
 from nerf.tasks.radiance import (
     PixelSampler,
     StepReport,
     adapted_rays,
-    checked,
     load_model_state,
     model_state,
     new_model,
+    pose_slack,
 )
 
 SAMPLES_PER_TILE = 1024
@@ -37,13 +39,15 @@ def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, cod
 
 
 class NativeRadianceTask:
-    """A model, the pixels it learns from, and Adam's moments."""
+    """A model, the pixels it learns from, what is learned of the pictures, and Adam's moments."""
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.views, self.settings = views, settings
-        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
+        self.settings, slack = settings, pose_slack(settings)
+        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
         self.model = self._new_model(cube, hull)
-        self.pixels = PixelSampler(views)
+        self.adjustments = Adjustments(views, settings, cube)
+        self.views = self.adjustments.views
+        self.pixels = PixelSampler(self.views, slack)
         self.parameters = dict(self.model.field.named_parameters())
         self.moments = {
             key: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
@@ -52,7 +56,7 @@ class NativeRadianceTask:
         self.samples_per_step = settings.train.samples
         self.rays_per_step = self.samples_per_step // 8
         self.rays_drawn = self.steps_taken = 0
-        self._sources = pixel_addresses(views, self.pixels)
+        self._sources = pixel_addresses(self.views, self.pixels)
         self._moments = {key: parameter_addresses(tensors) for key, tensors in self.moments.items()}
 
     def _new_model(self, cube: Cube, hull: Tensor) -> NativeRadianceModel:
@@ -81,6 +85,10 @@ class NativeRadianceTask:
             levels=self.model.active_levels(progress),
             background=BACKGROUNDS[settings.train.background],
             threads=torch.get_num_threads(),
+            colors=address(self.adjustments.colors) if self.adjustments.exposes else None,
+            view_gradients=address(self.adjustments.gradients) if self.adjustments else None,
+            n_views=len(self.views),
+            turns=self.adjustments.refines,
         )
 
     def train_step(self, step: int, progress: float) -> StepReport:
@@ -98,6 +106,8 @@ class NativeRadianceTask:
             )
         self.steps_taken += 1
         self.rays_drawn += call.n_rays
+        if self.adjustments:
+            self.adjustments.descend(self.steps_taken, progress)
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress)
         self.rays_per_step = adapted_rays(call.n_rays, report.samples, self.samples_per_step)
@@ -120,14 +130,19 @@ class NativeRadianceTask:
         for name in self.parameters:
             tensors[f"adam.{name}.step"] = torch.tensor(float(self.steps_taken))
             tensors |= {f"adam.{name}.{key}": moments[name] for key, moments in self.moments.items()}
-        return tensors | {
-            "rays_per_step": torch.tensor(self.rays_per_step),
-            "rays_drawn": torch.tensor(self.rays_drawn),
-        }
+        return (
+            tensors
+            | self.adjustments.state()
+            | {
+                "rays_per_step": torch.tensor(self.rays_per_step),
+                "rays_drawn": torch.tensor(self.rays_drawn),
+            }
+        )
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly; the reference backend's has drawn no rays in our order."""
         load_model_state(self.model, tensors)
+        self.adjustments.load_state(tensors)
         for key, moments in self.moments.items():
             for name, moment in moments.items():
                 moment.copy_(checked(tensors, f"adam.{name}.{key}", moment.shape))

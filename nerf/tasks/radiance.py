@@ -17,8 +17,10 @@ from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel, cube_numbers, cube_of_numbers
+from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.seeding import generator
+from nerf.tasks.adjustments import POSE_SLACK, Adjustments, shown, turned
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
 RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
@@ -41,14 +43,21 @@ def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_s
     return RadianceModel(field, OccupancyGrid(hull), cube, settings.render)
 
 
+def pose_slack(settings: Settings) -> float:
+    """Returns how far silhouettes may be out of place, of the longer side of a picture."""
+    return POSE_SLACK if settings.capture.poses == "refine" else 0.0
+
+
 class RadianceTask:
-    """A model, the pixels it learns from, and its optimiser."""
+    """A model, the pixels it learns from, what is learned of the pictures, and its optimiser."""
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.views, self.settings = views, settings
-        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
+        self.settings, slack = settings, pose_slack(settings)
+        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
         self.model = self._new_model(cube, hull)
-        self.pixels = PixelSampler(views)
+        self.adjustments = Adjustments(views, settings, cube)
+        self.views = self.adjustments.views
+        self.pixels = PixelSampler(self.views, slack)
         self.parameters = dict(self.model.field.named_parameters())
         adam = settings.optimizer
         self.optimizer = torch.optim.Adam(
@@ -81,10 +90,15 @@ class RadianceTask:
     def _train_step(self, step: int, progress: float) -> StepReport:
         settings, model = self.settings, self.model
         random = generator(settings.train.seed, "step", step)
-        rays, target = self.pixels.draw(self.rays_per_step, random)
+        frame, rays, target = self.pixels.draw(self.rays_per_step, random)
         offset = torch.rand(len(rays), generator=random)
         samples = model.samples(rays, model.step_length(progress), offset)
+        change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.adjustments.colors.clone()
+        if self.adjustments.refines:
+            rays = turned(rays, *change[frame].split(3, dim=1))
         rendering, position, density = model.shade(rays, samples)
+        if self.adjustments.exposes:
+            rendering = shown(rendering, color.requires_grad_()[frame], target)
         loss = photometric_loss(rendering, target, settings.train.background)
         error = loss.item()
         if settings.train.distortion > 0:
@@ -95,6 +109,10 @@ class RadianceTask:
                 f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
         self._descend(loss, progress)
+        if self.adjustments:
+            for part, tensor in zip(self.adjustments.gradients.split(6, dim=1), (change, color)):
+                part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+            self.adjustments.descend(step + 1, progress)
         model.occupancy.observe(position.detach(), density.detach())
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress, random)
@@ -125,11 +143,12 @@ class RadianceTask:
         for name, parameter in self.parameters.items():
             moments = self.optimizer.state[parameter]
             tensors |= {f"adam.{name}.{key}": value for key, value in moments.items()}
-        return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
+        return tensors | self.adjustments.state() | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly."""
         load_model_state(self.model, tensors)
+        self.adjustments.load_state(tensors)
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state[parameter].items():
                 value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
@@ -161,37 +180,19 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
 
 
-def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
-    """Returns a tensor of a checkpoint.
-
-    Raises:
-        InputError: it is missing, has another shape, or holds a number that is not finite.
-    """
-    if name not in tensors or tensors[name].shape != shape:
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        raise InputError(
-            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
-        )
-    if not torch.isfinite(tensors[name]).all():
-        raise InputError(
-            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
-            "train again with a lower optimizer.learning_rate"
-        )
-    return tensors[name]
-
-
 class PixelSampler:
     """Draws training pixels: all of them, or with alpha those within a rim of the silhouettes.
 
-    What lies farther from the silhouettes is carved away and cannot be wrong. part: of all pixels that may be drawn.
+    What lies farther from the silhouettes is carved away and cannot be wrong. slack: of the longer side, by which the
+    rim is wider. part: of all pixels that may be drawn.
     """
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, slack: float = 0.0) -> None:
         self.views = views
         frames, self.height, self.width, _ = views.images.shape
         n_pixels = frames * self.height * self.width
         if views.has_alpha:
-            self.candidates = self._near_silhouettes()
+            self.candidates = self._near_silhouettes(RIM + slack)
         else:
             self.candidates = torch.arange(n_pixels)
         if views.used is not None:
@@ -201,20 +202,20 @@ class PixelSampler:
             raise InputError("no training picture shows anything: alpha or masks leave no pixel")
         self.part = len(self.candidates) / n_pixels
 
-    def _near_silhouettes(self) -> Tensor:
+    def _near_silhouettes(self, rim: float) -> Tensor:
         distances, _ = silhouette_distances(self.views)
         size = (self.height, self.width)
         factor = -(-max(size) // max(distances.shape[1:]))
         rows = []
         for frame, distance in enumerate(distances):
-            near = (distance <= RIM * max(size)).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+            near = (distance <= rim * max(size)).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
             rows.append(near[: size[0], : size[1]].flatten().nonzero().squeeze(1) + frame * size[0] * size[1])
         return torch.cat(rows)
 
-    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Rays, Tensor]:
-        """Returns rays through random pixels and their colours (R, 3 or 4)."""
+    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Tensor, Rays, Tensor]:
+        """Returns random pixels: their pictures (R,), the rays through them and their colours (R, 3 or 4)."""
         pixel = self.candidates[torch.randint(len(self.candidates), (n_rays,), generator=random)]
         column = pixel % self.width
         row = pixel // self.width % self.height
         frame = pixel // (self.width * self.height)
-        return self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column)
+        return frame, self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column)

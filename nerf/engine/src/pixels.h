@@ -21,12 +21,14 @@ struct Pixels {
     float white;
 };
 
-// The rays of a tile: origin and direction (n, 3), offset (n), rgba (n, 4) straight alpha, alpha 1 where there is none.
+// The rays of a tile: origin and direction (n, 3), offset (n), rgba (n, 4) straight alpha, alpha 1 where there is none,
+// and frame (n), the picture; null if not wanted.
 struct DrawnRays {
     float* origin;
     float* direction;
     float* offset;
     float* rgba;
+    int32_t* frame;
 };
 
 constexpr int DRAWN_AT_ONCE = 32;  // enough to hide the memory's latency behind each other
@@ -70,6 +72,7 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
         }
         for (int i = 0; i < count; ++i) {
             const int ray = begin + i;
+            if (out.frame) out.frame[ray] = int32_t(place[i] / (int64_t(pixels.width) * pixels.height));
             ray_through(pixels, place[i], out.origin + 3 * ray, out.direction + 3 * ray);
             out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);
             out.rgba[4 * ray + 3] = 1;

@@ -2,6 +2,7 @@
 
 #include "interface.h"
 #include "render_vjp.h"
+#include "views_vjp.h"
 
 namespace nerf {
 

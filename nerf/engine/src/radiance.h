@@ -14,6 +14,7 @@
 #include "occupancy.h"
 #include "pixels.h"
 #include "tile_vjp.h"
+#include "views.h"
 
 namespace nerf {
 
@@ -39,6 +40,9 @@ struct StepCall {
     float rate, beta1, beta2, epsilon;
     float distortion;  // weight of that loss
     int32_t n_rays, rays_per_tile, levels, background, threads;
+    const ColorMap* colors;        // (F), or null: pictures show colours as they are
+    ViewGradient* view_gradients;  // (F), where to write the gradients by the pictures, or null
+    int32_t n_views, turns;        // turns: whether gradients by the cameras are wanted too; else they are zero
 };
 
 struct StepReport {
@@ -119,12 +123,14 @@ private:
         Buffer<float> x, y, z, density;
         Buffer<float> grad_encoding;  // [level][room][feature]
         Buffer<float> grad_network;   // padded
+        Buffer<int32_t> frame;        // of every ray, like the next
+        Buffer<ViewGradient> grad_views;
     };
 
     struct Worker {
         TileVjp<A> tile;
         Stopwatch watch;
-        Buffer<float> origin, direction, offset, rgba, scratch;
+        Buffer<float> origin, direction, offset, rgba, scratch, grad_origin, grad_direction;
         Buffer<typename A::Word> encoding, hidden, features;
         std::vector<Pixel<float>> pixels, grad_pixels;
         // Of the level in hand, and all zero between levels: it stays in the cache, which one for all levels would not.
@@ -169,6 +175,8 @@ private:
     template <int FEATURES> void scatter(int level, float* grad_rows);
     template <int FEATURES> void adam_rows(const StepCall& call, const AdamStep& step, int level, float* grad_rows);
     void descend_network(const StepCall& call, const AdamStep& adam);
+    void cameras_vjp(const Space& space, const RayBundle& rays, Batch& batch, Worker& worker);
+    void gather_views(const StepCall& call);
     void render_tile_vjp(const RenderCall& call, const RenderGradients& gradients, int64_t tile, Batch& batch,
                          Worker& worker);
     void keep_samples(const Tile<A>& tile, Batch& batch) const;
@@ -191,9 +199,11 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     worker.rgba.resize(size_t(n) * 4);
     worker.pixels.resize(n);
     worker.grad_pixels.resize(n);
+    Batch& batch = batches_[tile];
+    batch.frame.resize(n);
     worker.watch.start();
     draw(*call.pixels, call.seed, uint64_t(call.first_ray + first), n,
-         {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data()});
+         {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data(), batch.frame.data()});
     worker.watch.lap(DRAW);
     const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data(), nullptr};
     const Space here = space(call.step_length);
@@ -201,16 +211,24 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     work.trace(field_, here, rays, worker.watch);
     work.shade(field_, rays, worker.pixels.data(), worker.watch);
 
-    Batch& batch = batches_[tile];
     batch.loss = 0;
+    batch.grad_views.resize(n);
     const float scale = 1 / (3.0f * float(call.n_rays));
-    for (int ray = 0; ray < n; ++ray)
-        batch.loss += photometric_loss(worker.pixels[ray], worker.rgba.data() + 4 * ray, Background(call.background),
-                                       scale, worker.grad_pixels[ray]);
+    for (int ray = 0; ray < n; ++ray) {
+        const Pixel<float>& pixel = worker.pixels[ray];
+        const float* rgba = worker.rgba.data() + 4 * ray;
+        const ColorMap* color = call.colors ? call.colors + batch.frame[ray] : nullptr;
+        Pixel<float>& grad = worker.grad_pixels[ray];
+        batch.loss += photometric_loss(color ? show(*color, pixel, rgba) : pixel, rgba, Background(call.background),
+                                       scale, grad);
+        batch.grad_views[ray] = ViewGradient();
+        if (color) show_vjp(*color, pixel, rgba, grad, batch.grad_views[ray].color);
+    }
     batch.marched = work.marched();
     keep_samples(work, batch);
     work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays),
                   batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
+    if (call.view_gradients && call.turns) cameras_vjp(here, rays, batch, worker);
 }
 
 // Makes room for the gradients of a tile, those of the network zero, and notes where its samples are.
@@ -334,9 +352,10 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
         std::fill(call.gradients->table + from, call.gradients->table + to, 0.0f);
     }
     // Fine levels take longest: they come first, the small jobs fill the gap at the end.
-    Pool::shared().run(n_levels + 2, call.threads, [&](int64_t job, int thread) {
+    Pool::shared().run(n_levels + 3, call.threads, [&](int64_t job, int thread) {
         if (job < n_levels) return descend_level(call, adam, n_levels - 1 - int(job), *workers_[thread]);
         if (job == n_levels) return descend_network(call, adam);
+        if (job == n_levels + 1) return call.view_gradients ? gather_views(call) : void();
         if (call.gradients) return;
         for (int tile = 0; tile < n_tiles_; ++tile) {
             const Batch& batch = batches_[tile];

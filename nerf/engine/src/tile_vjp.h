@@ -54,7 +54,7 @@ private:
             for (int at = 0; at < room; at += LANES<float>) {
                 const Pack<float> place[3] = {load(this->x() + at), load(this->y() + at), load(this->z() + at)};
                 Pack<float> sum[3] = {};
-                for (int level = 0; level < field.shape.n_levels; ++level) {
+                for (int level = 0; level < field.active_levels; ++level) {
                     Pack<float> grad[features];
                     load_interleaved<features>(grad_encoding + (size_t(level) * room + at) * features, grad);
                     const Level& lattice = field.shape.levels[level];
