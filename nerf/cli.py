@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nerf import __version__
+from nerf.arguments import between, size, whole
 from nerf.backends import BACKENDS, DEVICES, choose_backend
 from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
+from nerf.files import check_writable
 
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
@@ -185,6 +186,27 @@ def _writable(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scene", help="a folder, or a name under data/")
+    parser.add_argument("--out", type=Path, help="the page (default: runs/<scene>/check.html)")
+    parser.add_argument("--downscale", type=whole(1, 8), default=1, help="shrink the pictures by this whole factor")
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Looks a capture over as training would read it, and writes a page about it."""
+    from nerf.reconstruction import looked_over
+    from nerf.scenes import find_scene, has_photographs
+
+    place = find_scene(arguments.scene)
+    base = photograph_settings() if has_photographs(place.folder) else Settings()
+    settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
+    file = arguments.out or Path("runs") / place.name / "check.html"
+    check_writable(file)
+    print(looked_over(place, settings, file).text())
+    print(f"page: {file}")
+    return 0
+
+
 def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what renders (default: the fastest here)")
@@ -203,10 +225,10 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help=".mp4, .webm, .mov, .gif; no suffix: folder of PNGs")
     parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="several: side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
-    parser.add_argument("--frames", type=_whole(2, 100000), default=90)
-    parser.add_argument("--size", type=_size, help="WxH pixels of a panel (default: as the pictures)")
-    parser.add_argument("--fps", type=_whole(1, 240), default=30)
-    parser.add_argument("--fov", type=_between(1, 170), default=0.0, help="vertical angle of view, degrees")
+    parser.add_argument("--frames", type=whole(2, 100000), default=90)
+    parser.add_argument("--size", type=size, help="WxH pixels of a panel (default: as the pictures)")
+    parser.add_argument("--fps", type=whole(1, 240), default=30)
+    parser.add_argument("--fov", type=between(1, 170), default=0.0, help="vertical angle of view, degrees")
     parser.add_argument("--ease", choices=EASES, default="linear", help="smooth: from rest to rest")
     parser.add_argument(
         "--loop", action=argparse.BooleanOptionalAction, help="end where it began (default: by the path)"
@@ -257,17 +279,17 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=Path, metavar="FOLDER", help="a depth map for each training camera")
     parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="transforms.json and a COLMAP text model")
     parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
-    parser.add_argument("--resolution", type=_whole(16, 1024), default=256, help="lattice cells along a side")
-    parser.add_argument("--triangles", type=_whole(4, 10**9), default=0, help="at most so many, by decimation")
-    parser.add_argument("--smooth", type=_whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
+    parser.add_argument("--resolution", type=whole(16, 1024), default=256, help="lattice cells along a side")
+    parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="at most so many, by decimation")
+    parser.add_argument("--smooth", type=whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
     parser.add_argument(
-        "--texture", type=_whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
+        "--texture", type=whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
     )
-    parser.add_argument("--count", type=_whole(1, 10**8), default=200_000, help="of the points")
+    parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="of the points")
     parser.add_argument("--depth-format", choices=("png", "npy"), default="png", help="16-bit counts, or float32")
     _crop_argument(parser)
     parser.add_argument("--up", choices=UPS, default="", help="the axis that is to be up (default: the input's frame)")
-    parser.add_argument("--scale", type=_between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
+    parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
     parser.add_argument("--unit", choices=UNITS, default="", help="what lengths are in, after --scale")
 
 
@@ -361,36 +383,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from {low} to {high}')
-        return int(text)
-
-    return whole_number
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f'"{text}" is not a number from {low:g} to {high:g}')
-        return value
-
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Returns (width, height) of ``WxH``."""
-    width, _, height = text.lower().partition("x")
-    side = _whole(2, 16384)
-    return side(width), side(height)
-
-
 COMMANDS = {
+    "check": (_check_arguments, check, "look a capture over before training, with warnings that say how to mend it"),
     "train": (_train_arguments, train, "train on a scene, then write a film and a mesh"),
     "render": (_render_arguments, render, "film a trained model"),
     "export": (_export_arguments, export, "write mesh, point cloud, depth maps and cameras of a trained model"),

@@ -11,6 +11,8 @@ import torch
 
 from nerf.backends import Backend
 from nerf.cameras import Cameras
+from nerf.capture_check import CaptureCheck, check_capture
+from nerf.capture_page import write_page
 from nerf.colour import BACKGROUNDS
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
@@ -70,6 +72,10 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     print(
         f"memory: about {_memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {_checkpoint_bytes(task) / 2**20:.0f} MiB"
     )
+    if trainer.step == 0:
+        seen = _check(place.name, scene, task, run.path / "check.html")
+        print("".join(f"warning: {word}\n" for word in seen.warnings if f"warning: {word}" not in scene.notes), end="")
+        print(f"capture check: {run.path / 'check.html'}")
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
     if end.step > 0:
         run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
@@ -80,6 +86,25 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     else:
         _write_outputs(run, settings, backend)
     return end
+
+
+def looked_over(place: Place, settings: Settings, file: Path) -> CaptureCheck:
+    """Returns what there is to say about a scene before training, and writes it as a page.
+
+    Raises:
+        InputError: the scene cannot be read.
+    """
+    scene = load_scene(place, ("train", "test"), settings.scene)
+    return _check(place.name, scene, RadianceTask(scene.splits["train"], settings), file)
+
+
+def _check(name: str, scene: Scene, task: RadianceTask, file: Path) -> CaptureCheck:
+    cube = task.model.cube
+    bounds = _bounds_line(cube, task.settings, task.views).removeprefix("bounds: ")
+    check = check_capture(scene, bounds, _memory_estimate(task))
+    cameras = {split: views.cameras for split, views in scene.splits.items()}
+    write_page(file, f"Capture check: {name}", check, cameras, scene.points, cube)
+    return check
 
 
 def _keep_earlier_run(run: RunFolder) -> None:

@@ -13,7 +13,7 @@ FILES = sorted((REPOSITORY / "nerf").rglob("*.py"))
 # Lowest floor first; a module may import only from floors below its own, or from its own package.
 FLOORS = [
     ["errors", "colour", "seeding", "lenses"],
-    ["config", "cameras", "files"],
+    ["config", "cameras", "files", "arguments"],
     ["scenes", "engine", "runs"],
     ["ops"],
     ["encodings", "mlp", "occupancy", "surroundings", "losses", "metrics"],
@@ -28,6 +28,8 @@ FLOORS = [
     ["training", "backends", "alignment"],
     ["trained", "doctor"],
     ["export"],
+    ["capture_check"],
+    ["capture_page"],
     ["evaluation", "reconstruction"],
     ["cli"],
     ["__main__"],

@@ -39,6 +39,7 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
     assert names == {
         "settings.yaml",
         "scene.json",
+        "check.html",
         "checkpoint.safetensors",
         "log.jsonl",
         "repeat.yaml",

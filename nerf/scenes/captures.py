@@ -28,6 +28,7 @@ class Photo:
     name: unique, as the format sorts it. world_from_camera: (3, 4) float64. focal, center, size: pixels, (x, y), of the
     camera; the file may hold the picture at another scale. lens: see `nerf.lenses`. depths: least and greatest depth of
     what it shows, scene units, or None. mask: a picture that is black where the photograph is not to be used, or None.
+    tracked: how many known points it sees, and how far off they are in the mean, pixels, or None.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Photo:
     lens: Sequence[float] = (0.0,) * len(TERMS)
     depths: tuple[float, float] | None = None
     mask: Path | None = None
+    tracked: tuple[int, float] | None = None
 
 
 @dataclass
@@ -101,8 +103,11 @@ def _views(photos: list[Photo], downscale: int) -> Views:
     depths = None
     if all(photo.depths is not None for photo in photos):
         depths = torch.tensor([photo.depths for photo in photos], dtype=torch.float32)
+    tracked = None
+    if all(photo.tracked is not None for photo in photos):
+        tracked = torch.tensor([photo.tracked for photo in photos], dtype=torch.float32)
     used = _used(photos, size, height, width)
-    return Views(file_names([photo.name for photo in photos]), images, white, cameras, used, True, depths)
+    return Views(file_names([photo.name for photo in photos]), images, white, cameras, used, True, depths, tracked)
 
 
 def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:

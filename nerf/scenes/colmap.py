@@ -55,7 +55,7 @@ def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
     model, scene = find_model(folder)
     cameras, images, points = read_model(model)
     pictures, left = picture_folder(scene, downscale)
-    photos, depths = [], _depths(images, points)
+    photos, depths, tracked = [], _depths(images, points), _tracked(images, points)
     for number, image in images.items():
         if image.camera not in cameras:
             raise InputError(
@@ -66,7 +66,7 @@ def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
         path = _found_path(pictures, image.name, str(model))
         photo = Photo(
             image.name, path, image.world_from_camera, camera.focal, camera.center, camera.size, camera.lens,
-            depths.get(number), _mask(scene, image.name),
+            depths.get(number), _mask(scene, image.name), tracked.get(number),
         )  # fmt: skip
         photos.append(checked_photo(photo, str(model)))
     if not photos:
@@ -114,3 +114,13 @@ def _depths(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, t
             near, far = numpy.quantile(depth[depth > 0], [NEAREST, FARTHEST])
             depths[number] = (float(near), float(far))
     return depths
+
+
+def _tracked(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, tuple[int, float]]:
+    """Returns how many points each picture sees and their mean error, pixels, by the picture's number."""
+    told = numpy.isfinite(points.error)[points.seen[:, 0]] if len(points.seen) else numpy.zeros(0, bool)
+    seen = points.seen[told]
+    numbers, which = numpy.unique(seen[:, 1], return_inverse=True)
+    count, total = numpy.bincount(which), numpy.bincount(which, points.error[seen[:, 0]])
+    known = {int(number): (int(n), float(sum_ / n)) for number, n, sum_ in zip(numbers, count, total)}
+    return {number: known.get(number, (0, 0.0)) for number in images} if known else {}

@@ -20,7 +20,8 @@ class Views:
     of uint8 pictures is kept exactly.
     used: (F, H, W) bool, pixels to learn from and to score, or None for all. unbounded: whether the pictures show what
     lies all around, not a thing alone. depths: (F, 2) float32, least and greatest depth of what each picture shows,
-    scene units, or None. Smaller pictures lie in the upper left corner of (H, W), see `Cameras.size`.
+    scene units, or None. tracked: (F, 2) float32, how many known points a picture sees, and how far off they are in the
+    mean, pixels, or None. Smaller pictures lie in the upper left corner of (H, W), see `Cameras.size`.
     """
 
     names: tuple[str, ...]
@@ -30,6 +31,7 @@ class Views:
     used: Tensor | None = None
     unbounded: bool = False
     depths: Tensor | None = None
+    tracked: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.names)
