@@ -22,6 +22,7 @@ from nerf.scenes.raytracing import (
     CAMERA_ANGLE_X,
     RayTracer,
     ShadedSurface,
+    camera_rays,
     depth_and_normal,
     rendered_image,
     subdivided,
@@ -109,6 +110,14 @@ def _cameras_at(azimuths: np.ndarray, elevations: np.ndarray) -> np.ndarray:
     return world_from_camera
 
 
+def digger_surface(viewpoints: np.ndarray) -> tuple[ShadedSurface, Triangles, np.ndarray]:
+    """Returns the digger ready to be rendered, its triangles, and which of them are seen from viewpoints (N, 3)."""
+    fine = subdivided(digger_triangles(), MAX_EDGE)
+    geometry = RayTracer(fine.corners)
+    seen = triangles_seen(geometry, viewpoints)
+    return ShadedSurface.bake(geometry, fine, seen), fine, seen
+
+
 def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progress: bool) -> None:
     from tqdm import tqdm
 
@@ -119,11 +128,8 @@ def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progre
         _write_transforms(folder / f"transforms_{split}.json", split, poses)
     total = sum(len(poses) for poses in cameras.values())
     with tqdm(total=total, desc="built-in scene: preparing the digger", disable=not progress) as bar:
-        fine = subdivided(digger_triangles(), MAX_EDGE)
-        geometry = RayTracer(fine.corners)
-        seen = triangles_seen(geometry, cameras["train"][:, :3, 3])
+        surface, fine, seen = digger_surface(cameras["train"][:, :3, 3])
         _write_mesh(folder / "ground_truth" / "mesh.ply", fine, seen)
-        surface = ShadedSurface.bake(geometry, fine, seen)
         bar.set_description(f"built-in scene: rendering {total} views")
         views = [(split, index, pose) for split, poses in cameras.items() for index, pose in enumerate(poses)]
         # Two views at a time overlap one view's array arithmetic with the other's rays.
@@ -148,7 +154,8 @@ def _write_view(folder: Path, surface: ShadedSurface, view: tuple[str, int, np.n
     from PIL import Image
 
     split, index, world_from_camera = view
-    Image.fromarray(rendered_image(surface, world_from_camera, size)).save(folder / split / f"r_{index}.png")
+    picture = rendered_image(surface, lambda offset: camera_rays(world_from_camera, size, offset), (size, size))
+    Image.fromarray(picture).save(folder / split / f"r_{index}.png")
     if split == "test":
         depth, normal = depth_and_normal(surface.geometry, world_from_camera, size)
         np.save(folder / "ground_truth" / "test" / f"r_{index}_depth.npy", depth)

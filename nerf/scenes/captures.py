@@ -16,6 +16,7 @@ from nerf.lenses import TERMS, distort, undistort
 from nerf.scenes.pictures import picture_size, read_mask, read_pictures
 from nerf.scenes.scene import Scene, Views
 
+SPLITS = ("train", "val", "test")
 FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
 ASPECT_SLACK = 0.02  # by which a picture's shape may differ from its camera's: what integer sizes round away
 LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
@@ -28,7 +29,8 @@ class Photo:
     name: unique, as the format sorts it. world_from_camera: (3, 4) float64. focal, center, size: pixels, (x, y), of the
     camera; the file may hold the picture at another scale. lens: see `nerf.lenses`. depths: least and greatest depth of
     what it shows, scene units, or None. mask: a picture that is black where the photograph is not to be used, or None.
-    tracked: how many known points it sees, and how far off they are in the mean, pixels, or None.
+    tracked: how many known points it sees, and how far off they are in the mean, pixels, or None. split: which the
+    format says, empty if it says none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Photo:
     depths: tuple[float, float] | None = None
     mask: Path | None = None
     tracked: tuple[int, float] | None = None
+    split: str = ""
 
 
 @dataclass
@@ -56,27 +59,37 @@ class Capture:
 def scene_of(capture: Capture, splits: Sequence[str], downscale: int, holdout: int) -> Scene:
     """Returns the scene with the splits asked for: every `holdout`-th photograph by name is test, the others train.
 
-    A split "val" is the test split; splits that would be empty are left out.
+    What the format says of the splits goes first. Without a split "val" it is the test split, and the other way round;
+    splits that would be empty are left out.
 
     Raises:
         InputError: a photograph or a camera is damaged, or they contradict each other.
     """
     photos = sorted(capture.photos, key=lambda photo: photo.name)
-    holds_out = holdout > 0 and len(photos) >= FEWEST_TO_HOLD_OUT
-    held_out = photos[::holdout] if holds_out else []
-    train = [photo for i, photo in enumerate(photos) if not holds_out or i % holdout]
-    parts = {"train": train, "test": held_out, "val": held_out}
-    notes = [*capture.notes, _split_note(len(photos), len(held_out), holdout)]
+    parts, note = _given_split(photos) if any(photo.split for photo in photos) else _every(photos, holdout)
+    notes = [*capture.notes, note]
     views = {split: _views(parts[split], downscale) for split in splits if parts[split]}
     for photo in photos[:1]:
         notes.append(_lens_note(photo, len({tuple(photo.lens) for photo in photos})))
     return Scene(capture.kind, views, capture.points, tuple(notes))
 
 
-def _split_note(n_photos: int, n_held_out: int, holdout: int) -> str:
-    if n_held_out:
-        return f"held out for testing: every {holdout}th of {n_photos} pictures by name, {n_held_out} in all"
-    return f"no picture held out ({n_photos} in all)"
+def _every(photos: list[Photo], holdout: int) -> tuple[dict[str, list[Photo]], str]:
+    """Returns the splits where the format names none, and what to say of them."""
+    if holdout == 0 or len(photos) < FEWEST_TO_HOLD_OUT:
+        return {"train": photos, "test": [], "val": []}, f"no picture held out ({len(photos)} in all)"
+    held_out = photos[::holdout]
+    note = f"held out for testing: every {holdout}th of {len(photos)} pictures by name, {len(held_out)} in all"
+    return {"train": [p for i, p in enumerate(photos) if i % holdout], "test": held_out, "val": held_out}, note
+
+
+def _given_split(photos: list[Photo]) -> tuple[dict[str, list[Photo]], str]:
+    """Returns the splits that the format names, and what to say of them."""
+    parts = {split: [photo for photo in photos if photo.split == split] for split in SPLITS}
+    counts = ", ".join(f"{len(part)} {split}" for split, part in parts.items())
+    left = len(photos) - sum(map(len, parts.values()))
+    parts["test"], parts["val"] = parts["test"] or parts["val"], parts["val"] or parts["test"]
+    return parts, f"splits as the file names them: {counts}{f'; {left} in none, left out' if left else ''}"
 
 
 def _lens_note(photo: Photo, n_lenses: int) -> str:

@@ -7,7 +7,7 @@ and pixels are those of `nerf.scenes.builtin`.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -245,12 +245,17 @@ def _subsamples() -> Iterator[tuple[tuple[float, float], np.ndarray]]:
         yield offset, sun / np.linalg.norm(sun)
 
 
-def rendered_image(surface: ShadedSurface, world_from_camera: np.ndarray, size: int) -> np.ndarray:
-    """Returns (size, size, 4) uint8: sRGB colour, straight alpha (the fraction of subsamples that hit)."""
-    light = np.zeros((size * size, 3), dtype=np.float32)
-    hits = np.zeros(size * size, dtype=np.int32)
+def rendered_image(
+    surface: ShadedSurface, rays_at: Callable[[tuple[float, float]], np.ndarray], size: tuple[int, int]
+) -> np.ndarray:
+    """Returns (height, width, 4) uint8: sRGB colour, straight alpha (the fraction of subsamples that hit).
+
+    rays_at: offset in a pixel -> rays (height, width, 6), see `camera_rays`. size: height, width.
+    """
+    light = np.zeros((size[0] * size[1], 3), dtype=np.float32)
+    hits = np.zeros(len(light), dtype=np.int32)
     for offset, sun_direction in _subsamples():
-        rays = camera_rays(world_from_camera, size, offset).reshape(-1, 6)
+        rays = rays_at(offset).reshape(-1, 6)
         found = surface.geometry.nearest(rays)
         pixels = np.flatnonzero(found["primitive_ids"] != surface.geometry.miss)
         at_pixels = {name: values[pixels] for name, values in found.items()}
@@ -258,7 +263,7 @@ def rendered_image(surface: ShadedSurface, world_from_camera: np.ndarray, size: 
         hits[pixels] += 1
     colour = srgb_from_linear(light / np.maximum(hits, 1)[:, None])
     rgba = np.concatenate([colour, (hits / SUBSAMPLES**2)[:, None]], axis=1)
-    return np.round(255 * rgba).astype(np.uint8).reshape(size, size, 4)
+    return np.round(255 * rgba).astype(np.uint8).reshape(*size, 4)
 
 
 def linear_from_srgb(encoded: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy
 
 from nerf.errors import InputError, nearest
 from nerf.lenses import lens_terms
-from nerf.scenes.captures import Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.captures import SPLITS, Capture, Photo, checked_photo, found_photos, inside
 from nerf.scenes.pictures import SUFFIXES, picture_size
 
 FILE = "transforms.json"
@@ -57,7 +58,7 @@ def load_transforms(folder: Path) -> Capture:
     names = [_name(frame, index, file) for index, frame in enumerate(frames)]
     if len(set(names)) < len(names):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
-    paths = [_path(folder, name, file) for name in names]
+    paths, splits = [_path(folder, name, file) for name in names], _splits(tree, file)
     there = [index for index, path in enumerate(paths) if path.is_file()]
     if not there:
         raise InputError(f"{file}: none of its {len(frames)} pictures was found (looked for {paths[0]})")
@@ -66,9 +67,12 @@ def load_transforms(folder: Path) -> Capture:
         where = f'{file}: frame {index} ("{name}")'
         # The size of a missing picture does not matter: it is only named.
         size_from = path if index in there else paths[there[0]]
-        photos.append(checked_photo(_photo(folder, {**tree, **frame}, name, path, size_from, where), where))
+        photo = _photo(folder, {**tree, **frame}, name, path, size_from, where)
+        photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
     capture.notes.append(f"format: {FILE} ({len(frames)} frames)")
     capture.photos = found_photos(photos, capture.notes, str(file))
+    if splits and not any(photo.split == "train" for photo in capture.photos):
+        raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
     return capture
 
 
@@ -76,7 +80,22 @@ def _name(frame: dict, index: int, file: Path) -> str:
     text = frame.get("file_path")
     if not isinstance(text, str) or not text:
         raise InputError(f'{file}: frame {index}: no "file_path"')
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
     return text.replace("\\", "/").removeprefix("./")
+
+
+def _splits(tree: dict, file: Path) -> dict[str, str]:
+    """Returns the split of every picture that nerfstudio's ``train_filenames`` and its like name."""
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        names = tree.get(f"{split}_filenames", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f'{file}: "{split}_filenames" is not a list of file names')
+        found = {**dict.fromkeys(map(_plain, names), split), **found}
+    return found
 
 
 def _path(folder: Path, name: str, file: Path) -> Path:

@@ -332,6 +332,27 @@ def test_a_damaged_poses_bounds_is_named(photos):
         load(photos)
 
 
+def test_splits_that_nerfstudio_names_are_kept(photos):
+    named = {"train_filenames": [3, 4, 5], "val_filenames": [6], "test_filenames": [7, 8]}
+    made.write_transforms(photos, **{key: [f"./images/{made.name(v)}" for v in which] for key, which in named.items()})
+    scene = load(photos, ("train", "val", "test"))
+    assert [len(scene.splits[split]) for split in ("train", "val", "test")] == [3, 1, 2]
+    assert scene.splits["val"].names == ("images_sub_p_06",)
+    assert "splits as the file names them: 3 train, 1 val, 2 test; 6 in none, left out" in scene.notes
+    made.write_transforms(photos, train_filenames=[f"images/{made.name(3)}"], val_filenames=[f"images/{made.name(4)}"])
+    assert load(photos).splits["test"].names == ("images_sub_p_04",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [("a.png", "is not a list"), ([7], "is not a list"), (["b.png"], "none of the pictures found")],
+)
+def test_split_lists_that_name_nothing_are_refused(photos, names, message):
+    made.write_transforms(photos, train_filenames=names)
+    with pytest.raises(InputError, match=message):
+        load(photos)
+
+
 def test_an_empty_picture_is_named(photos):
     write_sparse(photos)
     (photos / "images" / made.name(2)).write_bytes(b"")
