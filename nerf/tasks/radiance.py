@@ -94,9 +94,8 @@ class RadianceTask:
         offset = torch.rand(len(rays), generator=random)
         samples = model.samples(rays, model.step_length(progress), offset)
         change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.adjustments.colors.clone()
-        if self.adjustments.refines:
-            rays = turned(rays, *change[frame].split(3, dim=1))
-        rendering, position, density = model.shade(rays, samples)
+        here = turned(rays, *change[frame].split(3, dim=1)) if self.adjustments.refines else rays
+        rendering, position, density = model.shade(here, samples)
         if self.adjustments.exposes:
             rendering = shown(rendering, color.requires_grad_()[frame], target)
         loss = photometric_loss(rendering, target, settings.train.background)

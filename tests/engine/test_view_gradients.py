@@ -29,8 +29,11 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
     with model.field.encoding.coarsest(model.active_levels(progress)):
         moved = turned(rays, *change[frame].split(3, dim=1))
         samples = model.samples(moved, model.step_length(progress), offset)
-        rendering = shown(RadianceModel.shade(model, moved, samples)[0], color[frame], rgba)
-    loss = photometric_loss(rendering, rgba if task.views.has_alpha else rgba[:, :3], "random")
+        rendering, _, density = RadianceModel.shade(model, moved, samples)
+    loss = photometric_loss(
+        shown(rendering, color[frame], rgba), rgba if task.views.has_alpha else rgba[:, :3], "random"
+    )
+    loss = loss + task.settings.train.distortion * model.distortion(rays, samples, density)
     truth = torch.cat(torch.autograd.grad(loss, [change, color]), dim=1)
     task.adjustments.gradients.fill_(7.0)
     model.engine().step(task.step_call(progress))
@@ -40,7 +43,7 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
 SCENES = {
     "in its cube": (ball_views(), {}, 1.0),
     "the coarse levels": (ball_views(), {"render": {"minimum_weight": 0.0}}, 0.0),
-    "photographs through lenses": (ball_photographs(), {"scene": {"bounds": 0}}, 1.0),
+    "photographs through lenses": (ball_photographs(), {"scene": {"bounds": 0}, "train": {"distortion": 0.01}}, 1.0),
 }
 
 
