@@ -1,0 +1,8 @@
+"""``python scripts/check.py ...`` is ``nerf check ...``."""
+
+import sys
+
+from nerf.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["check", *sys.argv[1:]]))
