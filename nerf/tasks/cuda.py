@@ -8,6 +8,7 @@ from nerf.config import Settings
 from nerf.cuda_rendering import CudaRadianceModel
 from nerf.cuda_tensors import Lesson
 from nerf.engine.kernels import Launcher
+from nerf.errors import InputError
 from nerf.ops.march import Cube
 from nerf.scenes import Views
 from nerf.tasks.native import NativeRadianceTask
@@ -31,6 +32,8 @@ class CudaRadianceTask(NativeRadianceTask):
     """A model on a device, the pixels it learns from, and Adam's moments."""
 
     def __init__(self, views: Views, settings: Settings, launcher: Launcher) -> None:
+        if settings.capture.poses == "refine" or settings.capture.exposure == "learn":
+            raise InputError("capture.poses=refine, capture.exposure=learn: not on CUDA yet; train with --device cpu")
         self.launcher = launcher
         super().__init__(views, settings)
         self.model.lesson = Lesson(views, self.pixels.candidates, self.moments)

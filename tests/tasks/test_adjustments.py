@@ -10,9 +10,11 @@ import torch
 
 from nerf.cameras import Cameras
 from nerf.config import SceneSettings, settings_from_dict
+from nerf.errors import InputError
 from nerf.ops.composite import Rendering
 from nerf.scenes import Place, Views, load_scene
 from nerf.tasks.adjustments import rotations, shown, turned
+from nerf.tasks.cuda import CudaRadianceTask
 from nerf.tasks.native import NativeRadianceTask
 from nerf.tasks.radiance import RadianceTask
 from tests.conftest import RADIUS, SMALL, write_ball_scene
@@ -143,3 +145,9 @@ def test_uneven_exposures_are_found_again(ball):
     wanted = gain.log() - gain.log().mean()
     # Measured: 0.31; what little the pictures have in common leaves room for errors.
     assert (found - found.mean() - wanted).abs().mean() < 0.5 * wanted.abs().mean()
+
+
+@pytest.mark.parametrize("learned", [{"poses": "refine"}, {"exposure": "learn"}])
+def test_what_cuda_does_not_learn_yet_is_refused_before_anything_is_made(learned):
+    with pytest.raises(InputError, match="not on CUDA yet"):
+        CudaRadianceTask(ball_views(), settings_from_dict({"capture": learned}, "test"), launcher=None)
