@@ -279,9 +279,9 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=Path, metavar="FOLDER", help="a depth map for each training camera")
     parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="transforms.json and a COLMAP text model")
     parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
-    parser.add_argument("--resolution", type=whole(16, 1024), default=256, help="lattice cells along a side")
+    parser.add_argument("--resolution", type=whole(16, 1024), help="cells along a side (default: 256, textured: 384)")
     parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="at most so many, by decimation")
-    parser.add_argument("--smooth", type=whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
+    parser.add_argument("--smooth", type=whole(0, 100), help="rounds of smoothing (default: 5, textured: 2)")
     parser.add_argument(
         "--texture", type=whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
     )
@@ -303,7 +303,7 @@ def export(arguments: argparse.Namespace) -> int:
     from nerf.export.box import crop_box
     from nerf.export.mesh_files import check_mesh_file
     from nerf.export.pointcloud import check_points_file
-    from nerf.export.surface import SurfaceRequest
+    from nerf.export.surface import PLAIN, TEXTURED, SurfaceRequest
     from nerf.export.views import check_folder
     from nerf.reconstruction import ExportRequest
     from nerf.reconstruction import export as export_run
@@ -317,12 +317,13 @@ def export(arguments: argparse.Namespace) -> int:
         check_points_file(arguments.points)
     for folder in filter(None, (arguments.depth, arguments.cameras)):
         check_folder(folder)
+    resolution, smoothing = TEXTURED if arguments.texture else PLAIN
     surface = SurfaceRequest(
-        resolution=arguments.resolution,
+        resolution=arguments.resolution or resolution,
         method=arguments.method,
         box=crop_box(arguments.crop) if arguments.crop else None,
         triangles=arguments.triangles,
-        smoothing=arguments.smooth,
+        smoothing=smoothing if arguments.smooth is None else arguments.smooth,
         texture=arguments.texture,
     )
     request = ExportRequest(

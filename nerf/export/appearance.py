@@ -1,82 +1,68 @@
-"""The colour of a surface from the field: what the training cameras would see of it, averaged over their directions."""
+"""The colour of a surface: what the training cameras see of it in the model, blended."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
-from nerf.cameras import Rays
-from nerf.export.volume import DepthViews
+from nerf.export.volume import DepthViews, between, neighbours
 from nerf.rendering import RadianceModel
 
-ABOVE = 3.0  # steps above the surface at which a ray starts that looks at it
 BEHIND = 2.0  # steps that a place may lie behind what a camera sees, and still be seen by it
-SPREAD_DEGREES = 25.0  # round the mean direction: gloss on one spot is averaged out
-LEAST_OPACITY = 0.2  # of a ray to have a colour; else the field is asked at the place itself
-LEAST_SEEN = 1e-3  # sum of cosines: no camera sees what has less
+FACING = 2  # power of the cosine by which a camera counts: what it sees aslant is blurred, and gloss is worst there
+LEAST_COSINE = 0.05  # more aslant, a camera sees rather what is beside the place
+LEAST_OPACITY = 0.5  # of a pixel to have a colour, and of the pixels round a place to tell it
 POINTS_AT_ONCE = 2**18
 
 
 @torch.no_grad()
-def facing_directions(views: DepthViews, point: Tensor, normal: Tensor, slack: float) -> Tensor:
-    """Returns unit directions (N, 3) from surface points (N, 3) towards the cameras that see them, on average.
+def seen_color(model: RadianceModel, views: DepthViews, point: Tensor, normal: Tensor, slack: float) -> Tensor:
+    """Returns RGB (N, 3) in [0, 1] of surface points (N, 3): the mean of what cameras see of them.
 
-    A camera counts by the cosine at which it sees the surface. Where none sees it, the normal (N, 3) is the answer.
-    slack: scene units that a point may lie behind the surface that is seen.
+    A camera counts as sharply as it sees the place: by its distance and its angle to the normal (N, 3). Where no camera
+    sees a place, the colour is the field's, seen along the normal.
+
+    Args:
+        model: what is looked at.
+        views: the cameras, and how far they see.
+        point: world points.
+        normal: unit vectors, outwards.
+        slack: scene units that a point may lie behind the surface that is seen.
     """
-    parts = [torch.empty(0, 3)]
-    for start in range(0, len(point), POINTS_AT_ONCE):
-        part = slice(start, start + POINTS_AT_ONCE)
-        parts.append(_mean_direction(views, point[part], normal[part], slack))
-    return torch.cat(parts)
+    from tqdm import trange
+
+    total, weight = torch.zeros(len(point), 3), torch.zeros(len(point))
+    for frame in trange(len(views), desc="colours of the surface", unit="view"):
+        picture = model.picture(views.cameras, frame)
+        opaque = picture.opacity > LEAST_OPACITY
+        rgb = torch.where(opaque[..., None], picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None], 0)
+        layers = torch.cat([rgb, opaque[..., None].float()], dim=2).view(-1, 4)
+        for start in range(0, len(point), POINTS_AT_ONCE):
+            some = slice(start, start + POINTS_AT_ONCE)
+            row, share, color = _seen_by(views, frame, point[some], normal[some], slack, layers)
+            total[start + row] += share[:, None] * color
+            weight[start + row] += share
+    rgb, lost = total / weight[:, None], weight == 0
+    rgb[lost] = model.color(point[lost], -normal[lost])
+    return rgb.clamp(0, 1)
 
 
-def _mean_direction(views: DepthViews, point: Tensor, normal: Tensor, slack: float) -> Tensor:
-    total = torch.zeros_like(point)
-    for frame in range(len(views)):
-        towards = torch.nn.functional.normalize(views.cameras.world_from_camera[frame, :, 3] - point, dim=1)
-        cosine = (towards * normal).sum(1)
-        sees = (cosine > 0) & (views.gaps(frame, point, slack) > -slack)
-        total += torch.where(sees, cosine, 0.0)[:, None] * towards
-    length = total.norm(dim=1, keepdim=True)
-    return torch.where(length > LEAST_SEEN, total / length.clamp(min=LEAST_SEEN), normal)
+def _seen_by(
+    views: DepthViews, frame: int, point: Tensor, normal: Tensor, slack: float, layers: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns which of points (N, 3) a camera sees (M,), how much it counts for them (M,), and the colours (M, 3).
 
-
-@torch.no_grad()
-def diffuse_color(model: RadianceModel, point: Tensor, direction: Tensor) -> Tensor:
-    """Returns RGB (N, 3) in [0, 1] of surface points (N, 3): a mean over looks from round a direction (N, 3).
-
-    Each look is a ray that starts just above the surface, so that a vertex a little off it still has its colour.
+    layers: (H * W, 4), the colours of its picture times its opaqueness, and that.
     """
-    return torch.cat(
-        [
-            _mean_look(model, point[start : start + POINTS_AT_ONCE], direction[start : start + POINTS_AT_ONCE])
-            for start in range(0, len(point), POINTS_AT_ONCE)
-        ]
-        or [torch.empty(0, 3)]
-    )
-
-
-def _mean_look(model: RadianceModel, point: Tensor, direction: Tensor) -> Tensor:
-    above = ABOVE * model.step_length()
-    total, weight = torch.zeros(len(point), 3), torch.zeros(len(point), 1)
-    for look in _cone(direction):
-        seen = model.render(Rays(point + above * look, -look))
-        counts = seen.opacity > LEAST_OPACITY
-        total[counts] += seen.rgb[counts] / seen.opacity[counts, None]
-        weight[counts] += 1
-    lost = weight[:, 0] == 0
-    if lost.any():
-        total[lost], weight[lost] = model.color(point[lost], -direction[lost]), 1.0
-    return (total / weight).clamp(0, 1)
-
-
-def _cone(direction: Tensor) -> list[Tensor]:
-    """Returns a direction (N, 3) and four round it, SPREAD_DEGREES off."""
-    least = torch.nn.functional.one_hot(direction.abs().argmin(1), 3).float()
-    across = torch.nn.functional.normalize(torch.linalg.cross(direction, least), dim=1)
-    beside = torch.linalg.cross(direction, across)
-    cosine, sine = math.cos(math.radians(SPREAD_DEGREES)), math.sin(math.radians(SPREAD_DEGREES))
-    return [direction, *(cosine * direction + sine * side for side in (across, -across, beside, -beside))]
+    lens = views.cameras
+    away = lens.world_from_camera[frame, :, 3] - point
+    distance = away.norm(dim=1)
+    cosine = (away * normal).sum(1) / distance
+    row = (cosine > LEAST_COSINE).nonzero().squeeze(1)
+    row = row[views.gaps(frame, point[row], slack).abs() < slack]
+    around, part = neighbours(lens.project(frame, point[row])[0], lens.width, lens.height)
+    rgb, opaque = between(layers[around], part).split([3, 1], dim=1)
+    told = opaque[:, 0] > LEAST_OPACITY
+    row = row[told]
+    share = cosine[row] ** FACING * (lens.focal[frame, 0] / distance[row]).square()
+    return row, share, rgb[told] / opaque[told]

@@ -66,14 +66,20 @@ def extract(volume: Volume, box: Box | None, depth: int) -> tuple[numpy.ndarray,
 
 
 def _closed(volume: Volume, box: Box | None, first: int, last: int) -> numpy.ndarray:
-    """Returns planes of the volume with all outside the box, and the border of the cube, outside."""
+    """Returns planes of the volume with the border of the cube outside, and all outside the box."""
     values = volume.planes(first, last).numpy()
     cell, corner, size = volume.cube.side / volume.resolution, volume.cube.corner.tolist(), volume.resolution
+    index = [numpy.arange(first, last + 1), numpy.arange(size + 1), numpy.arange(size + 1)]
+    if box is not None:
+        # Cells within the box, negative outside. In its outermost cell, whatever is inside of things takes that number:
+        # the surface crosses zero just where the box's faces are.
+        within = [
+            numpy.minimum(place - box.low[axis].item(), box.high[axis].item() - place).astype(numpy.float32) / cell
+            for axis, place in enumerate(corner[axis] + index[axis] * cell for axis in range(3))
+        ]
+        depth = numpy.minimum(within[0][:, None, None], numpy.minimum(within[1][:, None], within[2]))
+        rim = (depth < 1) & ((values > 0) | (depth < 0))
+        values[rim] = depth[rim]
     for axis in range(3):
-        index = numpy.arange(first, last + 1) if axis == 0 else numpy.arange(size + 1)
-        outside = (index == 0) | (index == size)
-        if box is not None:
-            place = corner[axis] + index * cell
-            outside |= (place < box.low[axis].item()) | (place > box.high[axis].item())
-        numpy.moveaxis(values, axis, 0)[outside] = -1.0
+        numpy.moveaxis(values, axis, 0)[(index[axis] == 0) | (index[axis] == size)] = -1.0
     return numpy.where(numpy.abs(values) < LEAST_VALUE, numpy.copysign(LEAST_VALUE, values), values)

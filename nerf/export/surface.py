@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy
 import torch
 
 from nerf.cameras import Cameras
 from nerf.errors import InputError
-from nerf.export.appearance import BEHIND, diffuse_color, facing_directions
+from nerf.export.appearance import BEHIND, seen_color
 from nerf.export.box import Box
+from nerf.export.images import to_bytes
 from nerf.export.marching import block_planes, extract
 from nerf.export.mesh import (
     Mesh,
@@ -21,14 +23,17 @@ from nerf.export.mesh import (
     with_holes_filled,
     without_small_pieces,
 )
-from nerf.export.texture import baked, unwrapped
+from nerf.export.texture import painted, sheet, unwrapped
 from nerf.export.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, look
 from nerf.rendering import RadianceModel
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 MOST_LOOKED_AT = 2**26  # pixels of all views together, 256 MiB of distances
 FUSED_RESOLUTION = 512  # above it, asking every camera about every place takes too long to be the default
-TEXTURE_TRIANGLES = 100_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
+TEXTURE_TRIANGLES = 200_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
+# Lattice cells along a side, and rounds of smoothing, unless asked. What is textured is to look right: on lego, finer
+# and rougher gained 1.8 dB; what is not, is to be smooth.
+PLAIN, TEXTURED = (256, 5), (384, 2)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
         mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
     mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
     mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
+    mesh = without_small_pieces(mesh)  # crumbs that decimation leaves of what only just hung together
     if not is_watertight(mesh):
         mesh = with_holes_filled(mesh)
     how.update(joints(mesh))
@@ -99,17 +105,13 @@ def _bounded(cameras: Cameras) -> Cameras:
 
 
 def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:
-    slack = BEHIND * model.step_length()
-
-    def facing(shape: Mesh) -> torch.Tensor:
-        return facing_directions(views, torch.from_numpy(shape.vertices), torch.from_numpy(shape.normals), slack)
-
-    def color(point: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-        return diffuse_color(model, point, direction)
-
-    rgb = color(torch.from_numpy(mesh.vertices), facing(mesh))
-    mesh = replace(mesh, rgb=(rgb * 255 + 0.5).to(torch.uint8).numpy())
-    if texture == 0:
-        return mesh
-    mesh = unwrapped(mesh, texture)
-    return baked(mesh, texture, facing(mesh), color)
+    """Returns the mesh with vertex colours and, if texture > 0, with a texture of so many texels a side."""
+    point, normal = [mesh.vertices], [mesh.normals]
+    if texture:
+        mesh = unwrapped(mesh, texture)
+        texels = sheet(mesh, texture)
+        point, normal = [mesh.vertices, texels.point], [mesh.normals, texels.normal]
+    place, outwards = (torch.from_numpy(numpy.concatenate(part)) for part in (point, normal))
+    rgb = to_bytes(seen_color(model, views, place, outwards, BEHIND * model.step_length())).numpy()
+    mesh = replace(mesh, rgb=rgb[: len(mesh.vertices)])
+    return replace(mesh, texture=painted(texels, rgb[len(mesh.vertices) :])) if texture else mesh

@@ -1,18 +1,16 @@
-"""A texture for a mesh: charts by xatlas, colours baked from the field."""
+"""A texture for a mesh: charts by xatlas, and where on the mesh every texel lies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy
-import torch
-from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.export.mesh import Mesh
 
 PADDING = 2  # texels between charts, so that a filtered look-up does not take the neighbour's colour
+SHORTEST_NORMAL = 1e-6  # between normals that cancel out any direction is as good
 
 
 def unwrapped(mesh: Mesh, size: int) -> Mesh:
@@ -36,32 +34,40 @@ def unwrapped(mesh: Mesh, size: int) -> Mesh:
         vertices=mesh.vertices[source],
         faces=faces.astype(numpy.int32),
         normals=mesh.normals[source],
-        rgb=mesh.rgb[source],
         uv=uv.astype(numpy.float32),
     )
 
 
-def baked(mesh: Mesh, size: int, facing: Tensor, color: Callable[[Tensor, Tensor], Tensor]) -> Mesh:
-    """Returns an unwrapped mesh with its texture.
+@dataclass(frozen=True)
+class Sheet:
+    """A square texture of an unwrapped mesh. filled: (T, T) bool, rows from the top, which texels lie on the mesh.
 
-    Args:
-        mesh: with texture coordinates.
-        size: texels a side.
-        facing: (V, 3), the direction from which each vertex is looked at.
-        color: points (N, 3), directions (N, 3) -> RGB (N, 3) in [0, 1].
+    point, normal: (N, 3) float32, world, of those texels, row by row.
     """
-    from scipy.ndimage import distance_transform_edt
 
+    filled: numpy.ndarray
+    point: numpy.ndarray
+    normal: numpy.ndarray
+
+
+def sheet(mesh: Mesh, size: int) -> Sheet:
+    """Returns where the texels of an unwrapped mesh lie on it, for a texture of `size` texels a side."""
     triangle, weights = _texels(mesh.uv, mesh.faces, size)
     filled = triangle >= 0
-    corner = mesh.faces[triangle[filled]]
-    part = torch.from_numpy(weights[filled])[:, :, None]
-    point = (torch.from_numpy(mesh.vertices[corner]) * part).sum(1)
-    look = torch.nn.functional.normalize((facing[torch.from_numpy(corner).long()] * part).sum(1), dim=1)
-    texture = numpy.zeros((size, size, 3), numpy.uint8)
-    texture[filled] = (color(point, look) * 255 + 0.5).to(torch.uint8).numpy()
-    nearest = distance_transform_edt(~filled, return_distances=False, return_indices=True)
-    return replace(mesh, texture=texture[tuple(nearest)])
+    corner, weight = mesh.faces[triangle[filled]], weights[filled][:, :, None]
+    point, normal = ((part[corner] * weight).sum(1) for part in (mesh.vertices, mesh.normals))
+    length = numpy.linalg.norm(normal, axis=1, keepdims=True)
+    return Sheet(filled, point, normal / numpy.maximum(length, SHORTEST_NORMAL))
+
+
+def painted(sheet: Sheet, rgb: numpy.ndarray) -> numpy.ndarray:
+    """Returns the texture (T, T, 3) uint8 with colours (N, 3) uint8 in its filled texels, spread over the others."""
+    from scipy.ndimage import distance_transform_edt
+
+    texture = numpy.zeros((*sheet.filled.shape, 3), numpy.uint8)
+    texture[sheet.filled] = rgb
+    nearest = distance_transform_edt(~sheet.filled, return_distances=False, return_indices=True)
+    return texture[tuple(nearest)]
 
 
 def _texels(uv: numpy.ndarray, faces: numpy.ndarray, size: int) -> tuple[numpy.ndarray, numpy.ndarray]:

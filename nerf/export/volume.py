@@ -46,22 +46,32 @@ class DepthViews:
         """
         lens = self.cameras
         pixel, along = lens.project(frame, point)
-        shifted = pixel - 0.5
-        lower = shifted.floor()
-        part = shifted - lower
-        column, row = lower.long().unbind(1)
         inside = (along > 0) & ((pixel >= 0) & (pixel < torch.tensor([lens.width, lens.height]))).all(1)
-        seen = self.distance[frame].flatten()
-        columns = [(column + step).clamp(0, lens.width - 1) for step in (0, 1)]
-        rows = [(row + step).clamp(0, lens.height - 1) * lens.width for step in (0, 1)]
-        a, b, c, d = (seen[rows[y] + columns[x]] for y in (0, 1) for x in (0, 1))
-        x, y = part.unbind(1)
-        smooth = (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y
-        nearest = torch.where(y < 0.5, torch.where(x < 0.5, a, b), torch.where(x < 0.5, c, d))
-        low, high = torch.minimum(torch.minimum(a, b), torch.minimum(c, d)), torch.maximum(a, b).maximum(c).maximum(d)
-        surface = torch.where(high - low < sharp, smooth, nearest)
+        rows, part = neighbours(pixel, lens.width, lens.height)
+        seen = self.distance[frame].flatten()[rows]
+        nearest = seen.gather(0, (part.round() @ torch.tensor([1.0, 2.0])).long()[None])[0]
+        surface = torch.where(seen.amax(0) - seen.amin(0) < sharp, between(seen, part), nearest)
         gap = surface - (point - lens.world_from_camera[frame, :, 3]).norm(dim=1)
         return torch.where(inside, gap, math.nan)
+
+
+def neighbours(pixel: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Returns which pixels lie round positions (N, 2) in a picture, and where between them the positions are.
+
+    The pixels are flat numbers (4, N), left and right, above and then below; the border's stand for those beyond it.
+    The places (N, 2) in [0, 1] are counted from the left and from above.
+    """
+    lower = (pixel - 0.5).floor()
+    column, row = lower.long().unbind(1)
+    left, right = (column.clamp(0, width - 1), (column + 1).clamp(0, width - 1))
+    above, below = (row.clamp(0, height - 1) * width, (row + 1).clamp(0, height - 1) * width)
+    return torch.stack([above + left, above + right, below + left, below + right]), pixel - 0.5 - lower
+
+
+def between(value: Tensor, part: Tensor) -> Tensor:
+    """Returns values (N, ...) interpolated between four neighbours (4, N, ...) at places (N, 2) as of `neighbours`."""
+    x, y = part.view(len(part), 2, *(1,) * (value.dim() - 2)).unbind(1)
+    return torch.lerp(torch.lerp(value[0], value[1], x), torch.lerp(value[2], value[3], x), y)
 
 
 @torch.no_grad()

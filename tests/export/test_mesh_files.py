@@ -1,6 +1,9 @@
 """Mesh files, each read back by a library that did not write it."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy
 import pytest
@@ -13,6 +16,12 @@ from nerf.export.placement import placement
 from nerf.scenes.raytracing import load_open3d
 from tests.export.test_mesh import icosphere
 
+REPOSITORY = Path(__file__).parents[2]
+VALIDATE = """
+const [file] = process.argv.slice(1);
+const bytes = new Uint8Array(require('fs').readFileSync(file));
+require('gltf-validator').validateBytes(bytes).then(report => console.log(JSON.stringify(report)));
+"""
 PLACED = placement("", torch.tensor([0.0, 0, 1]), 1.0, "")
 
 
@@ -68,6 +77,26 @@ def test_gltf_is_in_metres(tmp_path):
     write_mesh(tmp_path / "ball.glb", ball(), "mm")
     back = load_open3d().io.read_triangle_mesh(str(tmp_path / "ball.glb"))
     assert numpy.allclose(back.get_max_bound(), 0.001, atol=1e-5)
+
+
+def khronos(*words):
+    """Returns what node says, run where `npm install --no-save gltf-validator` puts the Khronos glTF validator."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    return subprocess.run(["node", "-e", *words], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("make", [ball, textured_square])
+def test_the_khronos_validator_finds_nothing_wrong(make, tmp_path):
+    if khronos("require('gltf-validator')").returncode != 0:
+        pytest.skip("needs: npm install --no-save gltf-validator")
+    file, mesh = tmp_path / "mesh.glb", make()
+    write_mesh(file, mesh, "cm")
+    said = khronos(VALIDATE, str(file))
+    assert said.returncode == 0, said.stderr
+    report = json.loads(said.stdout)
+    assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]["messages"]
+    assert report["info"]["totalTriangleCount"] == len(mesh.faces)
 
 
 def test_the_report_says_what_the_mesh_is(tmp_path):
