@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from nerf import __version__
 from nerf.backends import BACKENDS, DEVICES, choose_backend
-from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
+from nerf.cli_words import INTERRUPTED, USER_ERROR, Parser, between, resumed_settings, size, whole, writable
+from nerf.config import Settings, describe_settings, photograph_settings, read_settings
 from nerf.errors import InputError
+from nerf.fit_cli import FIT_COMMANDS
 
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
-
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -27,9 +25,9 @@ def main(words: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
     # three busy processes on two cores. It must be said before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = _Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
+    parser = Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     for name, (add_arguments, run, summary) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -42,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
         command.set_defaults(run=run)
     # argparse cannot take positional words on both sides of an option, which is how people write settings.
     arguments, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-") or arguments.command != "train"]
+    unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     arguments.settings = rest
@@ -59,14 +57,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nerf: interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(USER_ERROR)
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,8 +98,8 @@ def train(arguments: argparse.Namespace) -> int:
     name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
     run = RunFolder(arguments.out or Path("runs") / name)
     if arguments.resume:
-        settings = _resumed_settings(run, settings, asked, arguments.config)
-    with _writable(run.path):
+        settings = resumed_settings(run, settings, asked, arguments.config)
+    with writable(run.path):
         _check_outputs(settings, run)
         place = find_scene(arguments.scene)
         if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
@@ -131,60 +121,6 @@ def _check_outputs(settings: Settings, run: RunFolder) -> None:
             check(run.path / name)
 
 
-def _resumed_settings(run: RunFolder, asked_for: Settings, asked: Sequence[str], config: Path | None) -> Settings:
-    """Returns the settings of the run, with new budgets and outputs if the user names them.
-
-    Raises:
-        InputError: another setting is to change, which would make the run something that nobody trained.
-    """
-    if not run.path.is_dir():
-        raise InputError(f"{run.path}: no such run folder to resume; name it with --out")
-    if not (run.path / "settings.yaml").is_file():
-        return asked_for
-    saved = run.load_settings()
-    named = {word.partition("=")[0] for word in asked}
-    if config is not None:
-        named |= {f"{section}.{name}" for section, values in asked_for.to_dict().items() for name in values}
-    free = ("train.steps", "train.max_seconds", "train.checkpoint_seconds", "train.preview_seconds", "output.")
-    changes: dict[str, dict[str, object]] = {}
-    for section, values in asked_for.to_dict().items():
-        for name, value in values.items():
-            setting, old = f"{section}.{name}", saved.to_dict()[section][name]
-            if setting not in named or value == old:
-                continue
-            if not setting.startswith(free):
-                raise InputError(
-                    f"--resume: {setting} is {old!r} in {run.path}, not {value!r}; start a new run with --out"
-                )
-            changes.setdefault(section, {})[name] = value
-    return settings_from_dict(changes, "--resume", saved)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Makes a run folder and tries to write in it; a folder that stays empty, after an error, goes again.
-
-    Raises:
-        InputError: it cannot be written to.
-    """
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder}: holds the folder you stand in; give --out a folder for the run alone")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file; give --out a folder")
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
-    try:
-        yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
 def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what renders (default: the fastest here)")
@@ -203,10 +139,10 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help=".mp4, .webm, .mov, .gif; no suffix: folder of PNGs")
     parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="several: side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
-    parser.add_argument("--frames", type=_whole(2, 100000), default=90)
-    parser.add_argument("--size", type=_size, help="WxH pixels of a panel (default: as the pictures)")
-    parser.add_argument("--fps", type=_whole(1, 240), default=30)
-    parser.add_argument("--fov", type=_between(1, 170), default=0.0, help="vertical angle of view, degrees")
+    parser.add_argument("--frames", type=whole(2, 100000), default=90)
+    parser.add_argument("--size", type=size, help="WxH pixels of a panel (default: as the pictures)")
+    parser.add_argument("--fps", type=whole(1, 240), default=30)
+    parser.add_argument("--fov", type=between(1, 170), default=0.0, help="vertical angle of view, degrees")
     parser.add_argument("--ease", choices=EASES, default="linear", help="smooth: from rest to rest")
     parser.add_argument(
         "--loop", action=argparse.BooleanOptionalAction, help="end where it began (default: by the path)"
@@ -257,17 +193,17 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=Path, metavar="FOLDER", help="a depth map for each training camera")
     parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="transforms.json and a COLMAP text model")
     parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
-    parser.add_argument("--resolution", type=_whole(16, 1024), default=256, help="lattice cells along a side")
-    parser.add_argument("--triangles", type=_whole(4, 10**9), default=0, help="at most so many, by decimation")
-    parser.add_argument("--smooth", type=_whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
+    parser.add_argument("--resolution", type=whole(16, 1024), default=256, help="lattice cells along a side")
+    parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="at most so many, by decimation")
+    parser.add_argument("--smooth", type=whole(0, 100), default=5, help="rounds of smoothing (default: 5)")
     parser.add_argument(
-        "--texture", type=_whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
+        "--texture", type=whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
     )
-    parser.add_argument("--count", type=_whole(1, 10**8), default=200_000, help="of the points")
+    parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="of the points")
     parser.add_argument("--depth-format", choices=("png", "npy"), default="png", help="16-bit counts, or float32")
     _crop_argument(parser)
     parser.add_argument("--up", choices=UPS, default="", help="the axis that is to be up (default: the input's frame)")
-    parser.add_argument("--scale", type=_between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
+    parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
     parser.add_argument("--unit", choices=UNITS, default="", help="what lengths are in, after --scale")
 
 
@@ -348,38 +284,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from {low} to {high}')
-        return int(text)
-
-    return whole_number
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f'"{text}" is not a number from {low:g} to {high:g}')
-        return value
-
-    return number
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Returns (width, height) of ``WxH``."""
-    width, _, height = text.lower().partition("x")
-    side = _whole(2, 16384)
-    return side(width), side(height)
-
-
 COMMANDS = {
     "train": (_train_arguments, train, "train on a scene, then write a film and a mesh"),
     "render": (_render_arguments, render, "film a trained model"),
     "export": (_export_arguments, export, "write mesh, point cloud, depth maps and cameras of a trained model"),
     "evaluate": (_evaluate_arguments, evaluate, "score a trained model on held-out views"),
+    **FIT_COMMANDS,
 }

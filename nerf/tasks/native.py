@@ -16,11 +16,11 @@ from nerf.hull import scene_space
 from nerf.native_rendering import NativeRadianceModel, parameter_addresses
 from nerf.ops.march import Cube
 from nerf.scenes import Views
+from nerf.tasks.descent import checked
 from nerf.tasks.radiance import (
     PixelSampler,
     StepReport,
     adapted_rays,
-    checked,
     load_model_state,
     model_state,
     new_model,
@@ -38,6 +38,8 @@ def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, cod
 
 class NativeRadianceTask:
     """A model, the pixels it learns from, and Adam's moments."""
+
+    figure, counted = "psnr", "rays"
 
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings

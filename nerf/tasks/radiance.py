@@ -19,6 +19,7 @@ from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel, cube_numbers, cube_of_numbers
 from nerf.scenes import Views
 from nerf.seeding import generator
+from nerf.tasks.descent import Descent, checked
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
 RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
@@ -44,26 +45,14 @@ def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_s
 class RadianceTask:
     """A model, the pixels it learns from, and its optimiser."""
 
+    figure, counted = "psnr", "rays"
+
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
         self.model = new_model(settings, cube, hull)
         self.pixels = PixelSampler(views)
-        self.parameters = dict(self.model.field.named_parameters())
-        adam = settings.optimizer
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(),
-            lr=adam.learning_rate,
-            eps=adam.epsilon,
-            betas=(adam.beta1, adam.beta2),
-            fused=True,
-        )
-        for parameter in self.parameters.values():
-            self.optimizer.state[parameter] = {
-                "step": torch.zeros(()),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+        self.descent = Descent(self.model.field.named_parameters(), settings.optimizer)
         self.rays_per_step = settings.train.samples // 8
 
     def train_step(self, step: int, progress: float) -> StepReport:
@@ -89,20 +78,13 @@ class RadianceTask:
                 f"training diverged at step {step}: the loss is {error}; train again with a lower "
                 f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
-        self._descend(loss, progress)
+        self.descent.descend(loss, progress)
         model.occupancy.observe(position.detach(), density.detach())
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress, random)
         report = StepReport(error * self.pixels.part, len(rays), len(samples))
         self.rays_per_step = adapted_rays(self.rays_per_step, len(samples), settings.train.samples)
         return report
-
-    def _descend(self, loss: Tensor, progress: float) -> None:
-        adam = self.settings.optimizer
-        self.optimizer.param_groups[0]["lr"] = adam.learning_rate * adam.final_factor**progress
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
 
     @torch.no_grad()
     def _update_occupancy(self, step: int, progress: float, random: torch.Generator) -> None:
@@ -116,18 +98,13 @@ class RadianceTask:
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name."""
-        tensors = model_state(self.model)
-        for name, parameter in self.parameters.items():
-            moments = self.optimizer.state[parameter]
-            tensors |= {f"adam.{name}.{key}": value for key, value in moments.items()}
+        tensors = model_state(self.model) | self.descent.state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly."""
         load_model_state(self.model, tensors)
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
+        self.descent.load_state(tensors)
         self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
 
 
@@ -152,25 +129,6 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
         value.copy_(checked(tensors, name, value.shape))
     contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
     model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
-
-
-def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
-    """Returns a tensor of a checkpoint.
-
-    Raises:
-        InputError: it is missing, has another shape, or holds a number that is not finite.
-    """
-    if name not in tensors or tensors[name].shape != shape:
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        raise InputError(
-            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
-        )
-    if not torch.isfinite(tensors[name]).all():
-        raise InputError(
-            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
-            "train again with a lower optimizer.learning_rate"
-        )
-    return tensors[name]
 
 
 class PixelSampler:

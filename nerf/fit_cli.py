@@ -1,0 +1,96 @@
+"""The commands `fit` (a file becomes a function) and `decode` (the function becomes a file)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nerf.backends import BACKENDS, DEVICES, choose_backend
+from nerf.cli_words import INTERRUPTED, between, resumed_settings, size, whole, writable
+from nerf.runs import RunFolder
+
+
+def fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the words of ``nerf fit``."""
+    from nerf.config import describe_settings
+    from nerf.fit_settings import FitSettings
+    from nerf.tasks.kinds import KINDS
+
+    parser.add_argument("kind", metavar="KIND", choices=KINDS, help="of signal: " + ", ".join(KINDS))
+    parser.add_argument("file", metavar="FILE", type=Path, help="what is fitted")
+    parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/<name of the file>)")
+    parser.add_argument("--field", help="the function: hash, siren, encoding, fourier or relu")
+    parser.add_argument("--steps", help="end after this training step (annealing spans optimizer.horizon)")
+    parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
+    parser.add_argument("--seed", help="of every random number")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run folder")
+    parser.usage = "nerf fit KIND FILE [options] [section.name=value ...]"
+    kinds = "\n".join(f"  {name:<12} {kind.summary}" for name, kind in KINDS.items())
+    parser.epilog = f"kinds:\n{kinds}\nsettings and their defaults:\n{describe_settings(FitSettings)}"
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    """Fits a function to a file."""
+    from nerf.fit_settings import FitSettings, read_fit_settings
+    from nerf.fitting import Source
+    from nerf.fitting import fit as fit_source
+    from nerf.tasks.kinds import find_kind
+
+    overrides = [
+        f"{name}={value}"
+        for name, value in [
+            ("field.kind", arguments.field),
+            ("train.steps", arguments.steps),
+            ("optimizer.horizon", arguments.steps),
+            ("train.max_seconds", arguments.max_seconds),
+            ("train.seed", arguments.seed),
+        ]
+        if value is not None
+    ]
+    if arguments.max_seconds is not None and arguments.steps is None:
+        overrides.append("train.steps=0")
+    backend = choose_backend(arguments.backend, arguments.device)
+    asked = overrides + arguments.settings
+    settings: FitSettings = read_fit_settings(arguments.config, asked, find_kind(arguments.kind).defaults)
+    run = RunFolder(arguments.out or Path("runs") / arguments.file.stem)
+    if arguments.resume:
+        settings = resumed_settings(run, settings, asked, arguments.config)
+    with writable(run.path):
+        end = fit_source(run, Source(arguments.kind, arguments.file), settings, backend, arguments.resume)
+    return INTERRUPTED if end.interrupted else 0
+
+
+def decode_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the words of ``nerf decode``."""
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that fit wrote")
+    parser.add_argument("--out", type=Path, required=True, help="the file; its suffix is the format")
+    parser.add_argument("--size", type=size, help="WxH pixels (default: as the source)")
+    corners = ("X0", "Y0", "X1", "Y1")
+    parser.add_argument("--region", type=between(-1, 2), nargs=4, metavar=corners, help="parts of the picture, 0 to 1")
+    parser.add_argument("--rate", type=between(1e-3, 1e9), default=0.0, help="samples or frames a second")
+    parser.add_argument("--resolution", type=whole(2, 4096), default=0, help="cells along the longest side")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+
+
+def decode(arguments: argparse.Namespace) -> int:
+    """Writes a fitted signal to a file, at any resolution."""
+    from nerf.fitting import decode as decode_run
+    from nerf.tasks.signal import DecodeRequest
+
+    request = DecodeRequest(
+        size=arguments.size,
+        region=tuple(arguments.region) if arguments.region else None,
+        rate=arguments.rate,
+        resolution=arguments.resolution,
+    )
+    print(decode_run(RunFolder(arguments.run_folder), arguments.out, request, choose_backend(arguments.backend)))
+    return 0
+
+
+FIT_COMMANDS = {
+    "fit": (fit_arguments, fit, "fit a function to a file: picture, film, sound, shape, scan"),
+    "decode": (decode_arguments, decode, "write a fitted signal to a file, at any resolution"),
+}

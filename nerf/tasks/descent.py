@@ -1,0 +1,71 @@
+"""Adam on named parameters, annealed by the progress; its state travels in checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nerf.config import OptimizerSettings
+from nerf.errors import InputError
+
+
+class Descent:
+    """Adam (Kingma and Ba 2015), its rate falling exponentially with the progress."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings) -> None:
+        self.parameters, self.settings = dict(parameters), settings
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            eps=settings.epsilon,
+            betas=(settings.beta1, settings.beta2),
+            fused=True,
+        )
+        for parameter in self.parameters.values():
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+    def descend(self, loss: Tensor, progress: float) -> None:
+        """Takes a step down the gradient of a scalar loss."""
+        self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate * self.settings.final_factor**progress
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the moments by name, ``adam.<parameter>.<moment>``."""
+        return {
+            f"adam.{name}.{key}": value
+            for name, parameter in self.parameters.items()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over moments that `state` returned, exactly."""
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
+
+
+def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    """Returns a tensor of a checkpoint.
+
+    Raises:
+        InputError: it is missing, has another shape, or holds a number that is not finite.
+    """
+    if name not in tensors or tensors[name].shape != shape:
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        raise InputError(
+            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
+        )
+    if not torch.isfinite(tensors[name]).all():
+        raise InputError(
+            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
+            "train again with a lower optimizer.learning_rate"
+        )
+    return tensors[name]
