@@ -51,6 +51,13 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class VideoSettings:
+    """How a film is fitted."""
+
+    frames: int = setting(0, "fit the first so many frames; 0 = all", 0)
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """Every setting of a fit, by section."""
 
@@ -58,6 +65,7 @@ class FitSettings:
     optimizer: OptimizerSettings = OptimizerSettings(horizon=2000)
     train: TrainSettings = TrainSettings(steps=2000, samples=2**16, preview_seconds=0.0)
     image: ImageSettings = ImageSettings()
+    video: VideoSettings = VideoSettings()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Returns all settings as plain nested dictionaries, in the order of this file."""

@@ -76,13 +76,17 @@ class Image(Signal):
         target = self.pixels.view(-1, self.outputs)[index]
         corner = torch.stack([index % self.width, index // self.width], dim=1).float()
         position = (corner[:, None] + self._places(len(index), random)) / max(self.width, self.height)
-        value = field(position.view(-1, 2)).view(len(index), per_pixel, -1).mean(dim=1)
+        value = self._light(field(position.view(-1, 2))).view(len(index), per_pixel, -1).mean(dim=1)
         error = (value - target).square()
         if self.hdr:
             loss = (error / (value.detach().square() + RELATIVE_FLOOR)).mean()
             return loss, loss.item()
         loss = error.mean()
         return loss, loss.item()
+
+    def _light(self, value: Tensor) -> Tensor:
+        """Returns colours of the field's values: HDR light spans decades, so the field holds about its logarithm."""
+        return torch.sinh(value) if self.hdr else value
 
     def _places(self, count: int, random: torch.Generator) -> Tensor:
         """Returns places inside pixels (count, area^2, 2) in [0, 1]: their centres, or one in each cell of a grid."""
@@ -103,7 +107,7 @@ class Image(Signal):
             y = torch.arange(start, min(start + rows, height)) + 0.5
             y = region[1] + y / height * (region[3] - region[1])
             place = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(-1, 2) * scale
-            picture[start : start + len(y)] = field.values(place.clamp(0, 1)).view(len(y), width, -1)
+            picture[start : start + len(y)] = self._light(field.values(place.clamp(0, 1))).view(len(y), width, -1)
         return picture
 
     def evaluate(self, field: SignalField) -> dict[str, Any]:

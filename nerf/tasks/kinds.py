@@ -25,8 +25,31 @@ class Kind:
         return getattr(import_module(module), name)
 
 
+IMAGE = {"any": {"train": {"samples": 2**13}}, "hash": {"field": {"layers": 1}, "train": {"samples": 2**15}}}
+# Sound oscillates thousands of times a second: frequencies that suit a picture see none of it.
+AUDIO = {
+    "any": {"train": {"samples": 2**14}},
+    "hash": {
+        "field": {
+            "levels": 10,
+            "features_per_level": 2,
+            "log2_table_size": 14,
+            "base_resolution": 256,
+            "finest_resolution": 2**16,
+            "width": 32,
+            "layers": 1,
+        }
+    },
+    "siren": {"field": {"omega": 3000.0}},
+    "encoding": {"field": {"octaves": 18}},
+    "fourier": {"field": {"fourier_scale": 4000.0}},
+}
+VIDEO = {"hash": {"field": {"log2_table_size": 14, "finest_resolution": 512, "layers": 1}}}
+
 KINDS = {
-    "image": Kind("nerf.tasks.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)"),
+    "image": Kind("nerf.tasks.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)", IMAGE),
+    "video": Kind("nerf.tasks.video:Video", "a film: .mp4, .webm, .mov and what else ffmpeg reads", VIDEO),
+    "audio": Kind("nerf.tasks.audio:Audio", "a sound: .wav", AUDIO),
 }
 
 
