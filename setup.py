@@ -77,9 +77,10 @@ setup(
     ],
     extras_require={
         "sfm": ["pycolmap>=3.12"],
+        "compress": ["constriction>=0.4"],
         "hdr": ["OpenEXR>=3.3"],
         "texture": ["xatlas>=0.0.9"],
-        "test": ["pytest>=8", "ruff>=0.6", "OpenEXR>=3.3", "pycolmap>=3.12", "xatlas>=0.0.9"],
+        "test": ["pytest>=8", "ruff>=0.6", "OpenEXR>=3.3", "constriction>=0.4", "pycolmap>=3.12", "xatlas>=0.0.9"],
         "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],

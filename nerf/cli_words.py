@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nerf.config import settings_from_dict
 from nerf.errors import InputError
-from nerf.runs import RunFolder
+
+if TYPE_CHECKING:
+    from nerf.runs import RunFolder
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
 

@@ -1,4 +1,4 @@
-"""The commands `fit` (a file becomes a function) and `decode` (the function becomes a file)."""
+"""The commands `fit` (a file becomes a function), `compress` (a picture a small file) and `decode` (either a file)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nerf.backends import BACKENDS, DEVICES, choose_backend
 from nerf.cli_words import INTERRUPTED, between, resumed_settings, size, whole, writable
-from nerf.runs import RunFolder
+from nerf.errors import InputError
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from nerf.fit_settings import FitSettings, read_fit_settings
     from nerf.fitting import Source
     from nerf.fitting import fit as fit_source
+    from nerf.runs import RunFolder
     from nerf.tasks.kinds import find_kind
 
     overrides = [
@@ -65,7 +66,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def decode_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the words of ``nerf decode``."""
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that fit wrote")
+    parser.add_argument("source", type=Path, metavar="RUN", help="the folder that fit wrote, or a file of compress")
     parser.add_argument("--out", type=Path, required=True, help="the file; its suffix is the format")
     parser.add_argument("--size", type=size, help="WxH pixels (default: as the source)")
     corners = ("X0", "Y0", "X1", "Y1")
@@ -76,8 +77,16 @@ def decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def decode(arguments: argparse.Namespace) -> int:
-    """Writes a fitted signal to a file, at any resolution."""
+    """Writes a fitted signal to a file, at any resolution; or a compressed picture, as it is."""
+    if arguments.source.is_file():
+        from nerf.compression.container import decompress
+
+        if arguments.size or arguments.region or arguments.rate or arguments.resolution:
+            raise InputError(f"{arguments.source}: compressed pictures have one size; leave the options out")
+        print(decompress(arguments.source, arguments.out))
+        return 0
     from nerf.fitting import decode as decode_run
+    from nerf.runs import RunFolder
     from nerf.tasks.signal import DecodeRequest
 
     request = DecodeRequest(
@@ -86,11 +95,39 @@ def decode(arguments: argparse.Namespace) -> int:
         rate=arguments.rate,
         resolution=arguments.resolution,
     )
-    print(decode_run(RunFolder(arguments.run_folder), arguments.out, request, choose_backend(arguments.backend)))
+    print(decode_run(RunFolder(arguments.source), arguments.out, request, choose_backend(arguments.backend)))
+    return 0
+
+
+def compress_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the words of ``nerf compress``."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="a picture of 8 bits a channel")
+    parser.add_argument("--out", type=Path, help="the compressed file (default: FILE with the suffix .nrfp)")
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--bpp", type=between(0.01, 24), help="bits per pixel, of the whole file (default: 0.5)")
+    wanted.add_argument("--psnr", type=between(15, 60), help="decibels, instead of a rate")
+    parser.add_argument("--seed", type=whole(0, 2**31), default=0, help="of every random number")
+
+
+def compress(arguments: argparse.Namespace) -> int:
+    """Compresses a picture."""
+    from nerf.compression.encoding import Target
+    from nerf.compression.encoding import compress as compress_picture
+    from nerf.files import check_writable
+
+    out = arguments.out or arguments.file.with_suffix(".nrfp")
+    check_writable(out)
+    target = Target(psnr=arguments.psnr) if arguments.psnr else Target(bits_per_pixel=arguments.bpp or 0.5)
+    found = compress_picture(arguments.file, out, target, arguments.seed)
+    print(
+        f"{out}: {found['bytes']:.0f} bytes, {found['bits_per_pixel']:.3f} bits per pixel, "
+        f"{found['psnr']:.2f} dB; decode it with nerf decode {out} --out FILE.png"
+    )
     return 0
 
 
 FIT_COMMANDS = {
     "fit": (fit_arguments, fit, "fit a function to a file: picture, film, sound, shape, scan"),
+    "compress": (compress_arguments, compress, "compress a picture into a small file"),
     "decode": (decode_arguments, decode, "write a fitted signal to a file, at any resolution"),
 }

@@ -23,7 +23,7 @@ FLOORS = [
     ["rendering"],
     ["native_rendering", "preview"],
     ["tasks"],
-    ["training", "backends"],
+    ["training", "backends", "compression"],
     ["trained"],
     ["export"],
     ["evaluation", "reconstruction", "fitting"],
