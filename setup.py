@@ -41,6 +41,13 @@ class BuildEngine(build_ext):
         return {}
 
 
+# The compiler of the CUDA kernels, 70 MB; it needs neither a GPU nor a driver.
+CUDA = [
+    "cuda-bindings>=12.8; sys_platform != 'darwin'",
+    "nvidia-cuda-nvrtc>=13; sys_platform != 'darwin'",
+]
+
+
 class PlatformWheel(bdist_wheel):
     """The libraries depend on the platform, not on the version of Python."""
 
@@ -57,7 +64,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nerf", "nerf.*"]),
-    package_data={"nerf.engine": ["src/*.h", "src/*.cpp"]},
+    package_data={"nerf.engine": ["src/*.h", "src/*.cpp", "src/cuda/*"]},
     ext_modules=[Extension("nerf.engine.library", sources=[])],
     cmdclass={"build_ext": BuildEngine, "bdist_wheel": PlatformWheel},
     install_requires=[
@@ -80,7 +87,16 @@ setup(
         "compress": ["constriction>=0.4"],
         "hdr": ["OpenEXR>=3.3"],
         "texture": ["xatlas>=0.0.9"],
-        "test": ["pytest>=8", "ruff>=0.6", "OpenEXR>=3.3", "constriction>=0.4", "pycolmap>=3.12", "xatlas>=0.0.9"],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.6",
+            "OpenEXR>=3.3",
+            "constriction>=0.4",
+            "pycolmap>=3.12",
+            "xatlas>=0.0.9",
+            *CUDA,
+        ],
+        "cuda": [*CUDA],
         "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],

@@ -284,10 +284,24 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Prints what is here and what will be used, and tries every backend; 1 if one computes wrong."""
+    from nerf.doctor import page
+
+    text, well = page()
+    print(text)
+    return 0 if well else 1
+
+
 COMMANDS = {
     "train": (_train_arguments, train, "train on a scene, then write a film and a mesh"),
     "render": (_render_arguments, render, "film a trained model"),
     "export": (_export_arguments, export, "write mesh, point cloud, depth maps and cameras of a trained model"),
+    "doctor": (_doctor_arguments, doctor, "print what is here, what will be used, and whether it computes right"),
     "evaluate": (_evaluate_arguments, evaluate, "score a trained model on held-out views"),
     **FIT_COMMANDS,
 }

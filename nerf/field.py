@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,16 @@ class RadianceField(nn.Module):
         """Returns density (S,), per side of the cube, and geometry features (S, G) of positions (S, 3) in [0, 1]."""
         features = self.density_mlp(self.encoding(position))
         return torch.exp(features[:, 0].clamp(max=LARGEST_LOG_DENSITY)), features
+
+    def plain(self) -> RadianceField:
+        """Returns the same field with its parameters in torch modules of ours: itself."""
+        return self
+
+    @torch.no_grad()
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over parameters, by name."""
+        for name, parameter in self.named_parameters():
+            parameter.copy_(tensors[name])
 
     def color(self, direction: Tensor, features: Tensor, code: Tensor | None = None) -> Tensor:
         """Returns RGB (S, 3) in (0, 1) of unit directions (S, 3), geometry features (S, G) and codes (S, code_size)."""

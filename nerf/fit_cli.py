@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nerf.backends import BACKENDS, DEVICES, choose_backend
+from nerf.backends import choose_backend
 from nerf.cli_words import INTERRUPTED, between, resumed_settings, size, whole, writable
 from nerf.errors import InputError
+
+FIT_BACKENDS = ("auto", "native", "reference")  # signals are fitted on the CPU
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +26,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", help="end after this training step (annealing spans optimizer.horizon)")
     parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
     parser.add_argument("--seed", help="of every random number")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--backend", choices=FIT_BACKENDS, default="auto")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run folder")
     parser.usage = "nerf fit KIND FILE [options] [section.name=value ...]"
     kinds = "\n".join(f"  {name:<12} {kind.summary}" for name, kind in KINDS.items())
@@ -53,7 +54,7 @@ def fit(arguments: argparse.Namespace) -> int:
     ]
     if arguments.max_seconds is not None and arguments.steps is None:
         overrides.append("train.steps=0")
-    backend = choose_backend(arguments.backend, arguments.device)
+    backend = choose_backend(arguments.backend, "cpu")
     asked = overrides + arguments.settings
     settings: FitSettings = read_fit_settings(arguments.config, asked, find_kind(arguments.kind).defaults)
     run = RunFolder(arguments.out or Path("runs") / arguments.file.stem)
@@ -73,7 +74,7 @@ def decode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", type=between(-1, 2), nargs=4, metavar=corners, help="parts of the picture, 0 to 1")
     parser.add_argument("--rate", type=between(1e-3, 1e9), default=0.0, help="samples or frames a second")
     parser.add_argument("--resolution", type=whole(2, 4096), default=0, help="cells along the longest side")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--backend", choices=FIT_BACKENDS, default="auto")
 
 
 def decode(arguments: argparse.Namespace) -> int:
@@ -95,7 +96,7 @@ def decode(arguments: argparse.Namespace) -> int:
         rate=arguments.rate,
         resolution=arguments.resolution,
     )
-    print(decode_run(RunFolder(arguments.source), arguments.out, request, choose_backend(arguments.backend)))
+    print(decode_run(RunFolder(arguments.source), arguments.out, request, choose_backend(arguments.backend, "cpu")))
     return 0
 
 

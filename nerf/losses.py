@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nerf.colour import BACKGROUNDS, over
-from nerf.ops.composite import Rendering
+from nerf.ops.composite import Rendering, in_front, weights
+from nerf.ops.march import Samples
 
 
 def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> Tensor:
@@ -26,3 +27,22 @@ def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> T
     through = alpha - rendering.opacity[:, None]
     over_black = rendering.rgb - target[:, :3] * alpha
     return ((over_black + through / 2).square() + through.square() / 12).mean()
+
+
+def distortion_loss(density: Tensor, place: Tensor, samples: Samples, length: float) -> Tensor:
+    """Returns how far apart along their rays light is seen, mean over rays (Barron et al. 2022, equation 15).
+
+    Of one ray with weights w it is the sum of w_i w_j |s_i - s_j| over all pairs plus that of w_i^2 length / 3: the
+    mean distance of two places on the ray, were each drawn by its weight. Fog and floaters cost, a surface does not.
+
+    Args:
+        density: (S,), in the unit of 1 / length.
+        place: s, (S,) increasing along a ray.
+        samples: the rays they are of.
+        length: of the interval that a sample stands for, in the unit of s.
+    """
+    weight = weights(density * length, samples.ray, samples.n_rays)
+    # Over pairs i < j: s_j times the weight in front of j, less the sum of w s in front of it.
+    before, before_s = (in_front(value, samples.ray, samples.n_rays) for value in (weight, weight * place))
+    pairs = 2 * weight * (place * before - before_s)
+    return (pairs + weight.square() * length / 3).sum() / max(samples.n_rays, 1)

@@ -7,6 +7,7 @@ exact picture is measured, see `lost`.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import time
@@ -111,7 +112,7 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
     wanted[place.flatten()] = True
     components = torch.zeros(len(keys), COMPONENTS)
     components[:, 0] = opacity
-    colors = _colors(model.field, position[wanted], _looks(model.cube, cameras))
+    colors = _colors(model.field.plain(), position[wanted], _looks(model.cube, cameras))
     components[wanted, 1:13] = colors * opacity[wanted, None]
     scale, shift = _quantisation()
     quantised = ((components - shift) / scale).round().clamp(0, 255).to(torch.uint8)
@@ -187,7 +188,9 @@ def _distance(full: Tensor) -> Tensor:
 def coarse(model: RadianceModel, factor: int = 2) -> RadianceModel:
     """Returns the same model, its tensors shared, marched with steps `factor` times as long."""
     steps = max(1, model.settings.steps // factor)
-    return type(model)(model.field, model.occupancy, model.cube, replace(model.settings, steps=steps))
+    quick = copy.copy(model)
+    quick.settings = replace(model.settings, steps=steps)
+    return quick
 
 
 @dataclass(frozen=True)

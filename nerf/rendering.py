@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nerf.cameras import Cameras, Rays
 from nerf.config import RenderSettings
 from nerf.field import RadianceField
+from nerf.losses import distortion_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.contraction import Contraction
@@ -134,6 +135,10 @@ class RadianceModel(nn.Module):
         density, features = self.field.density(position)
         rgb = self.field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
         return composite(density / self.cube.side, rgb, samples), position, density
+
+    def distortion(self, rays: Rays, samples: Samples, density: Tensor) -> Tensor:
+        """Returns the distortion loss of R rays through S samples of density (S,) per cube side, cube sides."""
+        return distortion_loss(density, self.cube.marched(rays, samples), samples, samples.step / self.cube.side)
 
     def render(
         self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None

@@ -21,10 +21,13 @@ FLOORS = [
     ["hull"],
     ["field", "signal_field"],
     ["rendering"],
-    ["native_rendering", "preview"],
+    ["native_rendering", "tcnn", "preview"],
+    ["cuda_tensors"],
+    ["cuda_engine"],
+    ["cuda_rendering"],
     ["tasks"],
     ["training", "backends", "compression"],
-    ["trained"],
+    ["trained", "doctor"],
     ["export"],
     ["evaluation", "reconstruction", "fitting"],
     ["cli_words"],
@@ -35,7 +38,7 @@ FLOORS = [
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction"}
+LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann"}
 
 
 def room(file: Path) -> str:

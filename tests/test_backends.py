@@ -1,10 +1,13 @@
 """Which backend is taken, and that it is said."""
 
 import pytest
+import torch
 
 from nerf import engine
 from nerf.backends import choose_backend
 from nerf.cli import main
+from nerf.engine import driver, nvrtc
+from nerf.engine.driver import why_no_gpu
 from nerf.errors import InputError
 from tests.conftest import SMALL
 
@@ -17,10 +20,47 @@ def test_auto_takes_the_engine_where_it_was_built_and_says_so_where_not(monkeypa
     assert chosen.name == "reference" and "needs a C++ compiler" in chosen.detail
 
 
-@pytest.mark.parametrize("backend", ["cuda", "tcnn"])
-def test_what_is_not_here_is_never_substituted(backend):
-    with pytest.raises(InputError, match=f"--backend {backend}: "):
-        choose_backend(backend)
+@pytest.mark.skipif(why_no_gpu() == "", reason="there is a GPU here")
+@pytest.mark.parametrize(("option", "backend"), [("backend", "cuda"), ("backend", "tcnn"), ("device", "cuda")])
+def test_what_is_not_here_is_never_substituted(option, backend, ball_scene, tmp_path, capsys):
+    words = ["train", "--scene", str(ball_scene), "--out", str(tmp_path / "run"), f"--{option}", backend]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    reason = "tinycudann is not installed" if backend == "tcnn" else "torch "
+    assert line.startswith(f"nerf: error: --{option} {backend}: {reason}")
+    assert "use --backend cuda" in line if backend == "tcnn" else "--backend native computes on the CPU" in line
+    assert not (tmp_path / "run").exists()
+
+
+def pretend_a_gpu(monkeypatch) -> None:
+    monkeypatch.setattr(driver, "why_no_gpu", lambda: "")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+
+
+def test_auto_takes_the_gpu_where_there_is_one_with_its_compiler(monkeypatch):
+    pretend_a_gpu(monkeypatch)
+    monkeypatch.setattr(nvrtc, "available", lambda: "13.0")
+    assert choose_backend() == choose_backend("cuda") == choose_backend(device="cuda")
+    assert choose_backend().name == "cuda" and choose_backend().detail == "kernels on a GPU"
+    assert choose_backend(device="cpu").name != "cuda"
+    with pytest.raises(InputError, match="--backend tcnn: tinycudann is not installed"):
+        choose_backend("tcnn")
+
+
+def test_a_gpu_without_the_compiler_is_not_passed_over_in_silence(monkeypatch):
+    pretend_a_gpu(monkeypatch)
+    monkeypatch.setattr(nvrtc, "available", lambda: "")
+    assert "a GPU is here, but not the compiler NVRTC: pip install" in choose_backend().detail
+    with pytest.raises(InputError, match="--backend cuda: a GPU is here, but not the compiler NVRTC"):
+        choose_backend("cuda")
+
+
+@pytest.mark.parametrize(
+    ("backend", "device"), [("cuda", "cpu"), ("tcnn", "cpu"), ("native", "cuda"), ("reference", "cuda")]
+)
+def test_a_backend_on_a_device_that_it_does_not_use_is_refused(backend, device):
+    with pytest.raises(InputError, match=f"--device {device}: --backend {backend} computes on"):
+        choose_backend(backend, device)
 
 
 def test_an_unknown_instruction_set_is_refused(monkeypatch):

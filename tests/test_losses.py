@@ -1,9 +1,13 @@
 """The photometric loss and its closed form over random backgrounds."""
 
+import math
+
+import pytest
 import torch
 
-from nerf.losses import photometric_loss
-from nerf.ops.composite import Rendering
+from nerf.losses import distortion_loss, photometric_loss
+from nerf.ops.composite import Rendering, weights
+from nerf.ops.march import Samples
 
 
 def case(n=7):
@@ -42,3 +46,33 @@ def test_a_picture_without_alpha_is_opaque_and_transparency_costs_before_it():
     clear, solid = (Rendering(dark, opacity, opacity) for opacity in (torch.zeros(1), torch.ones(1)))
     assert photometric_loss(solid, dark, "random") == 0
     assert photometric_loss(clear, dark, "random") > 0.3 and photometric_loss(clear, dark, "white") == 1
+
+
+def distortion(density, place, ray, n_rays, length=0.1):
+    place, ray = torch.tensor(place), torch.tensor(ray, dtype=torch.int64)
+    return distortion_loss(torch.as_tensor(density), place, Samples(ray, place, length, n_rays), length)
+
+
+def test_distortion_of_two_walls_that_each_take_half_of_the_light():
+    # Weights of 1/2 each, 3 apart: two pairs of 1/4 * 3, two intervals of 1/4 * 0.1 / 3; one of two rays.
+    half = math.log(2) / 0.1
+    assert distortion([half, 1e3], [1.0, 4.0], [1, 1], 2).item() == pytest.approx((1.5 + 0.05 / 3) / 2, rel=1e-5)
+
+
+def test_distortion_is_the_sum_over_all_pairs_of_a_ray_and_its_gradient_that_of_autograd():
+    generator = torch.Generator().manual_seed(2)
+    ray = torch.tensor([0] * 5 + [2] * 9 + [3])
+    place = torch.rand(len(ray), generator=generator, dtype=torch.float64).cumsum(0)
+    density = (4 * torch.rand(len(ray), generator=generator, dtype=torch.float64)).requires_grad_()
+    samples = Samples(ray, place, 0.2, 5)
+    weight = weights(density * 0.2, ray, 5)
+    pairs = weight[:, None] * weight * (place[:, None] - place).abs() * (ray[:, None] == ray)
+    expected = (pairs.sum() + weight.square().sum() * 0.2 / 3) / 5
+    loss = distortion_loss(density, place, samples, 0.2)
+    assert torch.isclose(loss, expected, rtol=1e-12)
+    assert torch.allclose(*(torch.autograd.grad(x, density)[0] for x in (loss, expected)), rtol=1e-9, atol=1e-14)
+
+
+def test_rays_without_samples_have_no_distortion():
+    assert distortion([], [], [], 3) == 0
+    assert distortion([], [], [], 0) == 0

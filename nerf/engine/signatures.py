@@ -109,6 +109,7 @@ class StepCall(Structure):
         ("beta1", c_float),
         ("beta2", c_float),
         ("epsilon", c_float),
+        ("distortion", c_float),
         ("n_rays", c_int32),
         ("rays_per_tile", c_int32),
         ("levels", c_int32),

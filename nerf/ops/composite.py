@@ -31,11 +31,20 @@ def transmittance(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
 
     tau: (S,) optical thickness >= 0. ray: (S,) int64, non-decreasing.
     """
+    return torch.exp(-in_front(tau, ray, n_rays)).to(tau.dtype)
+
+
+def in_front(value: Tensor, ray: Tensor, n_rays: int) -> Tensor:
+    """Returns the sum (S,), float64, of `value` over the samples in front of each on its ray; differentiable."""
     # One running sum over all rays, less its value where the ray starts: float64 keeps the difference exact enough.
-    running = tau.double().cumsum(0) - tau
+    running = value.double().cumsum(0) - value
     count = torch.bincount(ray, minlength=n_rays)
-    first = count.cumsum(0) - count
-    return torch.exp(running[first[ray]] - running).to(tau.dtype)
+    return running - running[(count.cumsum(0) - count)[ray]]
+
+
+def weights(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
+    """Returns w (S,), differentiable in tau; see `transmittance`."""
+    return transmittance(tau, ray, n_rays) * -torch.expm1(-tau)
 
 
 def distance_at(sigma: Tensor, samples: Samples, level: float) -> Tensor:

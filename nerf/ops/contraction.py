@@ -65,6 +65,10 @@ class Stretch:
     first: Tensor
     last: Tensor
 
+    def s(self, which: Tensor, t: Tensor) -> Tensor:
+        """Returns s (N,) at distances t (N,) along the rays `which` (N,)."""
+        return self.radius * torch.asinh((t - self.middle[which]) / self.reach[which])
+
     def t(self, which: Tensor, s: Tensor) -> Tensor:
         """Returns distances (N, ...) along the rays `which` (N,) at s (N, ...)."""
         shape = (-1,) + (1,) * (s.dim() - 1)

@@ -32,15 +32,19 @@ class Level:
     hashed: bool
 
 
+def growth(levels: int, base_resolution: int, finest_resolution: int) -> float:
+    """Returns by what the resolution grows from level to level."""
+    return 1.0 if levels == 1 else (finest_resolution / base_resolution) ** (1 / (levels - 1))
+
+
 def grid_levels(
     levels: int, base_resolution: int, finest_resolution: int, log2_table_size: int, dimensions: int = 3
 ) -> tuple[Level, ...]:
     """Returns the levels of a grid whose resolutions grow geometrically from base to finest."""
-    growth = 1.0 if levels == 1 else (finest_resolution / base_resolution) ** (1 / (levels - 1))
-    made = []
+    log2_growth, made = math.log2(growth(levels, base_resolution, finest_resolution)), []
     for index in range(levels):
         # float32, as tiny-cuda-nn computes it: ceil() below depends on the last bit.
-        power = numpy.exp2(numpy.float32(index) * numpy.float32(math.log2(growth)), dtype=numpy.float32)
+        power = numpy.exp2(numpy.float32(index) * numpy.float32(log2_growth), dtype=numpy.float32)
         scale = power * numpy.float32(base_resolution) - numpy.float32(1)
         resolution = math.ceil(scale) + 1
         vertices = -(-(resolution**dimensions) // 8) * 8

@@ -43,6 +43,12 @@ class Cube:
         """Returns the scene units, at world points (N, 3), that the density's unit, a side of the cube, stands for."""
         return self.side * self.contraction.growth(point) if self.contraction else self.side
 
+    def marched(self, rays: Rays, samples: Samples) -> Tensor:
+        """Returns how far along the march of their rays S samples are, (S,) sides of the cube."""
+        if self.contraction is None:
+            return samples.t / self.side
+        return self.contraction.stretch(rays).s(samples.ray, samples.t) / self.side
+
     @property
     def diagonal(self) -> float:
         return self.side * math.sqrt(3)

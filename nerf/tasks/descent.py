@@ -25,7 +25,7 @@ class Descent:
         )
         for parameter in self.parameters.values():
             self.optimizer.state[parameter] = {
-                "step": torch.zeros(()),
+                "step": torch.zeros((), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -37,19 +37,18 @@ class Descent:
         loss.backward()
         self.optimizer.step()
 
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """Returns Adam's own tensors: step, exp_avg and exp_avg_sq by parameter."""
+        return {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
+
     def state(self) -> dict[str, Tensor]:
         """Returns the moments by name, ``adam.<parameter>.<moment>``."""
-        return {
-            f"adam.{name}.{key}": value
-            for name, parameter in self.parameters.items()
-            for key, value in self.optimizer.state[parameter].items()
-        }
+        return {f"adam.{name}.{key}": value for name, own in self.moments().items() for key, value in own.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over moments that `state` returned, exactly."""
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
+        for name, value in self.state().items():
+            value.copy_(checked(tensors, name, value.shape))
 
 
 def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:

@@ -44,17 +44,21 @@ class NativeRadianceTask:
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
-        self.model = native_model(settings, cube, hull)
+        self.model = self._new_model(cube, hull)
         self.pixels = PixelSampler(views)
         self.parameters = dict(self.model.field.named_parameters())
         self.moments = {
             key: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
             for key in ("exp_avg", "exp_avg_sq")
         }
-        self.rays_per_step = settings.train.samples // 8
+        self.samples_per_step = settings.train.samples
+        self.rays_per_step = self.samples_per_step // 8
         self.rays_drawn = self.steps_taken = 0
         self._sources = pixel_addresses(views, self.pixels)
         self._moments = {key: parameter_addresses(tensors) for key, tensors in self.moments.items()}
+
+    def _new_model(self, cube: Cube, hull: Tensor) -> NativeRadianceModel:
+        return native_model(self.settings, cube, hull)
 
     def step_call(self, progress: float, gradients: Parameters | None = None) -> StepCall:
         """Returns the next step as the engine takes it, or only its gradients into `gradients`."""
@@ -73,6 +77,7 @@ class NativeRadianceTask:
             beta1=adam.beta1,
             beta2=adam.beta2,
             epsilon=adam.epsilon,
+            distortion=settings.train.distortion,
             n_rays=self.rays_per_step,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
             levels=self.model.active_levels(progress),
@@ -86,19 +91,19 @@ class NativeRadianceTask:
         Raises:
             InputError: the loss is not a finite number.
         """
-        settings, n_rays = self.settings, self.rays_per_step
-        report = self.model.engine().step(self.step_call(progress))
+        settings, call = self.settings, self.step_call(progress)
+        report = self.model.engine().step(call)
         if not math.isfinite(report.loss):
             raise InputError(
                 f"training diverged at step {step}: the loss is {report.loss}; train again with a lower "
                 f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
         self.steps_taken += 1
-        self.rays_drawn += n_rays
+        self.rays_drawn += call.n_rays
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress)
-        self.rays_per_step = adapted_rays(n_rays, report.samples, settings.train.samples)
-        return StepReport(report.loss * self.pixels.part, n_rays, report.samples)
+        self.rays_per_step = adapted_rays(call.n_rays, report.samples, self.samples_per_step)
+        return StepReport(report.loss * self.pixels.part, call.n_rays, report.samples)
 
     def _update_occupancy(self, step: int, progress: float) -> None:
         call = OccupancyCall(

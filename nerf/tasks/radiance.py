@@ -50,10 +50,13 @@ class RadianceTask:
     def __init__(self, views: Views, settings: Settings) -> None:
         self.views, self.settings = views, settings
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
-        self.model = new_model(settings, cube, hull)
+        self.model = self._new_model(cube, hull)
         self.pixels = PixelSampler(views)
         self.descent = Descent(self.model.field.named_parameters(), settings.optimizer)
         self.rays_per_step = settings.train.samples // 8
+
+    def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
+        return new_model(self.settings, cube, hull)
 
     def train_step(self, step: int, progress: float) -> StepReport:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
@@ -73,6 +76,8 @@ class RadianceTask:
         rendering, position, density = model.shade(rays, samples)
         loss = photometric_loss(rendering, target, settings.train.background)
         error = loss.item()
+        if settings.train.distortion > 0:
+            loss = loss + settings.train.distortion * model.distortion(rays, samples, density)
         if not math.isfinite(error):
             raise InputError(
                 f"training diverged at step {step}: the loss is {error}; train again with a lower "
@@ -125,8 +130,10 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     Raises:
         InputError: a tensor is missing, has another shape than the settings say, or is not finite.
     """
-    for name, value in model.state_dict().items():
-        value.copy_(checked(tensors, name, value.shape))
+    found = {name: checked(tensors, name, value.shape) for name, value in model.state_dict().items()}
+    model.field.load_tensors({name.removeprefix("field."): value for name, value in found.items()})
+    for name, value in model.occupancy.named_buffers():
+        value.copy_(found[f"occupancy.{name}"])
     contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
     model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
 

@@ -23,15 +23,6 @@ struct Moments {
     float* second;
 };
 
-inline Pack<float> square_root(Pack<float> value) {
-#if defined(__AVX512F__)
-    return same_bits<Pack<float>>(_mm512_sqrt_ps(same_bits<__m512>(value)));
-#else
-    for (int lane = 0; lane < LANES<float>; ++lane) value[lane] = __builtin_sqrtf(value[lane]);
-    return value;
-#endif
-}
-
 // One pack of parameters. SPARSE: lanes without gradient keep value and moments, as if they took no part in the step;
 // a late first update still has the size of the rate, because (1 - beta1) / sqrt(1 - beta2) is 1 with (0.9, 0.99).
 template <bool SPARSE> inline void adam(const AdamStep& step, Pack<float> grad, float* parameter, Moments moments) {
@@ -61,17 +52,6 @@ inline void adam_all(const AdamStep& step, const float* grad, int64_t n, float* 
         std::memcpy(moments.first + at, part[2], bytes);
         std::memcpy(moments.second + at, part[3], bytes);
     }
-}
-
-inline bool all_zero(Pack<float> value) {
-#if defined(__AVX512F__)
-    return _mm512_test_epi32_mask(same_bits<__m512i>(value), same_bits<__m512i>(value)) == 0;
-#else
-    uint64_t words[REGISTER_BYTES / 8], any = 0;
-    std::memcpy(words, &value, sizeof words);
-    for (const uint64_t word : words) any |= word;
-    return any == 0;
-#endif
 }
 
 }  // namespace nerf

@@ -9,6 +9,12 @@
 namespace nerf {
 
 constexpr int BLOCK = 64;  // samples whose activations lie side by side: rows of BLOCK words
+// Samples of a block that one caller works on: all, or the one that a GPU thread was given a pointer to.
+#if defined(NERF_ONE_LANE)
+constexpr int SPAN = 1;
+#else
+constexpr int SPAN = BLOCK;
+#endif
 
 template <class T> struct Full {
     using Real = T;

@@ -8,13 +8,6 @@
 
 namespace nerf {
 
-inline float root(float x) { return std::sqrt(x); }
-inline double root(double x) { return std::sqrt(x); }
-inline Pack<float> root(Pack<float> x) {
-    for (int lane = 0; lane < LANES<float>; ++lane) x[lane] = std::sqrt(x[lane]);
-    return x;
-}
-
 constexpr float FAR = 100;  // radii from the centre within which rays are marched
 
 // Space contracted about a centre, and the cube that is cut out of it.
@@ -29,7 +22,7 @@ template <class T> struct Contraction {
             apart[axis] = start[axis] + t * slope[axis];
             square += apart[axis] * apart[axis];
         }
-        const V scale = radius / (radius + root(square));
+        const V scale = radius / (radius + square_root(square));
         for (int axis = 0; axis < 3; ++axis)
             position[axis] = (apart[axis] * scale + (center[axis] - corner[axis])) / side;
     }
@@ -61,11 +54,13 @@ template <class V> struct Stretch {
             nearest += apart * apart;
         }
         const V far = FAR * space.radius, half = std::sqrt(std::max(far * far - nearest, V(0)));
-        const V reach = std::sqrt(space.radius * space.radius + nearest);
-        first = space.radius * std::asinh((std::max(middle - half, space.near) - middle) / reach);
-        last = space.radius * std::asinh(half / reach);
-        return {middle, reach};
+        const Stretch stretch{middle, std::sqrt(space.radius * space.radius + nearest)};
+        first = stretch.s(std::max(middle - half, space.near), space.radius);
+        last = stretch.s(middle + half, space.radius);
+        return stretch;
     }
+
+    V s(V t, V radius) const { return radius * std::asinh((t - middle) / reach); }
 
     template <class T> V t(V s, T radius) const {
         const V grown = exp(s / radius);

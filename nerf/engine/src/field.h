@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "activations.h"
 #include "hash_grid.h"
 #include "layer.h"
 #include "spherical_harmonics.h"
@@ -16,9 +17,6 @@ constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2, LARGE
 
 // What the colour network sees beside the features of a sample: the same for all samples of a ray.
 constexpr int MOST_RAY_INPUTS = MOST_HARMONICS + LARGEST_CODE;
-
-// exp(15) per cube side is opaque within any step: no gradient is lost there.
-constexpr float LARGEST_LOG_DENSITY = 15.0f;
 
 // Same layout as FieldShape in nerf/engine/signatures.py.
 struct FieldShape {
@@ -117,7 +115,7 @@ public:
         linear<A>(layers[1].forward, given(), out.hidden, scratch);
         to_words<A>(scratch, given(), out.features);
         for (int at = 0; at < BLOCK; at += LANES<float>)
-            store(out.density + at, exp(least(load(scratch + at), splat(LARGEST_LOG_DENSITY))));
+            store(out.density + at, density_of(load(scratch + at)));
     }
 
     // Numbers that `scratch` needs.

@@ -30,8 +30,8 @@ template <class T, int D> inline Cell<T, D> cell(const Pack<T> (&place)[D], cons
     for (int axis = 0; axis < D; ++axis) {
         const Pack<T> on_lattice = place[axis] * T(level.scale) + T(0.5);
         // Never negative, so that truncation is floor.
-        out.lower[axis] = __builtin_convertvector(on_lattice, Pack<SignedRow<T>>);
-        out.factor[axis][1] = on_lattice - __builtin_convertvector(out.lower[axis], Pack<T>);
+        out.lower[axis] = converted<Pack<SignedRow<T>>>(on_lattice);
+        out.factor[axis][1] = on_lattice - converted<Pack<T>>(out.lower[axis]);
         out.factor[axis][0] = 1 - out.factor[axis][1];
     }
     return out;
@@ -56,7 +56,7 @@ template <class T, int D> inline Corners<T, D> corners(const Cell<T, D>& here, c
     }
     Corners<T, D> out;
     const Row<T> rows = Row<T>(level.rows);
-    for (int k = 0; k < out.COUNT; ++k) {
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         Rows row = term[0][k & 1];
         out.weight[k] = here.factor[0][k & 1];
         for (int axis = 1; axis < D; ++axis) {
@@ -130,14 +130,14 @@ template <class Work> inline void with_features(int features, Work work) {
 template <class Table, class T, int D, class Use>
 inline void for_each_corner(const typename Table::Value* rows, const Corners<T, D>& at, Use use) {
     constexpr int stride = Table::STRIDE;
-    alignas(64) typename Table::Value fetched[at.COUNT][LANES<T> * stride];
-    for (int k = 0; k < at.COUNT; ++k) {
+    alignas(64) typename Table::Value fetched[Corners<T, D>::COUNT][LANES<T> * stride];
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         alignas(64) Row<T> row[LANES<T>];
         store(row, at.row[k]);
         for (int lane = 0; lane < LANES<T>; ++lane)
-            std::memcpy(fetched[k] + lane * stride, rows + size_t(row[lane]) * stride, stride * sizeof *rows);
+            copy_row<stride>(fetched[k] + lane * stride, rows + size_t(row[lane]) * stride);
     }
-    for (int k = 0; k < at.COUNT; ++k) {
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         Pack<typename Table::Value> row[stride];
         load_interleaved<stride>(fetched[k], row);
         use(k, row);
@@ -173,18 +173,15 @@ inline void interpolate_vjp_position(const typename Table::Value* rows, const Ce
 // rows, sample after sample, so that the order of every sum is that of the samples. grad: (count, FEATURES).
 template <class T, int FEATURES, int D>
 inline void interpolate_vjp(const Corners<T, D>& at, int count, const T* grad, T* grad_rows) {
-    typedef T Features __attribute__((vector_size(FEATURES * sizeof(T)), aligned(alignof(T)), may_alias));
-    alignas(64) Row<T> row[at.COUNT][LANES<T>];
-    alignas(64) T weight[at.COUNT][LANES<T>];
-    for (int k = 0; k < at.COUNT; ++k) {
+    alignas(64) Row<T> row[Corners<T, D>::COUNT][LANES<T>];
+    alignas(64) T weight[Corners<T, D>::COUNT][LANES<T>];
+    for (int k = 0; k < Corners<T, D>::COUNT; ++k) {
         store(row[k], at.row[k] * Row<T>(FEATURES));
         store(weight[k], at.weight[k]);
     }
-    for (int lane = 0; lane < count; ++lane) {
-        const Features share = *reinterpret_cast<const Features*>(grad + lane * FEATURES);
-        for (int k = 0; k < at.COUNT; ++k)
-            *reinterpret_cast<Features*>(grad_rows + row[k][lane]) += weight[k][lane] * share;
-    }
+    for (int lane = 0; lane < count; ++lane)
+        for (int k = 0; k < Corners<T, D>::COUNT; ++k)
+            accumulate<FEATURES>(grad_rows + row[k][lane], weight[k][lane], grad + lane * FEATURES);
 }
 
 }  // namespace nerf

@@ -1,5 +1,6 @@
 // Packs: what one processor register holds, written with the compiler's vector extensions so that one text serves every
 // instruction set. A pack of T has LANES<T> lanes; arithmetic, comparisons and `mask ? a : b` work lane by lane.
+// On a GPU a thread is a lane: with NERF_ONE_LANE a pack is a number, and its neighbours are other threads.
 //
 // Maths calls are spelled nerf::exp and so on: a bare exp() would silently be the double function in some builds.
 #pragma once
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #if defined(__AVX2__)
@@ -15,7 +17,9 @@
 
 namespace nerf {
 
-#if defined(__AVX512F__)
+#if defined(NERF_ONE_LANE)
+constexpr int REGISTER_BYTES = 0;
+#elif defined(__AVX512F__)
 constexpr int REGISTER_BYTES = 64;
 #elif defined(__AVX2__)
 constexpr int REGISTER_BYTES = 32;
@@ -23,11 +27,19 @@ constexpr int REGISTER_BYTES = 32;
 constexpr int REGISTER_BYTES = 16;
 #endif
 
+#if defined(NERF_ONE_LANE)
+template <class T> constexpr int LANES = 1;
+
+template <class T> struct PackOf {
+    using type = T;
+};
+#else
 template <class T> constexpr int LANES = REGISTER_BYTES / int(sizeof(T));
 
 template <class T> struct PackOf {
     typedef T type __attribute__((vector_size(REGISTER_BYTES)));
 };
+#endif
 template <class T> using Pack = typename PackOf<T>::type;
 
 template <class T> struct BitsOf;
@@ -43,6 +55,18 @@ template <> struct BitsOf<double> {
 template <class T> using Row = typename BitsOf<T>::Unsigned;
 template <class T> using SignedRow = typename BitsOf<T>::Signed;
 
+#if defined(NERF_ONE_LANE)
+template <class T> inline Pack<T> load(const T* from) { return *from; }
+template <class T> inline void store(T* to, Pack<T> value) { *to = value; }
+
+// COUNT numbers, aligned to as many bytes as they fill: one access. (NVRTC makes a memcpy of bytes.)
+template <int COUNT, class T> inline void copy_row(T* to, const T* from) {
+    struct alignas(COUNT * sizeof(T)) Row {
+        T numbers[COUNT];
+    };
+    *reinterpret_cast<Row*>(to) = *reinterpret_cast<const Row*>(from);
+}
+#else
 template <class T> inline Pack<T> load(const T* from) {
     Pack<T> value;
     std::memcpy(&value, from, sizeof value);
@@ -50,6 +74,11 @@ template <class T> inline Pack<T> load(const T* from) {
 }
 
 template <class T> inline void store(T* to, Pack<T> value) { std::memcpy(to, &value, sizeof value); }
+
+template <int COUNT, class T> inline void copy_row(T* to, const T* from) {
+    std::memcpy(to, from, COUNT * sizeof(T));
+}
+#endif
 
 template <class T> inline Pack<T> splat(T value) { return value - Pack<T>{}; }
 
@@ -60,8 +89,47 @@ template <class To, class From> inline To same_bits(From value) {
     return out;
 }
 
+inline float square_root(float value) { return std::sqrt(value); }
+inline double square_root(double value) { return std::sqrt(value); }
+
 template <class V> inline V least(V a, V b) { return a < b ? a : b; }
 template <class V> inline V greatest(V a, V b) { return a > b ? a : b; }
+
+#if defined(NERF_ONE_LANE)
+
+template <class To, class From> inline To converted(From value) { return To(value); }
+
+template <int ROWS, class T> inline void load_interleaved(const T* from, Pack<T>* rows) {
+    for (int row = 0; row < ROWS; ++row) rows[row] = from[row];
+}
+
+template <int ROWS, class T> inline void store_interleaved(T* to, const Pack<T>* rows) {
+    for (int row = 0; row < ROWS; ++row) to[row] = rows[row];
+}
+
+template <class T> inline Pack<T> sum_each(Pack<T>* rows) { return rows[0]; }
+
+inline bool all_zero(float value) { return value == 0; }
+
+// to[i] += weight * share[i], COUNT of them; other threads may add to the same numbers meanwhile.
+template <int COUNT> inline void accumulate(float* to, float weight, const float* share) {
+    for (int i = 0; i < COUNT; ++i) atomicAdd(to + i, weight * share[i]);
+}
+
+#else
+
+template <class To, class From> inline To converted(From value) {
+    if constexpr (std::is_arithmetic_v<From>)
+        return To(value);
+    else
+        return __builtin_convertvector(value, To);
+}
+
+// to[i] += weight * share[i], COUNT of them.
+template <int COUNT, class T> inline void accumulate(T* to, T weight, const T* share) {
+    typedef T Numbers __attribute__((vector_size(COUNT * sizeof(T)), aligned(alignof(T)), may_alias));
+    *reinterpret_cast<Numbers*>(to) += weight * *reinterpret_cast<const Numbers*>(share);
+}
 
 // A bit for every lane of a comparison's outcome that is true.
 inline uint32_t lane_bits(Pack<int32_t> truth) {
@@ -149,6 +217,28 @@ inline Pack<double> exp(Pack<double> x) {
     return x;
 }
 
+inline Pack<float> square_root(Pack<float> value) {
+#if defined(__AVX512F__)
+    return same_bits<Pack<float>>(_mm512_sqrt_ps(same_bits<__m512>(value)));
+#else
+    for (int lane = 0; lane < LANES<float>; ++lane) value[lane] = __builtin_sqrtf(value[lane]);
+    return value;
+#endif
+}
+
+inline bool all_zero(Pack<float> value) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask(same_bits<__m512i>(value), same_bits<__m512i>(value)) == 0;
+#else
+    uint64_t words[REGISTER_BYTES / 8], any = 0;
+    std::memcpy(words, &value, sizeof words);
+    for (const uint64_t word : words) any |= word;
+    return any == 0;
+#endif
+}
+
+#endif
+
 // exp of 32-bit lanes, within 2 units in the last place on [-87, 88]; clamped outside, so never infinite, zero or
 // subnormal.
 inline Pack<float> exp(Pack<float> x) {
@@ -159,7 +249,8 @@ inline Pack<float> exp(Pack<float> x) {
     // ln 2 in two parts keeps the remainder exact.
     const Pack<float> r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
     Pack<float> series = splat(1.0f / 5040);
-    for (const float term : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) series = series * r + term;
+    constexpr float TERMS[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    for (const float term : TERMS) series = series * r + term;
     const auto exponent = (same_bits<Pack<uint32_t>>(shifted) << 23) + 0x3f800000u;
     return series * same_bits<Pack<float>>(exponent);
 }

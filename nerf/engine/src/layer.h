@@ -16,7 +16,9 @@ constexpr int GROUP = 4;  // outputs computed together
 constexpr int padded(int count) { return (count + GROUP - 1) / GROUP * GROUP; }
 
 // Packs of samples computed together: GROUP of them and GROUP outputs fill 32 registers; fewer where there are 16.
-template <class T> constexpr int TOGETHER = REGISTER_BYTES == 64 ? (BLOCK / LANES<T> < 4 ? BLOCK / LANES<T> : 4) : 2;
+template <class T> constexpr int TOGETHER = REGISTER_BYTES == 64 ? (BLOCK / LANES<T> < 4 ? BLOCK / LANES<T> : 4)
+                                           : LANES<T> == 1       ? 1
+                                                                 : 2;
 
 // What a layer's weights look like to the products: [group of outputs][input word][GROUP].
 template <class A> struct Weights {
@@ -50,7 +52,7 @@ inline void product(const Weights<A>& weights, int outputs, const typename A::Wo
     const int depth = weights.inputs / A::DEPTH;
     for (int output = 0; output < outputs; output += GROUP) {
         const auto* group = weights.words.data() + size_t(output) * depth;
-        for (int sample = 0; sample < BLOCK; sample += columns * n) {
+        for (int sample = 0; sample < SPAN; sample += columns * n) {
             Pack<Real> sums[GROUP][columns] = {};
             for (int k = 0; k < depth; ++k) {
                 Pack<typename A::Word> value[columns];
@@ -115,10 +117,27 @@ inline void linear(const Weights<A>& weights, int outputs, const typename A::Wor
 template <class A> inline void to_words(const typename A::Real* numbers, int rows, typename A::Word* words) {
     constexpr int n = LANES<typename A::Real>;
     for (int row = 0; row < rows; row += A::DEPTH)
-        for (int sample = 0; sample < BLOCK; sample += n) {
+        for (int sample = 0; sample < SPAN; sample += n) {
             Pack<typename A::Real> parts[A::DEPTH];
             for (int part = 0; part < A::DEPTH; ++part) parts[part] = load(numbers + (row + part) * BLOCK + sample);
             store(words + row / A::DEPTH * BLOCK + sample, A::words(parts));
+        }
+}
+
+// Sums of the products of ROWS rows of a and COLUMNS rows of b, lane by lane, over blocks that lie so many words apart.
+template <class A, int ROWS, int COLUMNS>
+inline void multiply_rows(const typename A::Word* a, size_t a_apart, const typename A::Word* b, size_t b_apart,
+                          int64_t blocks, Pack<typename A::Real> (&sums)[ROWS * COLUMNS]) {
+    constexpr int n = LANES<typename A::Real>, length = BLOCK / A::DEPTH;
+    for (int64_t block = 0; block < blocks; ++block, a += a_apart, b += b_apart)
+        for (int at = 0; at < SPAN / A::DEPTH; at += n) {
+            Pack<typename A::Word> value[COLUMNS];
+            for (int c = 0; c < COLUMNS; ++c) value[c] = load(b + c * length + at);
+            for (int r = 0; r < ROWS; ++r) {
+                const auto grad = load(a + r * length + at);
+                for (int c = 0; c < COLUMNS; ++c)
+                    sums[r * COLUMNS + c] = A::multiply_add(sums[r * COLUMNS + c], value[c], grad);
+            }
         }
 }
 
@@ -132,18 +151,8 @@ template <class A> inline void weights_vjp(const typename A::Word* grad_out, int
     for (int j = 0; j < outputs; j += rows)
         for (int k = 0; k < inputs; k += columns) {
             Pack<Real> sums[n] = {};
-            for (int block = 0; block < blocks; ++block)
-                for (int at = 0; at < length; at += n) {
-                    const auto* a = grad_out + (size_t(block) * outputs + j) * length + at;
-                    const auto* b = in + (size_t(block) * inputs + k) * length + at;
-                    Pack<typename A::Word> value[columns];
-                    for (int c = 0; c < columns; ++c) value[c] = load(b + c * length);
-                    for (int r = 0; r < rows; ++r) {
-                        const auto grad = load(a + r * length);
-                        for (int c = 0; c < columns; ++c)
-                            sums[r * columns + c] = A::multiply_add(sums[r * columns + c], value[c], grad);
-                    }
-                }
+            multiply_rows<A, rows, columns>(grad_out + size_t(j) * length, size_t(outputs) * length,
+                                            in + size_t(k) * length, size_t(inputs) * length, blocks, sums);
             const Pack<Real> total = sum_each<Real>(sums);
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < columns; ++c)
@@ -152,23 +161,28 @@ template <class A> inline void weights_vjp(const typename A::Word* grad_out, int
 }
 
 // A layer between padded rows. Inputs may come in two parts, each padded: `split` of the first are true.
-template <class A> struct Dense {
+struct LayerShape {
     int outputs, inputs;                // true
     int padded_outputs, padded_inputs;  // as the products see them
     int split;
-    size_t gradient;  // where its gradient starts among those of the network
-    Weights<A> forward, transposed;
 
-    Dense(int outputs, int inputs, int split, size_t gradient)
+    LayerShape(int outputs, int inputs, int split)
         : outputs(outputs),
           inputs(inputs),
           padded_outputs(padded(outputs)),
           padded_inputs(padded(split) + padded(inputs - split)),
-          split(split),
-          gradient(gradient) {}
+          split(split) {}
 
     size_t padded_size() const { return size_t(padded_outputs) * padded_inputs; }
     int padded_column(int column) const { return column < split ? column : column - split + padded(split); }
+};
+
+template <class A> struct Dense : LayerShape {
+    size_t gradient;  // where its gradient starts among those of the network
+    Weights<A> forward, transposed;
+
+    Dense(int outputs, int inputs, int split, size_t gradient)
+        : LayerShape(outputs, inputs, split), gradient(gradient) {}
 
     void load(const typename A::Real* weights) {
         std::vector<typename A::Real> matrix(padded_size());

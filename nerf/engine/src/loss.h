@@ -1,4 +1,4 @@
-// The photometric loss of one ray and its gradient by the pixel; see photometric_loss in nerf/losses.py.
+// The losses of one ray and their gradients; see nerf/losses.py.
 #pragma once
 
 #include "composite.h"
@@ -30,6 +30,26 @@ inline float photometric_loss(const Pixel<float>& pixel, const float* rgba, Back
         }
     }
     return loss * scale;
+}
+
+// The gradient by the weights of the distortion: of `scale` times the sum of w_i w_j |s_i - s_j| over all pairs plus
+// that of w_i^2 length / 3. s: where the samples of the ray are, increasing; length: of the interval each stands for.
+inline void distortion_vjp(int n, const float* passing, const float* reaching, const float* s, float length,
+                           float scale, float* grad_weight) {
+    float before = 0, before_s = 0, after = 0, after_s = 0;  // sums of w and of w s
+    for (int i = 0; i < n; ++i) {
+        const float weight = grad_weight[i] = reaching[i] * (1 - passing[i]);
+        after += weight;
+        after_s += weight * s[i];
+    }
+    for (int i = 0; i < n; ++i) {
+        const float weight = grad_weight[i];
+        after -= weight;
+        after_s -= weight * s[i];
+        grad_weight[i] = 2 * scale * (s[i] * (before - after) - (before_s - after_s) + weight * length / 3);
+        before += weight;
+        before_s += weight * s[i];
+    }
 }
 
 }  // namespace nerf

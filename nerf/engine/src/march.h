@@ -24,53 +24,66 @@ template <> struct WholeOf<Pack<float>> {
 };
 template <class V> using Whole = typename WholeOf<V>::type;
 
-template <class T> inline int32_t truncated(T value) { return int32_t(value); }
-inline Pack<int32_t> truncated(Pack<float> value) { return __builtin_convertvector(value, Pack<int32_t>); }
-template <class T> inline T converted(int32_t value) { return T(value); }
-template <class V> inline V converted(Pack<int32_t> value) { return __builtin_convertvector(value, V); }
-
 template <class Entry> inline int32_t entry(const Entry* table, int32_t at) { return int32_t(table[at]); }
+#if !defined(NERF_ONE_LANE)
 template <class Entry> inline Pack<int32_t> entry(const Entry* table, Pack<int32_t> at) {
     alignas(64) int32_t lane[LANES<float>];
     store(lane, at);
     for (int32_t& value : lane) value = int32_t(table[value]);
     return load(lane);
 }
+#endif
 
 // Which cells are occupied: a bit per cell, and for blocks of cells how far everything round them is empty.
 class OccupancyBits {
 public:
     static constexpr int COARSE = 4, FINE = 2;  // log2 of the cells along a side of a block
+    static constexpr int WORD = 16;             // cells whose bits lie together
 
-    int resolution() const { return resolution_; }
-
-    void resize(int resolution) {
-        resolution_ = resolution;
-        bits_.resize(size_t(resolution) * resolution * resolution / 16 + 1);
-        side_ = ((resolution - 1) >> FINE) + 1;
+    OccupancyBits() = default;
+#if defined(NERF_ONE_LANE)
+    // bits: words() of them; empty: a byte for every smallest block.
+    OccupancyBits(int resolution, uint16_t* bits, uint8_t* empty)
+        : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1), bits_(bits), empty_(empty) {}
+#else
+    explicit OccupancyBits(int resolution) : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1) {
+        bits_.resize(words());
         empty_.resize(size_t(side_) * side_ * side_);
     }
+#endif
 
+    int resolution() const { return resolution_; }
     int slabs() const { return ((resolution_ - 1) >> COARSE) + 1; }
+    int64_t cells() const { return int64_t(resolution_) * resolution_ * resolution_; }
+    int64_t words() const { return (cells() + WORD - 1) / WORD; }
 
     // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share nothing of what is written.
     void assign_slab(const uint8_t* occupied, int slab) {
-        const size_t slice = size_t(resolution_) * resolution_, begin = (size_t(slab) << COARSE) * slice,
-                     end = std::min(begin + (slice << COARSE), slice * resolution_);
-        std::fill(bits_.begin() + begin / 16, bits_.begin() + (end + 15) / 16, uint16_t(0));
-        for (size_t cell = begin; cell < end; ++cell) bits_[cell / 16] |= uint16_t((occupied[cell] != 0) << cell % 16);
-        const int coarse_side = slabs(), step = 1 << (COARSE - FINE);
-        for (int y = 0; y < coarse_side; ++y)
-            for (int z = 0; z < coarse_side; ++z) {
-                const int block[3] = {slab * step, y * step, z * step};
-                bool any = false;
-                each_block(block, [&](uint8_t& empty, const int (&fine)[3]) {
-                    const bool matter = has_matter(fine);
-                    empty = matter ? 0 : FINE;
-                    any |= matter;
-                });
-                if (!any) each_block(block, [&](uint8_t& empty, const int (&)[3]) { empty = COARSE; });
-            }
+        const int64_t words_a_slab = int64_t(resolution_) * resolution_;
+        for (int64_t word = slab * words_a_slab; word < std::min((slab + 1) * words_a_slab, words()); ++word)
+            assign_word(occupied, word);
+        for (int y = 0; y < slabs(); ++y)
+            for (int z = 0; z < slabs(); ++z) assign_block(slab, y, z);
+    }
+
+    void assign_word(const uint8_t* occupied, int64_t word) {
+        uint16_t bits = 0;
+        for (int64_t cell = word * WORD; cell < std::min((word + 1) * WORD, cells()); ++cell)
+            bits |= uint16_t((occupied[cell] != 0) << cell % WORD);
+        bits_[word] = bits;
+    }
+
+    // How empty it is round the cells of a largest block, whose words have been assigned.
+    void assign_block(int x, int y, int z) {
+        constexpr int step = 1 << (COARSE - FINE);
+        const int first[3] = {x * step, y * step, z * step};
+        bool any = false;
+        each_block(first, [&](uint8_t& empty, const int (&fine)[3]) {
+            const bool matter = has_matter(fine);
+            empty = matter ? 0 : FINE;
+            any |= matter;
+        });
+        if (!any) each_block(first, [&](uint8_t& empty, const int (&)[3]) { empty = COARSE; });
     }
 
     // 1 for an occupied cell, 0 for an empty one.
@@ -131,7 +144,7 @@ template <class V> struct March {
         I cell[3];
         for (int axis = 0; axis < 3; ++axis) {
             position[axis] = start[axis] + here * slope[axis];
-            const I whole = truncated(position[axis] * float(size));
+            const I whole = converted<I>(position[axis] * float(size));
             cell[axis] = least(greatest(whole, I{}), I{} + (size - 1));
         }
         const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
@@ -142,7 +155,7 @@ template <class V> struct March {
         }
         // A thousandth of a step is more than the rounding of t: no sample of the next block is passed over.
         const V index = greatest((leave - near) * inverse_step - offset + 0.999f, V{});
-        const I beyond = index < converted<V>(count) ? greatest(next + 1, truncated(index)) : count;
+        const I beyond = index < converted<V>(count) ? greatest(next + 1, converted<I>(index)) : count;
         const I empty = shift > 0 ? beyond : next + 1;
         return bits.cell(cell[0], cell[1], cell[2]) > 0 ? next : empty;
     }
@@ -157,7 +170,7 @@ template <class V> struct March {
         V outside{}, inside = V{} + 1;
         for (int axis = 0; axis < 3; ++axis) {
             outside = greatest(outside, greatest(-position[axis], position[axis] - 1));
-            cell[axis] = least(greatest(truncated(position[axis] * float(size)), I{}), I{} + (size - 1));
+            cell[axis] = least(greatest(converted<I>(position[axis] * float(size)), I{}), I{} + (size - 1));
         }
         const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
         for (int axis = 0; axis < 3; ++axis) {
@@ -167,7 +180,7 @@ template <class V> struct March {
         }
         // Positions move at most as fast as s: the samples before that distance are in the same empty place.
         const V empty = (outside > 0 ? outside : inside) * space.side * inverse_step;
-        const I beyond = next + greatest(truncated(least(empty, V{} + 1e6f)), I{} + 1);
+        const I beyond = next + greatest(converted<I>(least(empty, V{} + 1e6f)), I{} + 1);
         const I matter = bits.cell(cell[0], cell[1], cell[2]);
         return outside > 0 ? beyond : matter > 0 ? next : beyond;
     }
@@ -199,9 +212,10 @@ inline March<T> begin_march(const T* origin, const T* direction, const T* corner
     return ray;
 }
 
-// The same in contracted space.
+// The same in contracted space, or, where its radius is 0, in the cube.
 template <class T>
 inline March<T> begin_march(const T* origin, const T* direction, const Contraction<T>& space, T step, T offset) {
+    if (!(space.radius > 0)) return begin_march(origin, direction, space.corner, space.side, step, offset);
     March<T> ray;
     for (int axis = 0; axis < 3; ++axis) {
         ray.start[axis] = origin[axis] - space.center[axis];
@@ -217,6 +231,35 @@ inline March<T> begin_march(const T* origin, const T* direction, const Contracti
     const T samples = (far - ray.near) / step - offset + 1;
     ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 20))) : 0;
     return ray;
+}
+
+// How far along its march t is, cube sides.
+template <class T> inline T marched_length(const March<T>& ray, const Contraction<T>& space, T t) {
+    return (space.radius > 0 ? Stretch<T>{ray.middle, ray.reach}.s(t, space.radius) : t) / space.side;
+}
+
+// Turns a gradient by where the sample at t of a ray lies, cube units, into that by the point of the world.
+template <class T> inline void place_vjp(const March<T>& ray, const Contraction<T>& space, T t, T* grad) {
+    if (space.radius > 0) return space.unit_position_vjp(ray.start, ray.slope, t, grad);
+    for (int axis = 0; axis < 3; ++axis) grad[axis] /= space.side;
+}
+
+// Calls take(position, t) for the samples of one ray in occupied cells. space: with or without a contraction.
+template <class T, class Take>
+inline void for_each_sample(const T* origin, const T* direction, T offset, const Contraction<T>& space,
+                            const OccupancyBits& bits, T step, Take take) {
+    const bool contracted = space.radius > 0;
+    March<T> ray = begin_march(origin, direction, space, step, offset);
+    T position[3];
+    while (ray.next < ray.count) {
+        const T t = contracted ? ray.t(step, space) : ray.t(step);
+        const int32_t after = contracted ? ray.look(bits, t, 1 / step, space, position)
+                                         : ray.look(bits, step, 1 / step, position);
+        if (after == ray.next++)
+            take(position, t);
+        else
+            ray.next = after;
+    }
 }
 
 }  // namespace nerf

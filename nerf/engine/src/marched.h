@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "composite.h"
 #include "field.h"
 #include "march.h"
 #include "stopwatch.h"
@@ -83,9 +84,7 @@ private:
         thickness_.assign(rays.count, 0.0f);
         for (int ray = 0; ray < rays.count; ++ray) {
             const float *origin = rays.origin + 3 * ray, *direction = rays.direction + 3 * ray, offset = rays.offset[ray];
-            march_.push_back(space.contraction.radius > 0
-                                 ? begin_march(origin, direction, space.contraction, space.step, offset)
-                                 : begin_march(origin, direction, space.corner, space.side, space.step, offset));
+            march_.push_back(begin_march(origin, direction, space.contraction, space.step, offset));
             live_.push_back(ray);
         }
     }
@@ -185,12 +184,9 @@ private:
         for (size_t index = first_run; index < runs_.size(); ++index) {
             Run& run = runs_[index];
             float& thickness = thickness_[run.ray];
-            int reached = 0;
-            while (reached < run.count && thickness <= space.greatest_thickness) {
-                const int slot = run.slot + reached++;
-                thickness_before_[slot] = thickness;
-                thickness += density[slot] * length;
-            }
+            const int reached =
+                int(reached_samples(run.count, density.data() + run.slot, length, space.greatest_thickness, thickness,
+                                    thickness_before_.data() + run.slot));
             const bool ended = run.count < SAMPLES_AT_ONCE || thickness > space.greatest_thickness;
             run.count = reached;
             if (!ended) live_.push_back(run.ray);
@@ -201,10 +197,9 @@ private:
     void drop_light_samples(const Space& space) {
         const float length = space.step / space.side;
         weight_.resize(n_slots_);
-        for (int at = 0; at < n_slots_; at += LANES<float>) {
-            const auto reaching = exp(-load(thickness_before_.data() + at));
-            store(weight_.data() + at, reaching * (1 - exp(load(density.data() + at) * -length)));
-        }
+        for (int at = 0; at < n_slots_; at += LANES<float>)
+            store(weight_.data() + at,
+                  sample_weight(load(thickness_before_.data() + at), load(density.data() + at) * length));
         heaviest_.assign(march_.size(), 0.0f);
         for (const Run& run : runs_)
             for (int slot = run.slot; slot < run.slot + run.count; ++slot)
@@ -213,8 +208,7 @@ private:
         kept_.resize(n_slots_ + 1);
         int n_kept = 0;
         for (Run& run : runs_) {
-            const float least =
-                std::max(NEGLIGIBLE_WEIGHT, std::min(space.minimum_weight, PART_OF_HEAVIEST * heaviest_[run.ray]));
+            const float least = least_weight(heaviest_[run.ray], space.minimum_weight);
             const int begin = n_kept;
             for (int slot = run.slot; slot < run.slot + run.count; ++slot) {
                 kept_[n_kept] = slot;

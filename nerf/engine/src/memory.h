@@ -12,6 +12,25 @@
 
 namespace nerf {
 
+#if defined(NERF_ONE_LANE)
+
+// On a GPU storage is the host's: a thread sees where it lies. What only the host calls is declared, never defined.
+template <class T> class Buffer {
+public:
+    Buffer() = default;
+    explicit Buffer(T* data) : data_(data) {}
+    void resize(size_t size);
+    T* data() { return data_; }
+    const T* data() const { return data_; }
+    T& operator[](size_t index) { return data_[index]; }
+    const T& operator[](size_t index) const { return data_[index]; }
+
+private:
+    T* data_ = nullptr;
+};
+
+#else
+
 // An array of plain values, zero at first, aligned to cache lines; growing keeps what it held.
 template <class T> class Buffer {
 public:
@@ -61,5 +80,7 @@ private:
     T* data_ = nullptr;
     size_t size_ = 0, room_ = 0;
 };
+
+#endif
 
 }  // namespace nerf

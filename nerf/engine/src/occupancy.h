@@ -6,15 +6,12 @@
 
 #include "layer.h"
 #include "march.h"
-#include "random.h"
+#include "probes.h"
 #include "threads.h"
 
 namespace nerf {
 
-constexpr float OCCUPANCY_DECAY = 0.95f;
-constexpr float LEAST_THICKNESS = 0.02f;  // optical thickness of a step above which a cell counts as occupied
-constexpr int CELLS_PER_PROBE = 16;       // of the hull, at each update
-constexpr int OBSERVED_AT_ONCE = 64;      // enough to hide the memory's latency behind each other
+constexpr int OBSERVED_AT_ONCE = 64;  // enough to hide the memory's latency behind each other
 
 // Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
 struct OccupancyArrays {
@@ -26,7 +23,7 @@ struct OccupancyArrays {
 
 class Occupancy {
 public:
-    explicit Occupancy(const OccupancyArrays& arrays) : arrays_(arrays) { bits_.resize(arrays.resolution); }
+    explicit Occupancy(const OccupancyArrays& arrays) : arrays_(arrays), bits_(arrays.resolution) {}
 
     const OccupancyBits& bits() const { return bits_; }
     void load(int threads) {
@@ -36,15 +33,12 @@ public:
 
     // Raises the values of the cells at n positions. A maximum does not depend on the order.
     void observe(int n, const float* x, const float* y, const float* z, const float* density) {
-        const auto cell = [size = arrays_.resolution](float place) {
-            return std::min(std::max(int(place * float(size)), 0), size - 1);
-        };
         size_t cells[OBSERVED_AT_ONCE];
         for (int begin = 0; begin < n; begin += OBSERVED_AT_ONCE) {
             const int count = std::min(OBSERVED_AT_ONCE, n - begin);
             for (int i = 0; i < count; ++i) {
                 const int at = begin + i;
-                cells[i] = (size_t(cell(x[at])) * arrays_.resolution + cell(y[at])) * arrays_.resolution + cell(z[at]);
+                cells[i] = size_t(cell_at(x[at], y[at], z[at], arrays_.resolution));
                 __builtin_prefetch(arrays_.value + cells[i], 1);
             }
             for (int i = 0; i < count; ++i) raise(cells[i], density[begin + i]);
@@ -63,7 +57,7 @@ public:
         });
         if (hull_cells_.empty()) return;
         probe(density, seed, number, threads);
-        if (prune) choose(std::min(LEAST_THICKNESS / step_length, hull_mean(threads)), threads);
+        if (prune) choose(occupied_above(step_length, hull_mean(threads)), threads);
     }
 
 private:
@@ -77,23 +71,17 @@ private:
     }
 
     template <class Density> void probe(Density density, uint64_t seed, uint64_t number, int threads) {
-        const int size = arrays_.resolution;
-        const int64_t n_cells = int64_t(hull_cells_.size());
-        const int64_t probes = (n_cells + CELLS_PER_PROBE - 1) / CELLS_PER_PROBE;
+        const int64_t n_cells = int64_t(hull_cells_.size()), probes = probe_count(n_cells);
         probed_.resize(probes);
         densities_.resize(probes + BLOCK);
         Pool::shared().run((probes + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
             alignas(64) float place[3][BLOCK] = {};
             const int count = int(std::min<int64_t>(BLOCK, probes - job * BLOCK));
             for (int i = 0; i < count; ++i) {
-                const uint64_t index = (number << 32) + 2 * uint64_t(job * BLOCK + i);
-                const uint64_t a = random_bits(seed, Stream::PROBE, index),
-                               b = random_bits(seed, Stream::PROBE, index + 1);
-                const int32_t cell = hull_cells_[((a >> 32) * uint64_t(n_cells)) >> 32];
-                probed_[job * BLOCK + i] = cell;
-                place[0][i] = (float(cell / (size * size)) + unit_float(b, 0)) / float(size);
-                place[1][i] = (float(cell / size % size) + unit_float(b, 24)) / float(size);
-                place[2][i] = (float(cell % size) + unit_float(a, 0)) / float(size);
+                float point[3];
+                probed_[job * BLOCK + i] = nerf::probe(seed, number, job * BLOCK + i, hull_cells_.data(), n_cells,
+                                                       arrays_.resolution, point);
+                for (int axis = 0; axis < 3; ++axis) place[axis][i] = point[axis];
             }
             density(place[0], place[1], place[2], count, densities_.data() + job * BLOCK, thread);
         });

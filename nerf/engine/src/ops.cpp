@@ -296,30 +296,18 @@ template <class T> static void harmonics(const HarmonicsCall<T>& call) {
 }
 
 template <class T> static void march(const MarchCall<T>& call) {
-    OccupancyBits bits;
-    bits.resize(call.resolution);
+    OccupancyBits bits(call.resolution);
     for (int slab = 0; slab < bits.slabs(); ++slab) bits.assign_slab(call.occupied, slab);
     Contraction<T> space{{}, call.radius, call.near, {}, call.side};
     std::copy(call.center, call.center + 3, space.center);
     std::copy(call.corner, call.corner + 3, space.corner);
     for_each_ray(call.n_rays, call.threads, [&](int64_t ray) {
-        const T *origin = call.origin + 3 * ray, *direction = call.direction + 3 * ray, offset = call.offset[ray];
-        const bool contracted = space.radius > 0;
-        March<T> march = contracted ? begin_march(origin, direction, space, call.step, offset)
-                                    : begin_march(origin, direction, call.corner, call.side, call.step, offset);
-        T position[3];
         int64_t count = 0;
-        while (march.next < march.count) {
-            const T t = contracted ? march.t(call.step, space) : march.t(call.step);
-            const int32_t after = contracted ? march.look(bits, t, 1 / call.step, space, position)
-                                             : march.look(bits, call.step, 1 / call.step, position);
-            if (after == march.next++) {
-                if (call.first) call.t[call.first[ray] + count] = t;
-                ++count;
-            } else {
-                march.next = after;
-            }
-        }
+        for_each_sample(call.origin + 3 * ray, call.direction + 3 * ray, call.offset[ray], space, bits, call.step,
+                        [&](const T*, T t) {
+                            if (call.first) call.t[call.first[ray] + count] = t;
+                            ++count;
+                        });
         call.count[ray] = count;
     });
 }

@@ -37,6 +37,7 @@ struct StepCall {
     int64_t number;     // of Adam's step, from 1
     float step_length;  // scene units
     float rate, beta1, beta2, epsilon;
+    float distortion;  // weight of that loss
     int32_t n_rays, rays_per_tile, levels, background, threads;
 };
 
@@ -208,8 +209,8 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
                                        scale, worker.grad_pixels[ray]);
     batch.marched = work.marched();
     keep_samples(work, batch);
-    work.backward(field_, here, worker.grad_pixels.data(), n, batch.grad_encoding.data(), batch.grad_network.data(),
-                  worker.watch);
+    work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays),
+                  batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
 }
 
 // Makes room for the gradients of a tile, those of the network zero, and notes where its samples are.

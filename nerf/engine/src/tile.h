@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "composite.h"
+#include "loss.h"
 #include "marched.h"
 
 namespace nerf {
@@ -51,7 +52,7 @@ public:
             }
             float* rgb = rgb_.data() + size_t(block) * GROUP * BLOCK;
             linear<A>(field.color(field.color_layers() - 1).forward, GROUP, in, rgb);
-            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, 1 / (1 + exp(-load(rgb + at))));
+            for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, sigmoid(load(rgb + at)));
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
@@ -63,11 +64,13 @@ public:
         watch.lap(COMPOSITE);
     }
 
-    // From the gradient by the pixels to those by the encoding, [level][sample][feature], and by the network (added).
+    // From the gradient by the pixels, and the distortion times `distortion`, to the gradients by the encoding,
+    // [level][sample][feature], and by the network (added).
     void backward(const Field<A>& field, const Space& space, const Pixel<float>* grad_pixels, int n_rays,
-                  float* grad_encoding, float* grad_network, Stopwatch& watch) {
+                  float distortion, float* grad_encoding, float* grad_network, Stopwatch& watch) {
         watch.start();
-        pixels_vjp(grad_pixels, n_rays, space.step / space.side);
+        if (distortion > 0) distort(space, n_rays, distortion);
+        pixels_vjp(grad_pixels, n_rays, space.step / space.side, distortion > 0);
         watch.lap(COMPOSITE);
         resize_gradients(field);
         for (int block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
@@ -155,8 +158,20 @@ protected:
         }
     }
 
+    // Gradients by the weights of all rays, of the distortion times `scale`.
+    void distort(const Space& space, int n_rays, float scale) {
+        marched_at_.resize(n_used_);
+        grad_weight_.resize(n_used_);
+        for (int ray = 0; ray < n_rays; ++ray) {
+            const int at = first_sample(ray), end = first_sample(ray + 1);
+            for (int i = at; i < end; ++i) marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
+            distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
+                           space.step / space.side, scale, grad_weight_.data() + at);
+        }
+    }
+
     // Gradients by optical thickness, times the length of a step, and by the colour network's outputs.
-    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length) {
+    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool distorted) {
         grad_rgb_.resize(rgb_.size());
         const size_t last = size_t(std::max(0, n_blocks() - 1));
         std::fill(grad_rgb_.begin() + std::min(grad_rgb_.size(), last * GROUP * BLOCK), grad_rgb_.end(), 0.0f);
@@ -167,21 +182,17 @@ protected:
                 first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return channel(rgb_, at + int(i), c); }, reaching_.data() + at,
                 grad_pixels[ray], grad_thickness_.data() + at,
-                [&](int64_t i, int c) -> float& { return channel(grad_rgb_, at + int(i), c); });
+                [&](int64_t i, int c) -> float& { return channel(grad_rgb_, at + int(i), c); },
+                distorted ? grad_weight_.data() + at : nullptr);
         }
         constexpr int n = LANES<float>;
         for (size_t at = 0; at < grad_rgb_.size(); at += n) {
-            const auto rgb = load(rgb_.data() + at);
-            const auto slope = int(at / BLOCK) % GROUP < 3 ? rgb * (1 - rgb) : Pack<float>{};
-            store(grad_rgb_.data() + at, load(grad_rgb_.data() + at) * slope);
+            const auto grad = int(at / BLOCK) % GROUP < 3 ? load(grad_rgb_.data() + at) : Pack<float>{};
+            store(grad_rgb_.data() + at, sigmoid_vjp(load(rgb_.data() + at), grad));
         }
-        // Density is exp of the first feature up to a bound: its slope is the density itself, or nothing.
-        const float bound = exp(LARGEST_LOG_DENSITY) * (1 - 1e-6f);
-        for (int at = 0; at < n_blocks() * BLOCK; at += n) {
-            const auto density = load(density_.data() + at);
-            const auto slope = density < bound ? density * length : Pack<float>{};
-            store(grad_thickness_.data() + at, load(grad_thickness_.data() + at) * slope);
-        }
+        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+            store(grad_thickness_.data() + at,
+                  density_vjp(load(density_.data() + at), load(grad_thickness_.data() + at) * length));
     }
 
     void resize_gradients(const Field<A>& field) {
@@ -245,7 +256,7 @@ protected:
     Buffer<float> scratch_;
     Buffer<float> x_, y_, z_, t_, density_, passing_, reaching_, rgb_;
     Buffer<Word> encoding_, hidden_, color_in_, color_hidden_[MOST_COLOR_LAYERS];
-    Buffer<float> grad_thickness_, grad_rgb_;
+    Buffer<float> grad_thickness_, grad_rgb_, grad_weight_, marched_at_;
     Buffer<Word> grad_color_[MOST_COLOR_LAYERS], grad_features_, grad_hidden_, turned_grad_, turned_in_;
 };
 

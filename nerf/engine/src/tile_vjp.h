@@ -27,12 +27,7 @@ public:
                 for (int row = 0; row < n_inputs; ++row)
                     inputs[row] += grad_inputs_[(size_t(i / BLOCK) * field.ray_inputs() + row) * BLOCK + i % BLOCK];
                 float place[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
-                if (space.contraction.radius > 0) {
-                    const March<float>& march = this->marched_.ray(ray);
-                    space.contraction.unit_position_vjp(march.start, march.slope, this->t_[i], place);
-                } else {
-                    for (float& grad : place) grad /= space.side;
-                }
+                place_vjp(this->marched_.ray(ray), space.contraction, this->t_[i], place);
                 for (int axis = 0; axis < 3; ++axis) {
                     origin[axis] += place[axis];
                     along[axis] += place[axis] * this->t_[i];
