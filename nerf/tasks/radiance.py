@@ -52,7 +52,7 @@ class RadianceTask:
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution)
         self.model = self._new_model(cube, hull)
         self.pixels = PixelSampler(views)
-        self.descent = Descent(self.model.field.named_parameters(), settings.optimizer)
+        self.descent = Descent(dict(self.model.field.named_parameters()), settings.optimizer)
         self.rays_per_step = settings.train.samples // 8
 
     def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
