@@ -2,7 +2,7 @@
 
 Bands are coded channel by channel, coarse to fine, each in four passes: of the 2 x 2 neighbours first one, then the
 one across the diagonal, then the two others. A pass sees its whole band's earlier passes, the band of the same
-direction one level coarser, earlier bands of its level and the same band of earlier channels.
+direction one level coarser, earlier bands of its level and the same band of the two channels before.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def outer_features(
     for slot, sibling in enumerate(range(band - (band - 1) % 3, band) if band else ()):
         fitted = _fitted(decoded[channel][sibling], shape)
         sources.append((2 + 2 * slot, fitted, _around(fitted)))
-    for slot, other in enumerate(range(channel - 1, -1, -1)):
+    for slot, other in enumerate(range(channel - 1, max(channel - 3, -1), -1)):
         sources.append((6 + 2 * slot, decoded[other][band], _around(decoded[other][band])))
     for place, centre, around in sources:
         out[place], out[place + 1] = _log(centre), _log(around)

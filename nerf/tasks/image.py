@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from nerf.signal_field import SignalField
 from nerf.signals.pictures import read_picture, write_picture
 from nerf.tasks.signal import DecodeRequest, Signal
 
-RELATIVE_FLOOR = 1e-2  # added to the squared colour by which an HDR error is divided: the darkest that counts
+DARK = 0.1  # HDR light: errors of what is brighter count relatively, of what is darker absolutely
 LARGEST_OUTPUT = 2**31  # values of a decoded picture
 
 
@@ -77,16 +76,14 @@ class Image(Signal):
         corner = torch.stack([index % self.width, index // self.width], dim=1).float()
         position = (corner[:, None] + self._places(len(index), random)) / max(self.width, self.height)
         value = self._light(field(position.view(-1, 2))).view(len(index), per_pixel, -1).mean(dim=1)
-        error = (value - target).square()
         if self.hdr:
-            loss = (error / (value.detach().square() + RELATIVE_FLOOR)).mean()
-            return loss, loss.item()
-        loss = error.mean()
+            value, target = torch.asinh(value / DARK), torch.asinh(target / DARK)
+        loss = (value - target).square().mean()
         return loss, loss.item()
 
     def _light(self, value: Tensor) -> Tensor:
         """Returns colours of the field's values: HDR light spans decades, so the field holds about its logarithm."""
-        return torch.sinh(value) if self.hdr else value
+        return DARK * torch.sinh(value) if self.hdr else value
 
     def _places(self, count: int, random: torch.Generator) -> Tensor:
         """Returns places inside pixels (count, area^2, 2) in [0, 1]: their centres, or one in each cell of a grid."""
@@ -113,7 +110,7 @@ class Image(Signal):
     def evaluate(self, field: SignalField) -> dict[str, Any]:
         picture = self.render(field, (self.width, self.height), (0, 0, 1, 1))
         if self.hdr:
-            relative = (picture - self.pixels) / (self.pixels.abs() + math.sqrt(RELATIVE_FLOOR))
+            relative = (picture - self.pixels) / (self.pixels.abs() + DARK)
             tone = lambda value: value.clamp(min=0) / (1 + value.clamp(min=0))  # noqa: E731
             return {"psnr": psnr(tone(picture), tone(self.pixels)), "relative_mse": relative.square().mean().item()}
         picture = (picture.clamp(0, 1) * 255).round() / 255

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nerf.errors import InputError, nearest
-from nerf.tasks.signal import Signal
+
+if TYPE_CHECKING:
+    from nerf.tasks.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Kind:
         return getattr(import_module(module), name)
 
 
-IMAGE = {"any": {"train": {"samples": 2**13}}, "hash": {"field": {"layers": 1}, "train": {"samples": 2**15}}}
+IMAGE = {"any": {"train": {"samples": 2**11}}, "hash": {"field": {"layers": 1}, "train": {"samples": 2**15}}}
 # Sound oscillates thousands of times a second: frequencies that suit a picture see none of it.
 AUDIO = {
     "any": {"train": {"samples": 2**14}},
