@@ -46,7 +46,7 @@ AUDIO = {
     "encoding": {"field": {"octaves": 18}},
     "fourier": {"field": {"fourier_scale": 4000.0}},
 }
-VIDEO = {"hash": {"field": {"log2_table_size": 14, "finest_resolution": 512, "layers": 1}}}
+VIDEO = {"hash": {"field": {"log2_table_size": 15, "finest_resolution": 512, "layers": 1}}}
 
 KINDS = {
     "image": Kind("nerf.tasks.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)", IMAGE),

@@ -1,4 +1,4 @@
-"""The video task: (x, y, t) -> colour. All are pixels, a frame being FRAME of them long, by the longest side."""
+"""The video task: (x, y, t) -> colour. x and y are pixels / the longer side, t is the part of the film."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from nerf.signal_field import SignalField
 from nerf.signals.films import MOST_VALUES, read_film, write_film
 from nerf.tasks.signal import DecodeRequest, Signal
 
-FRAME = 1.0  # pixels that a frame is long: the grid's cells then hold as much of time as of space
-
 
 class Video(Signal):
     """A film. frames: (F, H, W, 3) uint8, absent if only its form is known."""
@@ -28,7 +26,7 @@ class Video(Signal):
     def __init__(self, size: tuple[int, int], count: int, rate: float) -> None:
         (self.width, self.height), self.count, self.rate = size, count, rate
         self.samples = self.width * self.height * count
-        self.side = max(self.width, self.height, FRAME * count)
+        self.side = max(self.width, self.height)
         self.frames: Tensor | None = None
 
     @classmethod
@@ -52,7 +50,7 @@ class Video(Signal):
         index = torch.randint(self.samples, (n_samples,), generator=random)
         column, row = index % self.width, index // self.width % self.height
         frame = index // (self.width * self.height)
-        place = torch.stack([column + 0.5, row + 0.5, FRAME * (frame + 0.5)], dim=1) / self.side
+        place = torch.stack([(column + 0.5) / self.side, (row + 0.5) / self.side, (frame + 0.5) / self.count], dim=1)
         target = self.frames.view(-1, 3)[index].float() / 255
         error = (field(place) - target).square().mean()
         return error, error.item()
@@ -60,10 +58,9 @@ class Video(Signal):
     def frame(self, field: SignalField, time: float, size: tuple[int, int]) -> Tensor:
         """Returns the frame (h, w, 3) uint8 at a part of the film."""
         width, height = size
-        x = (torch.arange(width) + 0.5) / width * self.width
-        y = (torch.arange(height) + 0.5) / height * self.height
-        t = torch.tensor([time * self.count * FRAME])
-        place = torch.stack(torch.meshgrid(x, y, t, indexing="xy"), dim=-1).view(-1, 3) / self.side
+        x = (torch.arange(width) + 0.5) / width * (self.width / self.side)
+        y = (torch.arange(height) + 0.5) / height * (self.height / self.side)
+        place = torch.stack(torch.meshgrid(x, y, torch.tensor([time]), indexing="xy"), dim=-1).view(-1, 3)
         return (field.values(place).clamp(0, 1) * 255 + 0.5).to(torch.uint8).view(height, width, 3)
 
     def evaluate(self, field: SignalField) -> dict[str, Any]:
