@@ -84,8 +84,18 @@ setup(
     ],
     extras_require={
         "sfm": ["pycolmap>=3.12"],
+        "compress": ["constriction>=0.4"],
+        "hdr": ["OpenEXR>=3.3"],
         "texture": ["xatlas>=0.0.9"],
-        "test": ["pytest>=8", "ruff>=0.6", "pycolmap>=3.12", "xatlas>=0.0.9", *CUDA],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.6",
+            "OpenEXR>=3.3",
+            "constriction>=0.4",
+            "pycolmap>=3.12",
+            "xatlas>=0.0.9",
+            *CUDA,
+        ],
         "cuda": [*CUDA],
         "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.

@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from nerf import __version__
-from nerf.arguments import between, size, whole
 from nerf.backends import BACKENDS, DEVICES, choose_backend
+from nerf.cli_words import INTERRUPTED, USER_ERROR, Parser, between, resumed_settings, size, whole, writable
 from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import check_writable
+from nerf.fit_cli import FIT_COMMANDS
 
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
-
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,9 +26,9 @@ def main(words: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
     # three busy processes on two cores. It must be said before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = _Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
+    parser = Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     for name, (add_arguments, run, summary) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -43,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         command.set_defaults(run=run)
     # argparse cannot take positional words on both sides of an option, which is how people write settings.
     arguments, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-") or arguments.command != "train"]
+    unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     arguments.settings = rest
@@ -60,14 +58,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("nerf: interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, like every other error."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(USER_ERROR)
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +99,8 @@ def train(arguments: argparse.Namespace) -> int:
     name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
     run = RunFolder(arguments.out or Path("runs") / name)
     if arguments.resume:
-        settings = _resumed_settings(run, settings, asked, arguments.config)
-    with _writable(run.path):
+        settings = resumed_settings(run, settings, asked, arguments.config)
+    with writable(run.path):
         _check_outputs(settings, run)
         place = find_scene(arguments.scene)
         if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
@@ -130,60 +120,6 @@ def _check_outputs(settings: Settings, run: RunFolder) -> None:
             if Path(name).name != name:
                 raise InputError(f'output: "{name}" is not a file name; it is written into the run folder')
             check(run.path / name)
-
-
-def _resumed_settings(run: RunFolder, asked_for: Settings, asked: Sequence[str], config: Path | None) -> Settings:
-    """Returns the settings of the run, with new budgets and outputs if the user names them.
-
-    Raises:
-        InputError: another setting is to change, which would make the run something that nobody trained.
-    """
-    if not run.path.is_dir():
-        raise InputError(f"{run.path}: no such run folder to resume; name it with --out")
-    if not (run.path / "settings.yaml").is_file():
-        return asked_for
-    saved = run.load_settings()
-    named = {word.partition("=")[0] for word in asked}
-    if config is not None:
-        named |= {f"{section}.{name}" for section, values in asked_for.to_dict().items() for name in values}
-    free = ("train.steps", "train.max_seconds", "train.checkpoint_seconds", "train.preview_seconds", "output.")
-    changes: dict[str, dict[str, object]] = {}
-    for section, values in asked_for.to_dict().items():
-        for name, value in values.items():
-            setting, old = f"{section}.{name}", saved.to_dict()[section][name]
-            if setting not in named or value == old:
-                continue
-            if not setting.startswith(free):
-                raise InputError(
-                    f"--resume: {setting} is {old!r} in {run.path}, not {value!r}; start a new run with --out"
-                )
-            changes.setdefault(section, {})[name] = value
-    return settings_from_dict(changes, "--resume", saved)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Makes a run folder and tries to write in it; a folder that stays empty, after an error, goes again.
-
-    Raises:
-        InputError: it cannot be written to.
-    """
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder}: holds the folder you stand in; give --out a folder for the run alone")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file; give --out a folder")
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
-    try:
-        yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -391,4 +327,5 @@ COMMANDS = {
     "export": (_export_arguments, export, "write mesh, point cloud, depth maps and cameras of a trained model"),
     "doctor": (_doctor_arguments, doctor, "print what is here, what will be used, and whether it computes right"),
     "evaluate": (_evaluate_arguments, evaluate, "score a trained model on held-out views"),
+    **FIT_COMMANDS,
 }

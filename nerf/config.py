@@ -187,14 +187,16 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settin
     return settings
 
 
-def describe_settings() -> str:
-    """Returns one line per setting: its name, default and meaning."""
+def describe_settings(settings: type = Settings, sections: Sequence[str] = ()) -> str:
+    """Returns one line per setting, of all or some sections: its name, default and meaning."""
     lines = []
-    for section in dataclasses.fields(Settings):
+    for section in dataclasses.fields(settings):
+        if sections and section.name not in sections:
+            continue
         for entry in dataclasses.fields(section.default):
-            photographs = PHOTOGRAPHS.get(section.name, {}).get(entry.name)
+            photographs = PHOTOGRAPHS.get(section.name, {}).get(entry.name) if settings is Settings else None
             other = "" if photographs is None else f"; {photographs} for photographs"
-            name = f"{section.name}.{entry.name}={entry.default}"
+            name = f"{section.name}.{entry.name}={getattr(section.default, entry.name)}"
             choices = f" ({', '.join(entry.metadata['choices'])})" if entry.metadata["choices"] else ""
             lines.append(f"  {name:<38} {entry.metadata['meaning']}{choices}{other}".replace("%", "%%"))
     return "\n".join(lines)
@@ -215,7 +217,7 @@ def settings_from_dict(tree: Mapping[str, Any], source: str, base: Settings = Se
         if not isinstance(values, Mapping):
             raise InputError(f'{source}: section "{name}" expects name: value lines, got {values!r}')
         sections[name] = _changed(sections[name], str(name), values, source)
-    return _validated(Settings(**sections), source)
+    return _validated(type(base)(**sections), source)
 
 
 def _changed(section: Any, section_name: str, values: Mapping[str, Any], source: str) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -14,7 +12,7 @@ from nerf.cameras import Cameras
 from nerf.capture_check import CaptureCheck, check_capture
 from nerf.capture_page import write_page
 from nerf.colour import BACKGROUNDS
-from nerf.config import Settings, settings_from_dict
+from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.export.box import Box, cropped
 from nerf.export.film import FilmRequest, plan, write_film
@@ -26,7 +24,6 @@ from nerf.export.placement import Placement, placement
 from nerf.export.pointcloud import sampled, write_points
 from nerf.export.surface import SurfaceRequest, make_surface
 from nerf.export.views import picture_names, write_colmap, write_depths, write_transforms
-from nerf.files import unwritable
 from nerf.metrics import psnr
 from nerf.ops.march import Cube
 from nerf.preview import BakedModel, bake, coarse, lost
@@ -65,7 +62,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         print(f"resumed at step {trainer.step}, {trainer.seconds:.1f} s of training")
     else:
         if not resume:
-            _keep_earlier_run(run)
+            run.keep_earlier()
         run.save_settings(settings)
         run.save_scene(_record(place, scene, backend), views.cameras)
     print(_bounds_line(task.model.cube, settings, views))
@@ -78,7 +75,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         print(f"capture check: {run.path / 'check.html'}")
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
     if end.step > 0:
-        run.save_settings(_repeating(settings, end.step, trainer.pace.text()), "repeat.yaml")
+        run.save_repeat(settings, end.step, trainer.pace.text())
     print("".join(f"{line}\n" for line in task.adjustments.words()), end="")
     print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
@@ -105,20 +102,6 @@ def _check(name: str, scene: Scene, task: RadianceTask, file: Path) -> CaptureCh
     cameras = {split: views.cameras for split, views in scene.splits.items()}
     write_page(file, f"Capture check: {name}", check, cameras, scene.points, cube)
     return check
-
-
-def _keep_earlier_run(run: RunFolder) -> None:
-    """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it."""
-    if not (run.path / "settings.yaml").exists():
-        return
-    number = next(n for n in count(1) if not run.path.with_name(f"{run.path.name}.{n}").exists())
-    kept = run.path.with_name(f"{run.path.name}.{number}")
-    try:
-        os.rename(run.path, kept)
-        run.path.mkdir()
-    except OSError as error:
-        raise unwritable(kept, error) from None
-    print(f"{run.path} held an earlier run: kept as {kept}")
 
 
 def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
@@ -196,11 +179,6 @@ def _preview(run: RunFolder, task: RadianceTask, scene: Scene, settings: Setting
     truth = views.picture(0, background)
     write_rgb(run.path / "validation" / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
     return psnr(rgb, truth)
-
-
-def _repeating(settings: Settings, step: int, pace: str) -> Settings:
-    """Returns settings that take the same steps again without looking at the clock."""
-    return settings_from_dict({"train": {"steps": step, "max_seconds": 0, "pace": pace}}, "repeat", settings)
 
 
 def _write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:

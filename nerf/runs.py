@@ -1,7 +1,7 @@
 """A run folder: everything that a training leaves, readable on another machine without the pictures.
 
 settings.yaml     every setting of the run
-scene.json        what was read: name, format, folder, and the training cameras
+scene.json        what was read: name, format, folder, and the training cameras (of a fitted signal: signal.json)
 checkpoint.safetensors   tensors, and in its header the step, the training seconds and the pace
 log.jsonl         one JSON object a line
 repeat.yaml       settings that repeat the run step for step, whatever the clock says
@@ -10,7 +10,9 @@ repeat.yaml       settings that repeat the run step for step, whatever the clock
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +42,14 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.jsonl"
 
-    def save_settings(self, settings: Settings, name: str = "settings.yaml") -> None:
+    def save_settings(self, settings: Any, name: str = "settings.yaml") -> None:
         """Writes every setting."""
         import yaml
 
         write_text(self.path / name, yaml.safe_dump(settings.to_dict(), sort_keys=False))
 
-    def load_settings(self) -> Settings:
-        """Returns the settings of the run.
+    def load_settings(self, base: Any = None) -> Any:
+        """Returns the settings of the run, of the type of `base` (`nerf.config.Settings` if None).
 
         Raises:
             InputError: the folder holds no run, or its settings are damaged.
@@ -63,7 +65,7 @@ class RunFolder:
             tree = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, ValueError) as error:
             raise InputError(f"{file}: damaged ({' '.join(str(error).split())})") from None
-        return settings_from_dict(tree, str(file))
+        return settings_from_dict(tree, str(file), base or Settings())
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Writes tensors and facts as one safetensors file, atomically."""
@@ -123,6 +125,43 @@ class RunFolder:
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # a kill in the middle of a write leaves half a line
         write_text(self.log, "".join(kept))
+
+    def keep_earlier(self) -> None:
+        """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it."""
+        if not (self.path / "settings.yaml").exists():
+            return
+        number = next(n for n in count(1) if not self.path.with_name(f"{self.path.name}.{n}").exists())
+        kept = self.path.with_name(f"{self.path.name}.{number}")
+        try:
+            os.rename(self.path, kept)
+            self.path.mkdir()
+        except OSError as error:
+            raise unwritable(kept, error) from None
+        print(f"{self.path} held an earlier run: kept as {kept}")
+
+    def save_repeat(self, settings: Any, step: int, pace: str) -> None:
+        """Writes settings that take the same steps again without looking at the clock."""
+        changes = {"train": {"steps": step, "max_seconds": 0, "pace": pace}}
+        self.save_settings(settings_from_dict(changes, "repeat", settings), "repeat.yaml")
+
+    def save_signal(self, record: dict[str, Any]) -> None:
+        """Writes what a signal is: its kind and all that its field does not hold."""
+        write_text(self.path / "signal.json", json.dumps(record, indent=1))
+
+    def load_signal(self) -> dict[str, Any]:
+        """Returns what `save_signal` wrote.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        file = self.path / "signal.json"
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+                raise ValueError("no kind in it")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: missing or damaged ({error}); give a folder that nerf fit wrote") from None
+        return record
 
     def save_scene(self, record: dict[str, Any], cameras: Cameras) -> None:
         """Writes what was read and the training cameras."""

@@ -20,7 +20,7 @@ SHOW_SECONDS = 0.5  # of training between lines of the log
 
 
 class Report(Protocol):
-    """What a step tells: the mean squared error, and how many rays and samples it took."""
+    """What a step tells: the mean squared error as a part of the signal's peak, and the rays and samples it took."""
 
     error: float
     rays: int
@@ -28,7 +28,13 @@ class Report(Protocol):
 
 
 class Task(Protocol):
-    """Something that learns. `state` and `load_state` carry every tensor that a step changes."""
+    """Something that learns. `state` and `load_state` carry every tensor that a step changes.
+
+    figure: what -10 log10 of the reports' errors is called. counted: what the display counts, rays or samples.
+    """
+
+    figure: str
+    counted: str
 
     def train_step(self, step: int, progress: float) -> Report: ...
 
@@ -118,9 +124,9 @@ class Trainer:
     def run_to_budget(self, preview: Callable[[int], float | None]) -> TrainingEnd:
         """Trains until a budget ends or the user interrupts; saves at the end in both cases.
 
-        preview: step -> PSNR of a validation picture that it writes, or None.
+        preview: step -> the figure of a validation that it makes, or None.
         """
-        with _Interruption() as interruption, _Display(self.settings, self.step, self.seconds) as display:
+        with _Interruption() as interruption, _Display(self.task, self.settings, self.step, self.seconds) as display:
             if self.step == 0:
                 self.save()
             saved = previewed = shown = self.seconds
@@ -177,8 +183,8 @@ class _Interruption:
 class _Display:
     """The progress bar, and the means over steps between two of its updates."""
 
-    def __init__(self, settings: TrainSettings, step: int, seconds: float) -> None:
-        self.settings, self.validation = settings, None
+    def __init__(self, task: Task, settings: TrainSettings, step: int, seconds: float) -> None:
+        self.task, self.settings, self.validation = task, settings, None
         self.by_clock = settings.max_seconds > 0
         self.start = seconds if self.by_clock else step
         self._clear(seconds)
@@ -213,11 +219,12 @@ class _Display:
             "step": step,
             "seconds": round(seconds, 3),
             "progress": round(progress, 6),
-            "psnr": round(-10 * math.log10(error), 3),
+            self.task.figure: round(-10 * math.log10(error), 3),
             "rays_per_second": round(self.rays / spent),
             "samples_per_second": round(self.samples / spent),
         }
-        words = {"psnr": f"{line['psnr']:.2f}", "rays/s": f"{line['rays_per_second'] / 1e3:.1f}k"}
+        figure, counted = self.task.figure, self.task.counted
+        words = {figure: f"{line[figure]:.2f}", f"{counted}/s": f"{line[f'{counted}_per_second'] / 1e3:.1f}k"}
         if self.validation is not None:
             words["val"] = f"{self.validation:.2f}"
         self.bar.set_postfix(words, refresh=False)

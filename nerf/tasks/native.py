@@ -41,6 +41,8 @@ def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, cod
 class NativeRadianceTask:
     """A model, the pixels it learns from, what is learned of the pictures, and Adam's moments."""
 
+    figure, counted = "psnr", "rays"
+
     def __init__(self, views: Views, settings: Settings) -> None:
         self.settings, slack = settings, pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)

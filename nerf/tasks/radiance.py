@@ -21,6 +21,7 @@ from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.seeding import generator
 from nerf.tasks.adjustments import POSE_SLACK, Adjustments, shown, turned
+from nerf.tasks.descent import Descent
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
 RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
@@ -51,6 +52,8 @@ def pose_slack(settings: Settings) -> float:
 class RadianceTask:
     """A model, the pixels it learns from, what is learned of the pictures, and its optimiser."""
 
+    figure, counted = "psnr", "rays"
+
     def __init__(self, views: Views, settings: Settings) -> None:
         self.settings, slack = settings, pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
@@ -58,21 +61,7 @@ class RadianceTask:
         self.adjustments = Adjustments(views, settings, cube)
         self.views = self.adjustments.views
         self.pixels = PixelSampler(self.views, slack)
-        self.parameters = dict(self.model.field.named_parameters())
-        adam = settings.optimizer
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(),
-            lr=adam.learning_rate,
-            eps=adam.epsilon,
-            betas=(adam.beta1, adam.beta2),
-            fused=True,
-        )
-        for parameter in self.parameters.values():
-            self.optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+        self.descent = Descent(dict(self.model.field.named_parameters()), settings.optimizer)
         self.rays_per_step = settings.train.samples // 8
 
     def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
@@ -107,7 +96,7 @@ class RadianceTask:
                 f"training diverged at step {step}: the loss is {error}; train again with a lower "
                 f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
-        self._descend(loss, progress)
+        self.descent.descend(loss, progress)
         if self.adjustments:
             for part, tensor in zip(self.adjustments.gradients.split(6, dim=1), (change, color)):
                 part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
@@ -118,13 +107,6 @@ class RadianceTask:
         report = StepReport(error * self.pixels.part, len(rays), len(samples))
         self.rays_per_step = adapted_rays(self.rays_per_step, len(samples), settings.train.samples)
         return report
-
-    def _descend(self, loss: Tensor, progress: float) -> None:
-        adam = self.settings.optimizer
-        self.optimizer.param_groups[0]["lr"] = adam.learning_rate * adam.final_factor**progress
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
 
     @torch.no_grad()
     def _update_occupancy(self, step: int, progress: float, random: torch.Generator) -> None:
@@ -138,19 +120,14 @@ class RadianceTask:
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name."""
-        tensors = model_state(self.model)
-        for name, parameter in self.parameters.items():
-            moments = self.optimizer.state[parameter]
-            tensors |= {f"adam.{name}.{key}": value for key, value in moments.items()}
-        return tensors | self.adjustments.state() | {"rays_per_step": torch.tensor(self.rays_per_step)}
+        tensors = model_state(self.model) | self.descent.state() | self.adjustments.state()
+        return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly."""
         load_model_state(self.model, tensors)
         self.adjustments.load_state(tensors)
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                value.copy_(checked(tensors, f"adam.{name}.{key}", value.shape))
+        self.descent.load_state(tensors)
         self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from nerf.config import Settings
 from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel
+from nerf.runs import checked
 from nerf.seeding import generator
-from nerf.tasks.radiance import RadianceTask, checked, load_model_state, model_state, new_model
+from nerf.tasks.radiance import RadianceTask, load_model_state, model_state, new_model
 from nerf.tcnn import TcnnField, from_tcnn, to_tcnn
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -30,7 +31,7 @@ class TcnnRadianceTask(RadianceTask):
 
     def state(self) -> dict[str, Tensor]:
         tensors = model_state(self.model)
-        states = {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
+        states = self.descent.moments()
         for key in MOMENTS:
             arrays = {name: state[key].float().cpu() for name, state in states.items()}
             for name, moment in from_tcnn(arrays, self.model.field.shapes).items():
@@ -41,7 +42,7 @@ class TcnnRadianceTask(RadianceTask):
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         load_model_state(self.model, tensors)
         shapes = self.model.field.shapes
-        states = {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
+        states = self.descent.moments()
         for key in MOMENTS:
             moments = {name: checked(tensors, f"adam.{name}.{key}", shape) for name, shape in shapes.items()}
             for name, array in to_tcnn(moments).items():

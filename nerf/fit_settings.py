@@ -1,0 +1,91 @@
+"""Settings of ``nerf fit``: the field of a signal, and one section for each kind that has choices of its own.
+
+Defaults come in this order: below, then those of the field (`FIELDS`), then those of the kind (`nerf.tasks.kinds`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nerf.config import OptimizerSettings, TrainSettings, read_settings, setting, settings_from_dict
+
+# The smooth fields want Adam as its authors set it, and smaller steps than a table of features.
+_SMOOTH = {"width": 256, "layers": 3}
+FIELDS = {
+    "hash": {},
+    "siren": {"field": _SMOOTH, "optimizer": {"learning_rate": 1e-3, "final_factor": 0.02, "epsilon": 1e-8}},
+    "encoding": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
+    "fourier": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
+    "relu": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
+}
+
+
+@dataclass(frozen=True)
+class SignalFieldSettings:
+    """The function that is fitted: position -> values."""
+
+    kind: str = setting("hash", "what makes the position a function's input", choices=tuple(FIELDS))
+    width: int = setting(64, "neurons of a hidden layer", 1, 4096)
+    layers: int = setting(2, "hidden layers", 1, 16)
+    omega: float = setting(30.0, "siren: frequency of its sines", 0.0, 1e5)
+    octaves: int = setting(9, "encoding: frequencies pi, 2 pi, 4 pi, ... per side of the signal's box", 1, 20)
+    fourier_scale: float = setting(10.0, "fourier: standard deviation of the frequencies, cycles per side", 0.0, 1e5)
+    levels: int = setting(8, "hash: levels of the grid", 1, 32)
+    features_per_level: int = setting(4, "hash: features of a grid vertex (1, 2, 4 or 8)", 1, 8)
+    log2_table_size: int = setting(16, "hash: log2 of the largest number of vertices stored in a level", 8, 24)
+    base_resolution: int = setting(16, "hash: resolution of the coarsest level", 2, 1024)
+    finest_resolution: int = setting(512, "hash: resolution of the finest level", 2, 65536)
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a picture is fitted."""
+
+    downscale: int = setting(1, "fit the picture box-averaged by this factor (super-resolution)", 1, 16)
+    area: int = setting(1, "points along a pixel's side whose mean is its colour; 1 = its centre alone", 1, 8)
+    mask: str = setting("", "picture, not black where pixels are known; the others are filled in")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How a film is fitted."""
+
+    frames: int = setting(0, "fit the first so many frames; 0 = all", 0)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Every setting of a fit, by section."""
+
+    field: SignalFieldSettings = SignalFieldSettings()
+    optimizer: OptimizerSettings = OptimizerSettings(horizon=2000)
+    train: TrainSettings = TrainSettings(steps=2000, samples=2**16, preview_seconds=0.0)
+    image: ImageSettings = ImageSettings()
+    video: VideoSettings = VideoSettings()
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Returns all settings as plain nested dictionaries, in the order of this file."""
+        return dataclasses.asdict(self)
+
+
+def read_fit_settings(
+    file: Path | None, overrides: Sequence[str], by_field: Mapping[str, Mapping[str, Any]]
+) -> FitSettings:
+    """Returns the settings of a fit: defaults of the chosen field and of the kind, a YAML file, command-line words.
+
+    by_field: the kind's defaults, common ones under "any", then those with a certain field; the first field named is
+    the one that the kind takes unless told.
+
+    Raises:
+        InputError: as `nerf.config.read_settings`.
+    """
+    first = next(name for name in by_field if name != "any")
+    base = settings_from_dict({"field": {"kind": first}}, "defaults", FitSettings())
+    chosen = read_settings(file, overrides, base).field.kind
+    for defaults in (FIELDS[chosen], by_field.get("any", {}), by_field.get(chosen, {})):
+        base = settings_from_dict(defaults, "defaults", base)
+    return read_settings(file, overrides, base)

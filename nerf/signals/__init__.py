@@ -1,0 +1,1 @@
+"""Files of signals -> tensors, and back; nothing is learned here."""

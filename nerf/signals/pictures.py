@@ -1,0 +1,107 @@
+"""Pictures as float32 tensors (H, W, 1 to 4): 8 and 16 bits in [0, 1], linear light from .exr; and back to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.files import replacing
+
+LARGEST_SIDE = 65536  # pixels; a header that claims more is refused before anything is allocated
+WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def read_picture(file: Path) -> tuple[Tensor, bool]:
+    """Returns a picture (H, W, C) float32 and whether it is HDR (linear light without a peak).
+
+    C is 1 (grey), 2 (grey, alpha), 3 or 4. 8 and 16 bits become [0, 1].
+
+    Raises:
+        InputError: the file is not a picture, is damaged, claims an absurd size, or holds what is not a number.
+    """
+    if file.suffix.lower() == ".exr":
+        return _read_exr(file), True
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(file) as image:
+            if max(image.size) > LARGEST_SIDE:
+                raise InputError(
+                    f"{file}: claims {image.size[0]} x {image.size[1]} pixels; at most {LARGEST_SIDE} a side"
+                )
+            if image.mode.startswith("I"):
+                return torch.from_numpy(numpy.asarray(image).astype(numpy.float32)[..., None] / 65535), False
+            if image.mode not in MODES.values():
+                image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+            values = numpy.array(image)
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a readable picture ({' '.join(str(error).split())}); restore the file") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+    values = values[..., None] if values.ndim == 2 else values
+    return torch.from_numpy(values.astype(numpy.float32) / 255), False
+
+
+def write_picture(file: Path, picture: Tensor, hdr: bool) -> None:
+    """Writes a picture (H, W, C): 8 bits a channel, rounded to nearest, or half floats as .exr.
+
+    Raises:
+        InputError: the format is not known, or does not hold such a picture.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in WRITTEN:
+        raise InputError(f'{file}: "{file.suffix}" is not a picture format; use one of {", ".join(WRITTEN)}')
+    if suffix == ".exr":
+        return _write_exr(file, picture)
+    if hdr:
+        raise InputError(f"{file}: the picture is HDR; write it as .exr")
+    from PIL import Image
+
+    values = (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
+    image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values, MODES[values.shape[2]])
+    if suffix in (".jpg", ".jpeg", ".bmp"):
+        image = image.convert("L" if values.shape[2] < 3 else "RGB")
+    with replacing(file) as partial:
+        image.save(partial)
+
+
+def _openexr(file: Path):
+    try:
+        import OpenEXR
+    except ImportError:
+        raise InputError(f"{file}: .exr needs OpenEXR; pip install 'nerf[hdr]'") from None
+    return OpenEXR
+
+
+def _read_exr(file: Path) -> Tensor:
+    library = _openexr(file)
+    try:
+        with library.File(str(file), separate_channels=True) as picture:
+            channels = {name: channel.pixels for name, channel in picture.channels().items()}
+    except Exception as error:  # the library raises plain RuntimeError and ValueError alike
+        raise InputError(f"{file}: not a readable EXR ({' '.join(str(error).split())}); restore the file") from None
+    names = [name for name in "RGBA" if name in channels] or ["Y"]
+    if not set(names) <= channels.keys() or len(names) == 2:
+        raise InputError(f"{file}: channels {', '.join(channels)}; expected R, G, B, perhaps A, or Y")
+    values = torch.from_numpy(numpy.stack([channels[name].astype(numpy.float32) for name in names], axis=-1))
+    if not torch.isfinite(values).all():
+        raise InputError(f"{file}: holds values that are not finite numbers; mend the picture")
+    return values
+
+
+def _write_exr(file: Path, picture: Tensor) -> None:
+    library = _openexr(file)
+    names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[picture.shape[2]]
+    values = picture.numpy().astype(numpy.float16)
+    channels = {name: numpy.ascontiguousarray(values[..., index]) for index, name in enumerate(names)}
+    header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
+    with replacing(file) as partial, library.File(header, channels) as written:
+        written.write(str(partial))

@@ -1,0 +1,56 @@
+"""Sounds as float32 tensors (T, channels) in [-1, 1] and their rate: .wav of 8 to 32 bits and float; and back."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.files import replacing
+
+
+def read_sound(file: Path) -> tuple[Tensor, int]:
+    """Returns a sound (T, channels) float32, integers scaled to [-1, 1], and its samples a second.
+
+    Raises:
+        InputError: the file is not .wav, is damaged or empty, or holds what is not a number.
+    """
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", wavfile.WavFileWarning)  # of data cut off, among others
+            warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)
+            rate, values = wavfile.read(file)
+    except (OSError, ValueError, EOFError, MemoryError, wavfile.WavFileWarning, ZeroDivisionError) as error:
+        raise InputError(f"{file}: not a readable .wav ({' '.join(str(error).split())}); restore the file") from None
+    except Exception as error:  # struct.error of a header that is cut off
+        raise InputError(f"{file}: not a readable .wav ({error}); restore the file") from None
+    if values.size == 0 or rate <= 0:
+        raise InputError(f"{file}: holds no sound: {values.shape[0]} samples at {rate} Hz")
+    if values.dtype == numpy.uint8:
+        values = (values.astype(numpy.float32) - 128) / 128
+    elif values.dtype.kind == "i":
+        values = values.astype(numpy.float64) / 2.0 ** (8 * values.dtype.itemsize - 1)
+    sound = torch.from_numpy(numpy.atleast_2d(values.T).T.astype(numpy.float32))
+    if not torch.isfinite(sound).all():
+        raise InputError(f"{file}: holds values that are not finite numbers; mend the sound")
+    return sound.contiguous(), int(rate)
+
+
+def write_sound(file: Path, sound: Tensor, rate: int) -> None:
+    """Writes a sound (T, channels) as .wav of float32.
+
+    Raises:
+        InputError: the name ends in something else.
+    """
+    from scipy.io import wavfile
+
+    if file.suffix.lower() != ".wav":
+        raise InputError(f'{file}: "{file.suffix}" is not a sound format here; use .wav')
+    with replacing(file) as partial:
+        wavfile.write(partial, rate, sound.numpy().astype(numpy.float32))

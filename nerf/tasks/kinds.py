@@ -1,0 +1,66 @@
+"""The kinds of signals that `nerf fit` knows: each one's class, loaded when it is used, and its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nerf.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from nerf.tasks.signal import Signal
+
+
+@dataclass(frozen=True)
+class Kind:
+    """place: module:class. summary: for the help. defaults: see `nerf.fit_settings.read_fit_settings`."""
+
+    place: str
+    summary: str
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"hash": {}})
+
+    def load(self) -> type[Signal]:
+        """Returns the class."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)
+
+
+IMAGE = {"any": {"train": {"samples": 2**11}}, "hash": {"field": {"layers": 1}, "train": {"samples": 2**15}}}
+# Sound oscillates thousands of times a second: frequencies that suit a picture see none of it.
+AUDIO = {
+    "any": {"train": {"samples": 2**14}},
+    "hash": {
+        "field": {
+            "levels": 10,
+            "features_per_level": 2,
+            "log2_table_size": 14,
+            "base_resolution": 256,
+            "finest_resolution": 2**16,
+            "width": 32,
+            "layers": 1,
+        }
+    },
+    "siren": {"field": {"omega": 3000.0}},
+    "encoding": {"field": {"octaves": 18}},
+    "fourier": {"field": {"fourier_scale": 4000.0}},
+}
+VIDEO = {"hash": {"field": {"log2_table_size": 15, "finest_resolution": 512, "layers": 1}}}
+
+KINDS = {
+    "image": Kind("nerf.tasks.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)", IMAGE),
+    "video": Kind("nerf.tasks.video:Video", "a film: .mp4, .webm, .mov and what else ffmpeg reads", VIDEO),
+    "audio": Kind("nerf.tasks.audio:Audio", "a sound: .wav", AUDIO),
+}
+
+
+def find_kind(name: str) -> Kind:
+    """Returns a kind by its name.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    if name not in KINDS:
+        raise InputError(f'"{name}" is not a kind of signal{nearest(name, KINDS)}')
+    return KINDS[name]
