@@ -29,7 +29,7 @@ FLOORS = [
     ["training", "backends", "compression"],
     ["trained", "doctor"],
     ["export"],
-    ["evaluation", "reconstruction", "fitting"],
+    ["evaluation", "reconstruction", "kinds", "fitting"],
     ["cli_words"],
     ["fit_cli"],
     ["cli"],
@@ -38,7 +38,7 @@ FLOORS = [
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann"}
+LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann", "nibabel", "pydicom"}
 
 
 def room(file: Path) -> str:
