@@ -87,10 +87,13 @@ setup(
         "compress": ["constriction>=0.4"],
         "hdr": ["OpenEXR>=3.3"],
         "texture": ["xatlas>=0.0.9"],
+        "medical": ["nibabel>=5", "pydicom>=3"],
         "test": [
             "pytest>=8",
             "ruff>=0.6",
             "OpenEXR>=3.3",
+            "nibabel>=5",
+            "pydicom>=3",
             "constriction>=0.4",
             "pycolmap>=3.12",
             "xatlas>=0.0.9",

@@ -58,6 +58,30 @@ class VideoSettings:
 
 
 @dataclass(frozen=True)
+class TomographySettings:
+    """What a CT scanner measures, and how its volume is found."""
+
+    beam: str = setting("parallel", "of rays", choices=("parallel", "fan", "cone"))
+    views: int = setting(50, "spread over half a turn (parallel) or a whole one; a sinogram file has its own", 2, 4096)
+    slices: int = setting(0, "in the middle of the volume; 0 = all", 0)
+    photons: float = setting(0.0, "of a ray before the patient; 0 = no noise", 0.0, 1e12)
+    pitch: float = setting(1.0, "mm between detectors of a sinogram file", 1e-3, 1e3)
+    variation: float = setting(0.3, "weight of the total variation", 0.0, 100.0)
+    sart_iterations: int = setting(40, "of SART beside it, at most: the best is taken", 1, 1000)
+
+
+@dataclass(frozen=True)
+class MriSettings:
+    """What an MRI scanner measures, and how its volume is found."""
+
+    mask: str = setting("radial", "of k-space", choices=("radial", "cartesian"))
+    acceleration: float = setting(4.0, "one of so many frequencies is measured", 1.0, 32.0)
+    noise: float = setting(0.0, "standard deviation of measured values, parts of the largest voxel", 0.0, 1.0)
+    slices: int = setting(4, "in the middle of the volume; 0 = all", 0)
+    variation: float = setting(0.6, "weight of the total variation", 0.0, 100.0)
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """Every setting of a fit, by section."""
 
@@ -66,6 +90,8 @@ class FitSettings:
     train: TrainSettings = TrainSettings(steps=2000, samples=2**16, preview_seconds=0.0)
     image: ImageSettings = ImageSettings()
     video: VideoSettings = VideoSettings()
+    tomography: TomographySettings = TomographySettings()
+    mri: MriSettings = MriSettings()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Returns all settings as plain nested dictionaries, in the order of this file."""

@@ -31,7 +31,7 @@ FLOORS = [
     ["export"],
     ["capture_check"],
     ["capture_page"],
-    ["evaluation", "reconstruction", "fitting"],
+    ["evaluation", "reconstruction", "kinds", "fitting"],
     ["cli_words"],
     ["fit_cli"],
     ["cli"],
@@ -40,7 +40,7 @@ FLOORS = [
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann"}
+LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann", "nibabel", "pydicom"}
 
 
 def room(file: Path) -> str:

@@ -87,6 +87,13 @@ class RayTracer:
         rays = np.concatenate([origins, directions], axis=1, dtype=np.float32)
         return self._scene.test_occlusions(self._tensor(rays), tnear=0.0, tfar=reach).numpy()
 
+    def signed_distance(self, points: np.ndarray, votes: int) -> np.ndarray:
+        """Returns distances (N,) float32 of points (N, 3) float32 to the surface, negative inside.
+
+        votes: rays, an odd number, whose majority tells inside from outside: one alone may graze an edge.
+        """
+        return self._scene.compute_signed_distance(self._tensor(points), nsamples=votes).numpy()
+
 
 def depth_and_normal(geometry: RayTracer, world_from_camera: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns depth (size, size) float32, distance along the ray through the pixel's centre in scene units,

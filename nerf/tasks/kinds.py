@@ -47,11 +47,36 @@ AUDIO = {
     "fourier": {"field": {"fourier_scale": 4000.0}},
 }
 VIDEO = {"hash": {"field": {"log2_table_size": 15, "finest_resolution": 512, "layers": 1}}}
+# Defaults of kinds whose classes are loaded from above this floor.
+SDF = {
+    "hash": {
+        "field": {"levels": 8, "log2_table_size": 19, "finest_resolution": 512},
+        "optimizer": {"learning_rate": 5e-3, "final_factor": 0.02, "horizon": 2000},
+        "train": {"steps": 2000, "samples": 2**15},
+    }
+}
+TOMOGRAPHY = {
+    "hash": {
+        "field": {"levels": 6, "base_resolution": 8, "finest_resolution": 128, "log2_table_size": 18, "width": 32},
+        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "horizon": 400},
+        "train": {"steps": 400, "samples": 2**16},
+    }
+}
+MRI = {
+    "hash": {
+        "field": {"base_resolution": 8, "finest_resolution": 256, "log2_table_size": 19},
+        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "horizon": 500},
+        "train": {"steps": 500, "samples": 3 * 2**16},
+    }
+}
 
 KINDS = {
     "image": Kind("nerf.tasks.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)", IMAGE),
     "video": Kind("nerf.tasks.video:Video", "a film: .mp4, .webm, .mov and what else ffmpeg reads", VIDEO),
     "audio": Kind("nerf.tasks.audio:Audio", "a sound: .wav", AUDIO),
+    "sdf": Kind("nerf.kinds.sdf:SignedDistance", "a closed mesh, or points with normals: .obj, .ply, ...", SDF),
+    "tomography": Kind("nerf.kinds.tomography:Tomography", "CT: .nii, .dcm, .npy, or sinograms in .npz", TOMOGRAPHY),
+    "mri": Kind("nerf.kinds.mri:MagneticResonance", "MRI from part of k-space: .nii, .dcm, .npy", MRI),
 }
 
 

@@ -1,0 +1,219 @@
+"""Volumes of voxels: NIfTI, DICOM (a slice, or a folder of them) and .npy are read, NIfTI is written.
+
+A volume's axes are those of its array; `affine` takes a voxel's index to patient coordinates in mm, x to the right, y
+to the front, z to the head (RAS, as NIfTI has them; DICOM's LPS is turned here and only here).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from nerf.errors import InputError
+from nerf.files import replacing
+
+MOST_VOXELS = 2**28  # 1 GiB of float32; a header may claim any number
+READ_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
+MISSING = "{file}: needs the package {package}; pip install 'nerf[medical]'"
+
+
+@dataclass(frozen=True)
+class VoxelVolume:
+    """values: (X, Y, Z) float32, finite. affine: (4, 4) float64, mm from index. source: the file, for messages."""
+
+    values: numpy.ndarray
+    affine: numpy.ndarray
+    source: str = ""
+
+    @property
+    def spacing(self) -> numpy.ndarray:
+        """Distances (3,) of neighbouring voxels along the array's axes, mm."""
+        return numpy.linalg.norm(self.affine[:3, :3], axis=0)
+
+    def middle(self, number: int) -> VoxelVolume:
+        """Returns so many slices in the middle of the third axis, where they lie; 0 = all."""
+        slices = self.values.shape[2]
+        first = slices // 2 - number // 2
+        if not 0 < number < slices:
+            return self
+        moved = self.affine.copy()
+        moved[:3, 3] += first * self.affine[:3, 2]
+        return VoxelVolume(self.values[:, :, first : first + number], moved, self.source)
+
+
+def read_volume(path: Path) -> VoxelVolume:
+    """Returns the volume in a .nii, .nii.gz, .dcm or .npy file, or in a folder of DICOM slices.
+
+    Raises:
+        InputError: it cannot be read, is too large, or a voxel is not a finite number.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: not found")
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        volume = _read_nifti(path)
+    elif name.endswith(".npy"):
+        volume = _read_npy(path)
+    elif path.is_dir() or name.endswith((".dcm", ".ima")):
+        volume = _read_dicom(path)
+    else:
+        raise InputError(f"{path}: not a volume; expected .nii, .nii.gz, .dcm, .npy or a folder of DICOM slices")
+    wrong = volume.values.size - int(numpy.isfinite(volume.values).sum())
+    if wrong:
+        raise InputError(f"{path}: {wrong} of {volume.values.size} voxels are not finite numbers; fill or cut them out")
+    if volume.values.min() == volume.values.max():
+        raise InputError(f"{path}: every voxel is {volume.values.flat[0]:g}; there is nothing to fit")
+    return volume
+
+
+def write_nifti(file: Path, volume: VoxelVolume) -> None:
+    """Writes a volume as NIfTI (.nii or .nii.gz), float32, mm, with its affine; atomically."""
+    nibabel = _nibabel(file)
+    image = nibabel.Nifti1Image(numpy.asarray(volume.values, numpy.float32), volume.affine)
+    image.header.set_xyzt_units("mm")
+    with replacing(file) as partial:
+        partial.write_bytes(_gzipped(image.to_bytes(), file))
+
+
+def check_shape(file: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Returns the shape as three lengths.
+
+    Raises:
+        InputError: it has not two or three dimensions (more of length 1 are dropped), or too many voxels.
+    """
+    sides = tuple(int(side) for side in shape)
+    while len(sides) > 3 and sides[-1] == 1:
+        sides = sides[:-1]
+    if len(sides) == 2:
+        sides = (*sides, 1)
+    if len(sides) != 3 or min(sides) < 1:
+        raise InputError(
+            f"{file}: expected a picture or a volume, got {' x '.join(map(str, shape)) or 'nothing'} voxels"
+        )
+    if math.prod(sides) > MOST_VOXELS:
+        raise InputError(f"{file}: {' x '.join(map(str, sides))} voxels are more than {MOST_VOXELS}; cut or coarsen it")
+    if min(sides[:2]) < 8:
+        raise InputError(f"{file}: slices of {sides[0]} x {sides[1]} voxels are too small; expected 8 x 8 or more")
+    return sides
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns whatever a reader says of a damaged file into one line."""
+    import zlib
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (*READ_ERRORS, zlib.error) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from None
+
+
+def _nibabel(file: Path):
+    try:
+        import nibabel
+    except ImportError:
+        raise InputError(MISSING.format(file=file, package="nibabel")) from None
+    return nibabel
+
+
+def _gzipped(data: bytes, file: Path) -> bytes:
+    import gzip
+
+    return gzip.compress(data, 6, mtime=0) if file.name.lower().endswith(".gz") else data
+
+
+def _read_nifti(path: Path) -> VoxelVolume:
+    nibabel = _nibabel(path)
+    with _readable(path):
+        try:
+            image = nibabel.load(path)
+        except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
+            raise ValueError(str(error)) from None
+        shape = check_shape(path, image.shape)
+        values = numpy.asarray(image.dataobj, numpy.float32).reshape(shape)
+    return VoxelVolume(values, numpy.asarray(image.affine, numpy.float64), str(path))
+
+
+def _read_npy(path: Path) -> VoxelVolume:
+    with _readable(path):
+        stored = numpy.load(path, mmap_mode="r")
+        if stored.dtype.kind not in "iuf":
+            raise InputError(f"{path}: expected real numbers, got {stored.dtype}")
+        shape = check_shape(path, stored.shape)
+        values = numpy.asarray(stored, numpy.float32).reshape(shape)
+    return VoxelVolume(values, numpy.eye(4), str(path))
+
+
+def _read_dicom(path: Path) -> VoxelVolume:
+    try:
+        import pydicom
+    except ImportError:
+        raise InputError(MISSING.format(file=path, package="pydicom")) from None
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    slices = []
+    for file in files:
+        try:
+            with _readable(file):
+                slices.append((file, pydicom.dcmread(file)))
+        except pydicom.errors.InvalidDicomError:
+            if len(files) == 1:
+                raise InputError(f"{file}: not a DICOM file") from None
+    if not slices:
+        raise InputError(f"{path}: no DICOM file in it")
+    return _stacked(path, slices)
+
+
+def _stacked(path: Path, slices: list) -> VoxelVolume:
+    """Returns the volume of DICOM slices, ordered by their place along the normal."""
+    placed = sorted(((_place(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
+    across, origin, _ = placed[0][0]
+    sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in placed}
+    if len(sizes) > 1:
+        raise InputError(f"{path}: slices of {len(sizes)} sizes; keep those of one series in a folder")
+    check_shape(path, (*sizes.pop(), len(placed)))
+    values = numpy.stack([_hounsfield(file, data) for _, file, data in placed], axis=2)
+    heights = [place[2] for place, _, _ in placed]
+    steps = numpy.diff(heights)
+    if len(steps) and (steps.min() <= 0 or numpy.ptp(steps) > 0.01 * steps.mean()):
+        raise InputError(
+            f"{path}: slices are not evenly spaced ({steps.min():g} to {steps.max():g} mm); one is missing"
+        )
+    thickness = steps.mean() if len(steps) else float(placed[0][2].get("SliceThickness", 0) or 1)
+    affine = numpy.eye(4)
+    affine[:3, :2] = across.T
+    affine[:3, 2] = numpy.cross(*(axis / numpy.linalg.norm(axis) for axis in across)) * thickness
+    affine[:3, 3] = origin
+    affine[:2] *= -1  # left, back -> right, front
+    return VoxelVolume(values, affine, str(path))
+
+
+def _place(file: Path, data) -> tuple[numpy.ndarray, numpy.ndarray, float]:
+    """Returns steps (2, 3) of a column and of a row, the first voxel (3,), and its height along the normal; mm, LPS."""
+    with _readable(file):
+        spacing = numpy.array(data.get("PixelSpacing", (1, 1)), float)
+        axes = numpy.array(data.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float).reshape(2, 3)
+        origin = numpy.array(data.get("ImagePositionPatient", (0, 0, 0)), float)
+        return axes * spacing[::-1, None], origin, float(origin @ numpy.cross(*axes))
+
+
+def _hounsfield(file: Path, data) -> numpy.ndarray:
+    """Returns values (columns, rows) float32 of a slice, after slope and intercept."""
+    if "PixelData" not in data:
+        raise InputError(f"{file}: a DICOM file without pixel data; give the file of a slice")
+    with _readable(file):
+        try:
+            stored = data.pixel_array
+        except RuntimeError as error:  # no decoder for this compression
+            raise ValueError(str(error)) from None
+        if stored.ndim != 2:
+            raise InputError(f"{file}: expected one grey slice, got {' x '.join(map(str, stored.shape))} values")
+        slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
+        return (stored.astype(numpy.float32) * slope + intercept).T
