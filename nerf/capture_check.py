@@ -15,7 +15,7 @@ from nerf.export.paths import forward_facing, up_direction
 from nerf.scenes import Scene, Views
 from nerf.surroundings import camera_cube
 
-BLURRED = 0.5  # of the median detail: softer pictures are blurred; a Gaussian of one pixel leaves 0.3 to 0.46
+BLURRED = 0.5  # of the median detail: softer pictures are blurred; a Gaussian of one pixel leaves 0.3 to 0.48
 SMALLEST = 6  # pixels of a side: half of it must have an inside
 SOFT = 0.1  # median detail below which all pictures have more pixels than detail
 FEW_PICTURES = 20  # all round a scene
