@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 from nerf import __version__
 from nerf.backends import BACKENDS, DEVICES, choose_backend
-from nerf.cli_words import INTERRUPTED, USER_ERROR, Parser, between, resumed_settings, size, whole, writable
+from nerf.cli_words import (
+    INTERRUPTED,
+    USER_ERROR,
+    Parser,
+    between,
+    named_settings,
+    resumed_settings,
+    size,
+    whole,
+    writable,
+)
 from nerf.config import Settings, describe_settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import check_writable
@@ -81,20 +91,16 @@ def train(arguments: argparse.Namespace) -> int:
     from nerf.runs import RunFolder
     from nerf.scenes import find_scene, has_photographs
 
-    overrides = [
-        f"{name}={value}"
-        for name, value in [
-            ("train.steps", arguments.steps),
-            ("train.max_seconds", arguments.max_seconds),
-            ("scene.downscale", arguments.downscale),
-            ("train.seed", arguments.seed),
-        ]
-        if value is not None
-    ]
-    if arguments.max_seconds is not None and arguments.steps is None:
-        overrides.append("train.steps=0")
+    named = named_settings(
+        {
+            "train.steps": arguments.steps,
+            "train.max_seconds": arguments.max_seconds,
+            "scene.downscale": arguments.downscale,
+            "train.seed": arguments.seed,
+        }
+    )
     backend = choose_backend(arguments.backend, arguments.device)
-    asked = overrides + arguments.settings
+    asked = named + arguments.settings
     settings = read_settings(arguments.config, asked)
     name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
     run = RunFolder(arguments.out or Path("runs") / name)

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +26,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(USER_ERROR)
+
+
+def named_settings(options: Mapping[str, str | None]) -> list[str]:
+    """Returns ``section.name=value`` of the options that the user gave; seconds alone lift the limit of the steps."""
+    words = [f"{name}={value}" for name, value in options.items() if value is not None]
+    if options["train.max_seconds"] is not None and options["train.steps"] is None:
+        words.append("train.steps=0")
+    return words
 
 
 def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:

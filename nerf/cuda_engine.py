@@ -40,8 +40,9 @@ class CudaEngine(DeviceModel):
         for place in ("x", "y", "z"):
             found[place][n:room] = 0.5
         found["ray"][n:room] = 0
-        self.work.samples = SampleArrays(**{place: tensor.data_ptr() for place, tensor in found.items()}, n=n)
         work, blocks = self.work, room // BLOCK
+        arrays = {place: tensor.data_ptr() for place, tensor in found.items()}
+        work.samples = SampleArrays(**arrays, first=work.samples.first, n=n)
 
         def rows(what: str, count: int) -> int:
             return self.batch.get(what, (blocks, padded(count), BLOCK)).data_ptr()
@@ -103,18 +104,14 @@ class CudaEngine(DeviceModel):
         work.step, work.levels, work.probed = step_length, levels, None
         self._launch("march_count", work.n_rays)
         n_marched = self._scan("first_marched")
-        first = work.samples.first
         self._room("marched", n_marched)
-        work.samples.first = first
         self._launch("march_fill", work.n_rays)
         self._densities()
         work.weight = self.batch.get("weight", (max(n_marched, 1),)).data_ptr()
         self._launch("weigh", work.n_rays)
         work.marched = work.samples
         n_used = self._scan("first_used")
-        first = work.samples.first
         self._room("used", n_used)
-        work.samples.first = first
         self._launch("gather", work.n_rays)
         self._densities()
         return n_marched, n_used

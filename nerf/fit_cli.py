@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nerf.backends import choose_backend
-from nerf.cli_words import INTERRUPTED, between, resumed_settings, size, whole, writable
+from nerf.cli_words import INTERRUPTED, between, named_settings, resumed_settings, size, whole, writable
 from nerf.errors import InputError
 
 FIT_BACKENDS = ("auto", "native", "reference")  # signals are fitted on the CPU
@@ -23,7 +23,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/<name of the file>)")
     parser.add_argument("--field", help="the function: hash, siren, encoding, fourier or relu")
-    parser.add_argument("--steps", help="end after this training step (annealing spans optimizer.horizon)")
+    parser.add_argument("--steps", help="train for so many steps, and anneal over them")
     parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
     parser.add_argument("--seed", help="of every random number")
     parser.add_argument("--backend", choices=FIT_BACKENDS, default="auto")
@@ -41,21 +41,17 @@ def fit(arguments: argparse.Namespace) -> int:
     from nerf.runs import RunFolder
     from nerf.tasks.kinds import find_kind
 
-    overrides = [
-        f"{name}={value}"
-        for name, value in [
-            ("field.kind", arguments.field),
-            ("train.steps", arguments.steps),
-            ("optimizer.horizon", arguments.steps),
-            ("train.max_seconds", arguments.max_seconds),
-            ("train.seed", arguments.seed),
-        ]
-        if value is not None
-    ]
-    if arguments.max_seconds is not None and arguments.steps is None:
-        overrides.append("train.steps=0")
+    named = named_settings(
+        {
+            "field.kind": arguments.field,
+            "train.steps": arguments.steps,
+            "optimizer.horizon": None if arguments.resume else arguments.steps,
+            "train.max_seconds": arguments.max_seconds,
+            "train.seed": arguments.seed,
+        }
+    )
     backend = choose_backend(arguments.backend, "cpu")
-    asked = overrides + arguments.settings
+    asked = named + arguments.settings
     settings: FitSettings = read_fit_settings(arguments.config, asked, find_kind(arguments.kind).defaults)
     run = RunFolder(arguments.out or Path("runs") / arguments.file.stem)
     if arguments.resume:

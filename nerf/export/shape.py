@@ -12,7 +12,7 @@ from torch import Tensor
 from nerf.cameras import Cameras, look_at
 from nerf.export.marching import block_planes, extract
 from nerf.export.mesh import Mesh, vertex_normals
-from nerf.export.volume import POINTS_AT_ONCE, lattice_points
+from nerf.export.volume import lattice_planes
 from nerf.ops.march import Cube
 
 Field = Callable[[Tensor], Tensor]
@@ -35,13 +35,10 @@ class DistanceVolume:
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
         """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes `first` to `last` along x."""
-        size = (self.resolution + 1) ** 2
-        values = torch.empty((last - first + 1) * size)
-        for start in range(0, len(values), POINTS_AT_ONCE):
-            row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
-            distance = self.field(lattice_points(self.cube, self.resolution, row).clamp(0, 1))
-            values[start : start + POINTS_AT_ONCE] = (-distance * self.resolution).clamp(-CELLS_KEPT, CELLS_KEPT)
-        return values.view(last - first + 1, self.resolution + 1, self.resolution + 1)
+        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+
+    def _value(self, point: Tensor) -> Tensor:
+        return (-self.field(point.clamp(0, 1)) * self.resolution).clamp(-CELLS_KEPT, CELLS_KEPT)
 
 
 def surface_mesh(field: Field, resolution: int) -> Mesh:

@@ -8,6 +8,7 @@ Curless and Levoy 1996). A field says nothing about places that no camera sees: 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,6 +108,19 @@ def lattice_points(cube: Cube, resolution: int, row: Tensor) -> Tensor:
     return cube.corner + index * (cube.side / resolution)
 
 
+def lattice_planes(cube: Cube, resolution: int, planes: tuple[int, int], value: Callable[[Tensor], Tensor]) -> Tensor:
+    """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes first to last along x of a lattice.
+
+    value: world points (N, 3) -> (N,), called for so many points at once that memory stays small.
+    """
+    size, (first, last) = (resolution + 1) ** 2, planes
+    values = torch.empty((last - first + 1) * size)
+    for start in range(0, len(values), POINTS_AT_ONCE):
+        row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
+        values[start : start + POINTS_AT_ONCE] = value(lattice_points(cube, resolution, row))
+    return values.view(last - first + 1, resolution + 1, resolution + 1)
+
+
 class DensityVolume:
     """Log density of the field less the level at which rays meet the surface; places that no camera sees are inside."""
 
@@ -117,15 +131,12 @@ class DensityVolume:
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
-        size = (self.resolution + 1) ** 2
-        values = torch.empty((last - first + 1) * size)
-        for start in range(0, len(values), POINTS_AT_ONCE):
-            row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
-            point = lattice_points(self.cube, self.resolution, row)
-            value = (self._model.density(point).log() - self.level).clamp(-LOG_RANGE, LOG_RANGE)
-            value[self._hidden[cells(self._model, point)]] = LOG_RANGE
-            values[start : start + POINTS_AT_ONCE] = value
-        return values.view(last - first + 1, self.resolution + 1, self.resolution + 1)
+        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+
+    def _value(self, point: Tensor) -> Tensor:
+        value = (self._model.density(point).log() - self.level).clamp(-LOG_RANGE, LOG_RANGE)
+        value[self._hidden[cells(self._model, point)]] = LOG_RANGE
+        return value
 
 
 @torch.no_grad()
@@ -184,17 +195,14 @@ class FusedVolume:
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
-        size = (self.resolution + 1) ** 2
-        values = torch.full(((last - first + 1) * size,), -1.0)
-        for start in range(0, len(values), POINTS_AT_ONCE):
-            row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
-            point = lattice_points(self.cube, self.resolution, row)
-            cell = cells(self._model, point)
-            near = self._near[cell]
-            value = torch.where(self._deep[cell], 1.0, -1.0)
-            value[near] = self.fused(point[near])
-            values[start : start + POINTS_AT_ONCE] = value
-        return values.view(last - first + 1, self.resolution + 1, self.resolution + 1)
+        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+
+    def _value(self, point: Tensor) -> Tensor:
+        cell = cells(self._model, point)
+        near = self._near[cell]
+        value = torch.where(self._deep[cell], 1.0, -1.0)
+        value[near] = self.fused(point[near])
+        return value
 
     def fused(self, point: Tensor) -> Tensor:
         """Returns the fused values (N,) in [-1, 1], above 0 inside, at points (N, 3); 1 where no camera sees."""

@@ -41,6 +41,13 @@ def trained(task, steps: int, first: int = 0):
     return task
 
 
+def both_gradients(reference, task):
+    """Returns gradients, loss and samples of the reference, then gradients and report of the kernels."""
+    for each in (reference, task):
+        round_to_bfloat16(each)
+    return *reference_gradients(reference), *task.model.engine().gradients(task.step_call(1.0))
+
+
 def assert_close(gradient: torch.Tensor, truth: torch.Tensor, name: str) -> None:
     """Asserts that a gradient is right.
 
@@ -56,10 +63,7 @@ def assert_close(gradient: torch.Tensor, truth: torch.Tensor, name: str) -> None
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_gradients_are_those_of_the_reference(device, shape):
     reference, task = ball_task(changes={"field": shape}), cuda_task(device, {"field": shape})
-    for each in (reference, task):
-        round_to_bfloat16(each)
-    truth, loss, n_samples = reference_gradients(reference)
-    gradients, report = task.model.engine().gradients(task.step_call(1.0))
+    truth, loss, n_samples, gradients, report = both_gradients(reference, task)
     # A sample at the bound of a cell, or of the transmittance, may fall on either side.
     assert abs(report.samples - n_samples) <= 2
     assert report.loss == pytest.approx(loss, rel=1e-5)
@@ -73,10 +77,7 @@ def test_gradients_are_those_of_the_reference(device, shape):
 def test_every_background_has_the_gradient_of_the_reference(device, channels, background):
     changes = {"train": {"background": background}}
     reference, task = ball_task(channels, changes), cuda_task(device, changes, channels)
-    for each in (reference, task):
-        round_to_bfloat16(each)
-    truth, loss, _ = reference_gradients(reference)
-    gradients, report = task.model.engine().gradients(task.step_call(1.0))
+    truth, loss, _, gradients, report = both_gradients(reference, task)
     assert report.loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
         assert_close(gradient.cpu(), truth[name], name)
@@ -91,10 +92,7 @@ def test_distortion_has_the_gradient_of_the_reference(device, contracted):
         changes["scene"], views = {"bounds": 0.0}, ball_photographs()
     reference = ball_task(changes=changes, views=views)
     task = CudaRadianceTask(reference.views, reference.settings, launcher(device, 4))
-    for each in (reference, task):
-        round_to_bfloat16(each)
-    truth, loss, _ = reference_gradients(reference)
-    gradients, report = task.model.engine().gradients(task.step_call(1.0))
+    truth, loss, _, gradients, report = both_gradients(reference, task)
     assert report.loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
         assert_close(gradient.cpu(), truth[name], name)

@@ -44,6 +44,12 @@ def test_a_picture_is_learned_and_written_back(tmp_path, channels):
     assert 10 ** (-metrics["psnr"] / 10) == pytest.approx((error**2).mean(), rel=1e-3, abs=1e-9)
 
 
+def test_a_fit_goes_on_for_more_steps_than_were_asked_for_at_first(tmp_path):
+    file, run = picture(tmp_path / "a.png"), tmp_path / "run"
+    assert fit(file, run, "--steps", "20") == 0 and fit(file, run, "--steps", "30", "--resume") == 0
+    assert json.loads((run / "metrics.json").read_text())["steps"] == 30
+
+
 def test_the_same_seed_gives_the_same_bits_and_a_resumed_fit_too(tmp_path):
     file = picture(tmp_path / "a.png")
     words = ("optimizer.horizon=40", "--backend", "native")

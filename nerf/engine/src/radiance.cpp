@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "interface.h"
+#include "radiance_step.h"
 #include "render_vjp.h"
 #include "views_vjp.h"
 
