@@ -1,5 +1,7 @@
 """Meshes of the ball: where it is, which way it faces, its colours, and what is done to triangles."""
 
+import tracemalloc
+
 import numpy
 import pytest
 import torch
@@ -11,6 +13,7 @@ from nerf.export.mesh import (
     Mesh,
     decimated,
     is_watertight,
+    joints,
     shared_edges,
     smoothed,
     vertex_normals,
@@ -21,6 +24,8 @@ from nerf.export.surface import SurfaceRequest, make_surface
 from nerf.trained import open_run
 from tests.conftest import RADIUS, ball_color
 from tests.export.ball import ball_model, cameras_round
+
+BYTES_A_TRIANGLE = 180  # ten million triangles, lego at 1024 cells a side, are then worked on within 2 GiB
 
 
 @pytest.fixture(scope="module", params=["density", "fusion"])
@@ -120,6 +125,22 @@ def test_an_edge_where_two_surfaces_touch_is_counted():
 def test_vertex_normals_of_a_ball_are_its_directions():
     ball = icosphere(3)
     assert numpy.abs(vertex_normals(ball) - ball.vertices).max() < 0.03
+
+
+STAGES = [without_small_pieces, lambda mesh: smoothed(mesh, 5, 0.01), is_watertight, joints, vertex_normals]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=["pieces", "smoothing", "watertight", "joints", "normals"])
+def test_what_is_done_to_a_mesh_is_bounded_in_memory_by_its_triangles(stage):
+    mesh = icosphere(6)
+    stage(icosphere(1))  # imports are not the mesh's
+    tracemalloc.start()
+    try:
+        stage(mesh)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < BYTES_A_TRIANGLE * len(mesh.faces)
 
 
 def test_an_empty_model_is_an_error(ball_run):
