@@ -90,7 +90,7 @@ def previews(task: NativeRadianceTask, views: Views) -> dict[str, float]:
     return {
         "exact_seconds": picture_seconds(task.model, views),
         "bake_seconds": baked.seconds,
-        "baked_bytes": baked.bricks.numel(),
+        "baked_bytes": baked.bytes,
         "baked_seconds": picture_seconds(baked, views),
         "baked_psnr": score(baked, views),
         "baked_to_exact_psnr": lost(task.model, baked, views.cameras, 1.0).psnr,

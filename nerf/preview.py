@@ -29,7 +29,8 @@ from nerf.ops.mlp import mlp
 from nerf.ops.spherical_harmonics import spherical_harmonics
 from nerf.rendering import Picture, RadianceModel
 
-COMPONENTS = 16  # bytes a vertex, as in baked.h: opacity, 3 colours, 3 x 3 of their slopes by direction, padding
+COMPONENTS = 16  # bytes of a vertex's colour, as in baked.h: 3 colours, 3 x 3 of their slopes by direction, padding
+OPAQUE = 255  # an opacity's byte of 1
 CORNERS = 3  # of a brick along a side
 DIRECTIONS = 8  # from which a vertex's colour is looked at
 DIRECTION_PULL = 0.02  # of a slope towards zero: directions that are nearly one do not tell it
@@ -42,13 +43,15 @@ LEAST_LIGHT = 1 / 100  # a ray ends where less than this part of it goes on
 class BakedModel:
     """A model that `bake` made; `picture` is what it is for.
 
-    cube: the scene's. bricks: (N, CORNERS, CORNERS, CORNERS, COMPONENTS) uint8. brick: (G, G, G) int32, a cell's brick.
-    distance: (G, G, G) uint8, how many cells away the nearest brick is. scale, shift: (COMPONENTS,) float32, with which
-    a component is byte * scale + shift. step: of the march, scene units. seconds: what baking took.
+    cube: the scene's. opacity: (N, CORNERS, CORNERS, CORNERS) uint8, of a step. color: (N, CORNERS, CORNERS, CORNERS,
+    COMPONENTS) uint8. brick: (G, G, G) int32, a cell's brick. distance: (G, G, G) uint8, how many cells away the
+    nearest brick is. scale, shift: (COMPONENTS,) float32, with which a component is byte * scale + shift. step: of the
+    march, scene units. seconds: what baking took.
     """
 
     cube: Cube
-    bricks: Tensor
+    opacity: Tensor
+    color: Tensor
     brick: Tensor
     distance: Tensor
     scale: Tensor
@@ -56,6 +59,11 @@ class BakedModel:
     step: float
     seconds: float
     minimum_weight: float = 0.0  # a sample that weighs less is left out
+
+    @property
+    def bytes(self) -> int:
+        """What the bricks fill."""
+        return self.opacity.numel() + self.color.numel()
 
     def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns what one camera sees, nearly."""
@@ -70,10 +78,11 @@ class BakedModel:
             height=cameras.height,
         )
         scene = BakedScene(
-            *(address(self.bricks, torch.uint8), address(self.brick, torch.int32)),
-            *(address(self.distance, torch.uint8), address(self.scale), address(self.shift)),
+            *(address(self.opacity, torch.uint8), address(self.color, torch.uint8)),
+            *(address(self.brick, torch.int32), address(self.distance, torch.uint8)),
+            *(address(self.scale), address(self.shift)),
             resolution=self.brick.shape[0],
-            corners=self.bricks.shape[1],
+            corners=self.opacity.shape[1],
             side=self.cube.side,
             step=self.step,
             minimum_transmittance=LEAST_LIGHT,
@@ -111,19 +120,18 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
     wanted = torch.zeros(len(keys), dtype=torch.bool)
     wanted[place.flatten()] = True
     components = torch.zeros(len(keys), COMPONENTS)
-    components[:, 0] = opacity
     colors = _colors(model.field.plain(), position[wanted], _looks(model.cube, cameras))
-    components[wanted, 1:13] = colors * opacity[wanted, None]
+    components[wanted, :12] = colors * opacity[wanted, None]
     scale, shift = _quantisation()
     quantised = ((components - shift) / scale).round().clamp(0, 255).to(torch.uint8)
     brick = torch.zeros(size, size, size, dtype=torch.int32)
     brick[cells.unbind(1)] = torch.arange(len(cells), dtype=torch.int32)
     full = torch.zeros(size, size, size, dtype=torch.bool)
     full[cells.unbind(1)] = True
-    bricks = quantised[place].view(-1, corners, corners, corners, COMPONENTS)
     return BakedModel(
         model.cube,
-        bricks,
+        (opacity * OPAQUE).round().to(torch.uint8)[place].view(-1, corners, corners, corners),
+        quantised[place].view(-1, corners, corners, corners, COMPONENTS),
         brick,
         _distance(full),
         scale,
@@ -167,12 +175,11 @@ def _colors(field: RadianceField, position: Tensor, looks: Tensor) -> Tensor:
 
 
 def _quantisation() -> tuple[Tensor, Tensor]:
-    """Returns scale and shift (COMPONENTS,): opacity in [0, 1], colours in [-0.5, 1.5], slopes in [-1, 1]."""
-    scale, shift = torch.full((COMPONENTS,), 2.0 / 255), torch.full((COMPONENTS,), -1.0)
-    scale[0], shift[0] = 1.0 / 255, 0.0
+    """Returns scale and shift (COMPONENTS,): colours in [-0.5, 1.5], slopes in [-1, 1]."""
+    scale = torch.full((COMPONENTS,), 2.0 / 255)
     # A colour and a slope of zero are whole bytes: what is empty stays black.
-    shift[1:4], shift[4:] = -64 * scale[1], -127 * scale[1]
-    return scale, shift
+    zero = torch.tensor([64.0] * 3 + [127.0] * (COMPONENTS - 3))
+    return scale, -zero * scale
 
 
 def _distance(full: Tensor) -> Tensor:

@@ -221,8 +221,8 @@ def previewed(trained: TrainedRun, kind: str) -> TrainedRun:
     loss = lost(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
     made = ""
     if isinstance(preview, BakedModel):
-        size = preview.bricks.numel() / 2**20
-        made = f"{len(preview.bricks)} bricks, {size:.0f} MiB, baked in {preview.seconds:.2f} s; "
+        size = preview.bytes / 2**20
+        made = f"{len(preview.opacity)} bricks, {size:.0f} MiB, baked in {preview.seconds:.2f} s; "
     print(
         f"preview ({kind}): {made}{loss.psnr:.2f} dB against the exact pictures of "
         f"{len(some)} training cameras; {1000 * loss.seconds:.1f} ms a picture of {lens.width} x {lens.height}, "

@@ -180,7 +180,8 @@ class BakedScene(Structure):
     """A baked model."""
 
     _fields_ = [
-        ("bricks", c_void_p),
+        ("opacity", c_void_p),
+        ("color", c_void_p),
         ("brick", c_void_p),
         ("distance", c_void_p),
         ("scale", c_void_p),

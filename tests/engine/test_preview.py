@@ -24,15 +24,16 @@ def learned() -> NativeRadianceTask:
     return task
 
 
-def one_brick(cell: tuple[int, int, int], vertex: list[int]) -> BakedModel:
+def one_brick(cell: tuple[int, int, int], opacity: int, color: list[int]) -> BakedModel:
     """Returns a cube of 4^3 cells, [-1, 1]^3, whose only brick holds the same bytes at all its vertices."""
     brick, distance = torch.zeros(4, 4, 4, dtype=torch.int32), torch.zeros(4, 4, 4, dtype=torch.uint8)
     for index in torch.cartesian_prod(*[torch.arange(4)] * 3):
         distance[tuple(index)] = (index - torch.tensor(cell)).abs().max()
-    bricks = torch.tensor(vertex + [0] * (COMPONENTS - len(vertex)), dtype=torch.uint8).expand(1, 3, 3, 3, COMPONENTS)
+    opacities = torch.full((1, 3, 3, 3), opacity, dtype=torch.uint8)
+    colors = torch.tensor(color + [0] * (COMPONENTS - len(color)), dtype=torch.uint8).repeat(1, 3, 3, 3, 1)
     scale = torch.full((COMPONENTS,), 1 / 255)
     cube = Cube(torch.full((3,), -1.0), 2.0)
-    return BakedModel(cube, bricks.contiguous(), brick, distance, scale, torch.zeros(COMPONENTS), 2 / 320, 0.0)
+    return BakedModel(cube, opacities, colors, brick, distance, scale, torch.zeros(COMPONENTS), 2 / 320, 0.0)
 
 
 def one_pixel(eye: list[float], target: list[float]) -> Cameras:
@@ -42,7 +43,7 @@ def one_pixel(eye: list[float], target: list[float]) -> Cameras:
 
 def test_a_ray_through_one_brick_is_done_by_hand(isa, threads):
     # Opacity 5/255 a step, colour (255, 0, 51) / 255 of it, which along -x is halved: the slope by x is +half.
-    baked = one_brick((2, 1, 1), [5, 5, 0, 1, 2, 0, 0])
+    baked = one_brick((2, 1, 1), 5, [5, 0, 1, 2, 0, 0])
     seen = baked.picture(one_pixel([-3.0, -0.25, -0.25], [0.0, -0.25, -0.25]), 0)
     steps = 320 // 4  # the brick is a quarter of the cube long
     opacity = 1 - (1 - 5 / 255) ** steps
@@ -56,7 +57,7 @@ def test_a_ray_through_one_brick_is_done_by_hand(isa, threads):
 
 @pytest.mark.parametrize("eye", [[-3.0, 0.7, 0.7], [0.3, 0.4, -3.0], [3.0, 3.0, 3.0]])
 def test_rays_past_the_brick_see_nothing(eye):
-    baked = one_brick((2, 1, 1), [255, 255, 255, 255])
+    baked = one_brick((2, 1, 1), 255, [255, 255, 255])
     away = one_pixel(eye, [eye[0] * 0.5, eye[1], eye[2]] if eye[2] == 0.7 else [eye[0], eye[1] * 1.5, 0.9])
     assert baked.picture(away, 0).opacity.item() == 0
 
@@ -91,7 +92,7 @@ def test_an_empty_model_bakes_to_nothing():
     task = ball_task()
     task.model.occupancy.occupied.zero_()
     baked = bake(task.model, task.views.cameras)
-    assert len(baked.bricks) == 0
+    assert len(baked.opacity) == 0
     assert not baked.picture(task.views.cameras, 0).opacity.any()
 
 

@@ -20,14 +20,21 @@ struct BakedCall {
 static void render(const BakedScene& scene, const BakedCall& call) {
     const int64_t n = int64_t(call.cameras->width) * call.cameras->height;
     Pool::shared().run((n + PIXELS_PER_JOB - 1) / PIXELS_PER_JOB, call.threads, [&](int64_t job, int) {
+        constexpr int lanes = LANES<float>;
+        BakedRays rays;
+        float origin[3 * lanes], direction[3 * lanes];
+        Pixel<float> pixels[lanes];
         const int64_t end = std::min(n, (job + 1) * PIXELS_PER_JOB);
-        for (int64_t i = job * PIXELS_PER_JOB; i < end; ++i) {
-            float origin[3], direction[3];
-            ray_through(*call.cameras, call.frame * n + i, origin, direction);
-            const Pixel<float> pixel = see(scene, origin, direction);
-            std::memcpy(call.rgb + 3 * i, pixel.rgb, sizeof pixel.rgb);
-            call.opacity[i] = pixel.opacity;
-            call.depth[i] = pixel.depth;
+        for (int64_t first = job * PIXELS_PER_JOB; first < end; first += lanes) {
+            const int count = int(std::min<int64_t>(lanes, end - first));
+            for (int ray = 0; ray < count; ++ray)
+                ray_through(*call.cameras, call.frame * n + first + ray, origin + 3 * ray, direction + 3 * ray);
+            rays.see(scene, origin, direction, count, pixels);
+            for (int ray = 0; ray < count; ++ray) {
+                std::memcpy(call.rgb + 3 * (first + ray), pixels[ray].rgb, sizeof pixels[ray].rgb);
+                call.opacity[first + ray] = pixels[ray].opacity;
+                call.depth[first + ray] = pixels[ray].depth;
+            }
         }
     });
 }
