@@ -35,20 +35,19 @@ def write_mesh(file: Path, mesh: Mesh, unit: str = "") -> None:
     """
     import trimesh
 
-    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
     kind = file.suffix.lower()
+    if kind == ".obj":
+        return _write_obj(file, mesh)
+    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
     if kind == ".glb":
         shape.vertices = mesh.vertices * METRES.get(unit, 1.0)
         shape.vertex_normals = mesh.normals
-    if mesh.texture is not None and kind in TEXTURED:
+    if mesh.texture is not None and kind == ".glb":
         shape.visual = _texture_visuals(mesh, file.stem)
     elif kind != ".stl":
         shape.visual = trimesh.visual.ColorVisuals(
             shape, vertex_colors=_linear(mesh.rgb) if kind == ".glb" else mesh.rgb
         )
-    if kind == ".obj":
-        _write_obj(file, shape)
-        return
     options = {} if kind == ".stl" else {"vertex_normal": True} if kind == ".ply" else {"include_normals": True}
     with replacing(file) as partial:
         shape.export(partial, **options)
@@ -70,29 +69,25 @@ def _texture_visuals(mesh: Mesh, name: str):
     return trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
 
 
-def _write_obj(file: Path, shape) -> None:
-    """Writes .obj, and the .mtl and .png that it names, all called like the file."""
-    import trimesh
+def _write_obj(file: Path, mesh: Mesh) -> None:
+    """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole."""
+    from PIL import Image
 
-    if isinstance(shape.visual, trimesh.visual.TextureVisuals):
-        image = shape.visual.material.baseColorTexture
+    head, place = "", numpy.concatenate([mesh.vertices, mesh.rgb / numpy.float32(255)], axis=1)
+    if mesh.texture is not None:
         with replacing(file.with_suffix(".png")) as partial:
-            image.save(partial)
+            Image.fromarray(mesh.texture).save(partial)
         material = f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {file.stem}.png\n"
         write_text(file.with_suffix(".mtl"), material)
-        head = f"mtllib {file.stem}.mtl\nusemtl surface\n"
-    else:
-        head = ""
-    text = trimesh.exchange.obj.export_obj(
-        shape,
-        include_normals=True,
-        include_color=not head,
-        include_texture=bool(head),
-        return_texture=False,
-        mtl_name="",
-    )
-    body = "\n".join(line for line in text.splitlines() if not line.startswith(("mtllib", "usemtl")))
-    write_text(file, head + body + "\n")
+        head, place = f"mtllib {file.stem}.mtl\nusemtl surface\n", mesh.vertices
+    with replacing(file) as partial, open(partial, "w") as text:
+        text.write(head)
+        numpy.savetxt(text, place, "v" + " %.8g" * place.shape[1])
+        numpy.savetxt(text, mesh.normals, "vn %.6g %.6g %.6g")
+        if head:
+            numpy.savetxt(text, mesh.uv, "vt %.8g %.8g")
+        corner = " %d/%d/%d" if head else " %d//%d"
+        numpy.savetxt(text, numpy.repeat(mesh.faces + 1, 3 if head else 2, axis=1), "f" + corner * 3)
 
 
 def mesh_report(mesh: Mesh, how: dict[str, object], placed: Placement) -> dict[str, object]:
