@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each case")
     arguments = parser.parse_args()
     budget = ["--max-seconds", arguments.max_seconds] if arguments.max_seconds else []
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
     rows, skipped = [], 0
     for kind, name, words in CASES:
         title = " ".join([kind, name, *words])
