@@ -153,6 +153,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, of each field or picture")
     parser.add_argument("--plot", type=Path)
     words = parser.parse_args()
+    if words.plot:
+        import matplotlib  # noqa: F401 - absent, it is missed now, not after the work
     {"fields": fields, "finer": finer, "rates": rates}[words.what](words.pictures, words.seconds, words.plot)
 
 
