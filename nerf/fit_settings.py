@@ -66,7 +66,7 @@ class TomographySettings:
     slices: int = setting(0, "in the middle of the volume; 0 = all", 0)
     photons: float = setting(0.0, "of a ray before the patient; 0 = no noise", 0.0, 1e12)
     pitch: float = setting(1.0, "mm between detectors of a sinogram file", 1e-3, 1e3)
-    variation: float = setting(0.7, "weight of the total variation", 0.0, 100.0)
+    variation: float = setting(0.5, "weight of the total variation", 0.0, 100.0)
     sart_iterations: int = setting(40, "of SART beside it, at most: the best is taken", 1, 1000)
 
 
