@@ -10,6 +10,7 @@ Tables are Markdown. Every figure is of one run, on all the threads that torch t
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import math
@@ -153,8 +154,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, of each field or picture")
     parser.add_argument("--plot", type=Path)
     words = parser.parse_args()
-    if words.plot:
-        import matplotlib  # noqa: F401 - absent, it is missed now, not after the work
+    if words.plot and not importlib.util.find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: pip install 'nerf[plot]'")
     {"fields": fields, "finer": finer, "rates": rates}[words.what](words.pictures, words.seconds, words.plot)
 
 

@@ -33,11 +33,11 @@ def write_mesh(file: Path, mesh: Mesh, unit: str = "") -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    import trimesh
-
     kind = file.suffix.lower()
     if kind == ".obj":
         return _write_obj(file, mesh)
+    import trimesh
+
     shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
     if kind == ".glb":
         shape.vertices = mesh.vertices * METRES.get(unit, 1.0)
@@ -73,14 +73,15 @@ def _write_obj(file: Path, mesh: Mesh) -> None:
     """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole."""
     from PIL import Image
 
-    head, place = "", numpy.concatenate([mesh.vertices, mesh.rgb / numpy.float32(255)], axis=1)
-    if mesh.texture is not None:
+    if mesh.texture is None:
+        head, place = "", numpy.concatenate([mesh.vertices, mesh.rgb / numpy.float32(255)], axis=1)
+    else:
         with replacing(file.with_suffix(".png")) as partial:
             Image.fromarray(mesh.texture).save(partial)
         material = f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {file.stem}.png\n"
         write_text(file.with_suffix(".mtl"), material)
         head, place = f"mtllib {file.stem}.mtl\nusemtl surface\n", mesh.vertices
-    with replacing(file) as partial, open(partial, "w") as text:
+    with replacing(file) as partial, open(partial, "w", encoding="utf-8") as text:
         text.write(head)
         numpy.savetxt(text, place, "v" + " %.8g" * place.shape[1])
         numpy.savetxt(text, mesh.normals, "vn %.6g %.6g %.6g")

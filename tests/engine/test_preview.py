@@ -55,6 +55,26 @@ def test_a_ray_through_one_brick_is_done_by_hand(isa, threads):
     assert back.rgb[0, 0].tolist() == pytest.approx([opacity * 0.6, 0, opacity * 0.2], abs=1e-4)
 
 
+def test_samples_less_than_half_as_heavy_as_the_heaviest_are_left_out_of_a_foggy_ray(isa):
+    # The first of 80 samples is the heaviest, 10/255; the others weigh half of that until half of the light is left.
+    baked = replace(one_brick((2, 1, 1), 10, [10, 10, 10]), minimum_weight=0.1)
+    seen = baked.picture(one_pixel([-3.0, -0.25, -0.25], [0.0, -0.25, -0.25]), 0)
+    kept = 1 + math.floor(math.log(0.5) / math.log(1 - 10 / 255))
+    assert seen.opacity.item() == pytest.approx(1 - (1 - 10 / 255) ** kept, abs=1e-4)
+
+
+def test_a_ray_sees_the_same_alone_and_among_others(isa, learned):
+    baked = bake(learned.model, learned.views.cameras)
+    pose, width, height = learned.views.cameras.world_from_camera[:1], 7, 5
+    focal, center = torch.full((1, 2), 8.0), torch.tensor([[3.5, 2.5]])
+    picture = baked.picture(Cameras(pose, focal, center, width, height), 0)
+    assert 0 < (picture.opacity > 0.5).sum() < width * height
+    for row in range(height):
+        for column in range(width):
+            alone = baked.picture(Cameras(pose, focal, center - torch.tensor([[column, row]]), 1, 1), 0)
+            assert torch.equal(alone.rgb[0, 0], picture.rgb[row, column])
+
+
 @pytest.mark.parametrize("eye", [[-3.0, 0.7, 0.7], [0.3, 0.4, -3.0], [3.0, 3.0, 3.0]])
 def test_rays_past_the_brick_see_nothing(eye):
     baked = one_brick((2, 1, 1), 255, [255, 255, 255])

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy
@@ -55,6 +56,22 @@ def test_files_are_read_back_with_extent_triangles_and_colour(suffix, tmp_path):
         assert numpy.abs(numpy.asarray(back.vertex_colors)[0] * 255 - expected).max() < 1.01
         assert (numpy.asarray(back.vertex_normals) * numpy.asarray(back.vertices)).sum(1).min() > 0.95
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_the_text_of_an_obj_is_never_in_memory_whole(tmp_path):
+    shape = icosphere(5)
+    mesh, file = (
+        Mesh(shape.vertices, shape.faces, shape.vertices, numpy.zeros_like(shape.vertices, "u1")),
+        tmp_path / "a.obj",
+    )
+    write_mesh(tmp_path / "warm.obj", ball())  # imports are not the mesh's
+    tracemalloc.start()
+    try:
+        write_mesh(file, mesh)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < file.stat().st_size
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".glb"])

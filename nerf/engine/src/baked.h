@@ -96,75 +96,59 @@ struct BakedSample {
     float opacity, weight, t;
 };
 
-// As many rays as a pack has lanes, and what is found along them; its buffers are reused. Start and slope in cells.
+// As many rays as a pack has lanes, and what is found along them; its buffers are reused.
 class BakedRays {
 public:
     // origin, direction: (count, 3), of unit length. count: at most LANES.
     void see(const BakedScene& scene, const float* origin, const float* direction, int count, Pixel<float>* pixels) {
-        begin(scene, origin, direction, count);
+        rays_ = March<Pack<float>>();
+        for (int lane = 0; lane < count; ++lane) {
+            set_lane(rays_, lane,
+                     begin_march(origin + 3 * lane, direction + 3 * lane, scene.corner, scene.side, scene.step, 0.5f));
+            samples_[lane].clear();
+            light_[lane] = 1;
+            heaviest_[lane] = 0;
+        }
         march(scene);
-        for (int lane = 0; lane < count; ++lane) pixels[lane] = shade(scene, samples_[lane], direction + 3 * lane);
+        for (int lane = 0; lane < count; ++lane) pixels[lane] = shade(scene, lane, direction + 3 * lane);
     }
 
 private:
     static constexpr int lanes = LANES<float>;
 
-    void begin(const BakedScene& scene, const float* origin, const float* direction, int count) {
-        const float size = float(scene.resolution), cells = size / scene.side;
-        near_ = Pack<float>{};
-        far_ = splat(std::numeric_limits<float>::infinity());
-        for (int axis = 0; axis < 3; ++axis) {
-            for (int lane = 0; lane < lanes; ++lane) {
-                const int from = 3 * std::min(lane, count - 1) + axis;
-                start_[axis][lane] = (origin[from] - scene.corner[axis]) * cells;
-                slope_[axis][lane] = direction[from] * cells;
-            }
-            inverse_[axis] = 1 / slope_[axis];
-            const Pack<float> a = -start_[axis] * inverse_[axis], b = (size - start_[axis]) * inverse_[axis];
-            const auto limited = (a == a) & (b == b);  // else the ray lies in a face
-            near_ = limited ? greatest(near_, least(a, b)) : near_;
-            far_ = limited ? least(far_, greatest(a, b)) : far_;
-        }
-        for (int lane = 0; lane < lanes; ++lane) {
-            samples_[lane].clear();
-            light_[lane] = lane < count ? 1 : 0;
-            heaviest_[lane] = 0;
-        }
-    }
-
     // Finds the samples of every ray that are not far lighter than one in front of them.
     void march(const BakedScene& scene) {
-        const float inverse_step = 1 / scene.step;
-        Pack<float> index = splat(0.5f);
+        const Pack<float> step = splat(scene.step);
+        const float inverse_step = 1 / scene.step, size = float(scene.resolution), cell_side = 1 / size;
         for (;;) {
-            const Pack<float> t = near_ + index * scene.step;
-            const auto live = (t < far_) & (load(light_) > scene.minimum_transmittance);
+            const auto live = (rays_.next < rays_.count) & (load(light_) > scene.minimum_transmittance);
             if (!lane_bits(live)) return;
+            const Pack<float> t = rays_.t(step);
             Pack<float> place[3], leave = splat(std::numeric_limits<float>::infinity());
             Pack<int32_t> cell[3], at{};
             for (int axis = 0; axis < 3; ++axis) {
-                place[axis] = start_[axis] + t * slope_[axis];
+                place[axis] = (rays_.start[axis] + t * rays_.slope[axis]) * size;
                 const auto whole = converted<Pack<int32_t>>(place[axis]);
                 cell[axis] = least(greatest(whole, Pack<int32_t>{}), Pack<int32_t>{} + (scene.resolution - 1));
                 at = at * scene.resolution + cell[axis];
             }
             const Pack<int32_t> distance = entry(scene.distance, at);
             for (int axis = 0; axis < 3; ++axis) {
-                const Pack<int32_t> face = cell[axis] + (slope_[axis] > 0 ? distance : 1 - distance);
-                leave = least((converted<Pack<float>>(face) - start_[axis]) * inverse_[axis], leave);
+                const Pack<int32_t> face = cell[axis] + (rays_.slope[axis] > 0 ? distance : 1 - distance);
+                const Pack<float> there = converted<Pack<float>>(face) * cell_side;
+                leave = least((there - rays_.start[axis]) * rays_.inverse[axis], leave);
             }
             for (uint32_t left = lane_bits(live & (distance == 0)); left; left &= left - 1) {
                 const int lane = __builtin_ctz(left);
                 float within[3];
                 for (int axis = 0; axis < 3; ++axis)
-                    within[axis] = std::max(0.0f, place[axis][lane] - float(cell[axis][lane]));
+                    within[axis] = std::min(std::max(0.0f, place[axis][lane] - float(cell[axis][lane])), 1.0f);
                 take(scene, scene.brick[at[lane]], within, t[lane], lane);
             }
-            // To the first sample beyond; a little more than the rounding of t short of it does not matter.
-            const auto beyond = converted<Pack<int32_t>>(
-                greatest(least((leave - near_) * inverse_step + 0.498f, splat(1e6f)), Pack<float>{}));
-            const Pack<float> next = index + 1;
-            index = live & (distance > 0) ? greatest(next, converted<Pack<float>>(beyond) + 0.5f) : next;
+            // To the first sample beyond the empty cells, as March::look does.
+            const Pack<float> index = (leave - rays_.near) * inverse_step - rays_.offset + 0.999f;
+            const auto beyond = converted<Pack<int32_t>>(least(greatest(index, Pack<float>{}), splat(1e6f)));
+            rays_.next = distance > 0 ? greatest(rays_.next + 1, beyond) : rays_.next + 1;
         }
     }
 
@@ -183,18 +167,15 @@ private:
 
     // What one ray sees. As in the exact march, see RadianceModel.samples, light samples are left out unless all of the
     // ray is.
-    static Pixel<float> shade(const BakedScene& scene, const std::vector<BakedSample>& samples,
-                              const float* direction) {
+    Pixel<float> shade(const BakedScene& scene, int lane, const float* direction) const {
+        const float least = least_weight(heaviest_[lane], scene.minimum_weight);
         Pixel<float> pixel;
-        if (samples.empty()) return pixel;
-        float heaviest = 0, light = 1;
-        for (const BakedSample& sample : samples) heaviest = std::max(heaviest, sample.weight);
-        const float least = least_weight(heaviest, scene.minimum_weight);
+        float light = 1;
         const int vertices = scene.corners * scene.corners * scene.corners;
         Components seen = {}, scale, shift;
         std::memcpy(&scale, scene.scale, sizeof scale);
         std::memcpy(&shift, scene.shift, sizeof shift);
-        for (const BakedSample& sample : samples) {
+        for (const BakedSample& sample : samples_[lane]) {
             if (sample.weight < least) continue;
             const uint8_t* bytes = scene.color + size_t(sample.brick) * vertices * COMPONENTS;
             const auto vertex = [bytes](int i) { return numbers(bytes + i * COMPONENTS); };
@@ -212,8 +193,8 @@ private:
         return pixel;
     }
 
-    Pack<float> start_[3], slope_[3], inverse_[3], near_, far_;
-    alignas(64) float light_[lanes], heaviest_[lanes];
+    March<Pack<float>> rays_;
+    alignas(64) float light_[lanes] = {}, heaviest_[lanes] = {};
     std::vector<BakedSample> samples_[lanes];
 };
 

@@ -186,6 +186,23 @@ template <class V> struct March {
     }
 };
 
+#if !defined(NERF_ONE_LANE)
+// Puts a ray into a lane.
+inline void set_lane(March<Pack<float>>& rays, int lane, const March<float>& ray) {
+    for (int axis = 0; axis < 3; ++axis) {
+        rays.start[axis][lane] = ray.start[axis];
+        rays.slope[axis][lane] = ray.slope[axis];
+        rays.inverse[axis][lane] = ray.inverse[axis];
+    }
+    rays.near[lane] = ray.near;
+    rays.offset[lane] = ray.offset;
+    rays.middle[lane] = ray.middle;
+    rays.reach[lane] = ray.reach;
+    rays.next[lane] = ray.next;
+    rays.count[lane] = ray.count;
+}
+#endif
+
 // A ray before its first sample. origin, corner, side, step: scene units; direction: of unit length.
 // Source of the slab test: Kay and Kajiya 1986.
 template <class T>

@@ -110,20 +110,7 @@ private:
     int advance_packet(const Space& space, const int* rays, int n_rays, int slot) {
         constexpr int lanes = LANES<float>;
         March<Pack<float>> march{};
-        for (int lane = 0; lane < n_rays; ++lane) {
-            const March<float>& ray = march_[rays[lane]];
-            for (int axis = 0; axis < 3; ++axis) {
-                march.start[axis][lane] = ray.start[axis];
-                march.slope[axis][lane] = ray.slope[axis];
-                march.inverse[axis][lane] = ray.inverse[axis];
-            }
-            march.near[lane] = ray.near;
-            march.middle[lane] = ray.middle;
-            march.reach[lane] = ray.reach;
-            march.offset[lane] = ray.offset;
-            march.next[lane] = ray.next;
-            march.count[lane] = ray.count;
-        }
+        for (int lane = 0; lane < n_rays; ++lane) set_lane(march, lane, march_[rays[lane]]);
         const Pack<float> step = splat(space.step), inverse_step = splat(1 / space.step);
         const bool contracted = space.contraction.radius > 0;
         Pack<int32_t> taken{};
