@@ -63,13 +63,13 @@ def trained(views: Views, settings: Settings) -> tuple[NativeRadianceTask, float
 
 def scores(task: NativeRadianceTask, views: Views, pose: bool, every: int) -> tuple[float, float]:
     """Returns the mean PSNR of held-out views as they are, and aligned."""
-    plain, fitted = [], []
+    plain, fitted, model = [], [], task.averaged()
     for frame in range(0, len(views), every):
         truth = views.picture(frame, "white")
-        picture = task.model.picture(views.cameras, frame)
+        picture = model.picture(views.cameras, frame)
         plain.append(psnr(picture.over(1.0), truth))
         if pose:
-            fit = task.model.picture(aligned_camera(task.model, views, frame, "white", False), 0)
+            fit = model.picture(aligned_camera(model, views, frame, "white", False), 0)
         else:
             fit = aligned_colors(picture, views, frame, "white")
         fitted.append(psnr(fit.over(1.0), truth))

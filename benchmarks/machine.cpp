@@ -1,4 +1,4 @@
-// What one core of this machine can do at most, printed as JSON: multiply-adds and random accesses to memory.
+// What one core of this machine can do at most, printed as JSON: multiply-adds, random accesses to memory, streams.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -73,6 +73,26 @@ template <int WORDS, bool CHANGE> static double access(size_t bytes) {
     return best;
 }
 
+// Bytes a nanosecond read and written again in order, in an array of `bytes`.
+static double stream(size_t bytes) {
+    const size_t n = bytes / sizeof(float);
+    Buffer<float> numbers;
+    numbers.resize(n);
+    double best = 0;
+    for (int attempt = 0; attempt < 9; ++attempt) {
+        const int rounds = int((size_t(64) << 20) / bytes) + 1;
+        const double start = now();
+        for (int round = 0; round < rounds; ++round) {
+            for (size_t at = 0; at < n; at += LANES<float>)
+                store(numbers.data() + at, load(numbers.data() + at) * 0.5f + 1.0f);
+            asm volatile("" : : : "memory");
+        }
+        const double rate = 2.0 * bytes * rounds / (now() - start) / 1e9;
+        if (attempt > 0 && rate > best) best = rate;
+    }
+    return best;
+}
+
 int main() {
 #if defined(__AVX512BF16__)
     const double dot = arithmetic<Bfloat16>();
@@ -82,7 +102,7 @@ int main() {
     std::printf("{\"fma_gflops\": %.1f, \"bf16_gflops\": %.1f, \"access\": [", arithmetic<Full<float>>(), dot);
     const size_t sizes[] = {32 << 10, 512 << 10, 2 << 20, 8 << 20, 32 << 20, 256 << 20};
     for (const size_t size : sizes)
-        std::printf("%s{\"bytes\": %zu, \"read_8_ns\": %.3f, \"change_16_ns\": %.3f}", size == sizes[0] ? "" : ", ",
-                    size, access<2, false>(size), access<4, true>(size));
+        std::printf("%s{\"bytes\": %zu, \"read_8_ns\": %.3f, \"change_16_ns\": %.3f, \"stream\": %.2f}", size == sizes[0] ? "" : ", ",
+                    size, access<2, false>(size), access<4, true>(size), stream(size));
     std::printf("]}\n");
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nerf import engine
-from nerf.config import Settings
 from nerf.engine.build import find_compiler, instruction_sets
-from nerf.field import RadianceField
+from nerf.tasks.native import NativeRadianceTask
 
 SOURCE = Path(__file__).with_name("machine.cpp")
 
@@ -30,35 +31,69 @@ def measure() -> dict[str, object]:
     return {"instructions": name, **json.loads(found)}
 
 
-def access_ns(machine: dict[str, object], kind: str, size: int) -> float:
-    """Returns ns of a random access, `kind` read_8_ns or change_16_ns, to an array of `size` bytes."""
+class Bound(NamedTuple):
+    """The least thread-ns per used sample that a stage could take, and what of."""
+
+    ns: float
+    what: str
+
+
+def at_size(machine: dict[str, object], key: str, size: int) -> float:
+    """Returns a figure of memory, read_8_ns, change_16_ns or stream, for an array of `size` bytes."""
     rows = machine["access"]
-    fitting = [row[kind] for row in rows if row["bytes"] >= size]
-    return fitting[0] if fitting else rows[-1][kind]
+    fitting = [row[key] for row in rows if row["bytes"] >= size]
+    return fitting[0] if fitting else rows[-1][key]
 
 
-def bounds(machine: dict[str, object], settings: Settings, field: RadianceField, marched: float) -> dict[str, float]:
-    """Returns by stage the least thread-ns per used sample that arithmetic or memory allow.
+@dataclass(frozen=True)
+class Work:
+    """What a step does for one used sample: samples marched, rays drawn, numbers of the table that Adam moves."""
 
-    marched: samples that the density network sees for one that is used. Counted are the products of the networks at
-    the measured peak, one access to a row per corner and level at the rate of what holds all tables (reading) or one
-    level's gradient (adding); nothing else. Stages that do neither have no bound here.
+    marched: float
+    rays: float
+    moved: float
+
+
+def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> dict[str, Bound]:
+    """Returns by stage what arithmetic or memory allow.
+
+    Networks: their products at the measured peak. The grid: an access to a row per corner and level, at the rate of
+    what holds all tables (reading) or one level's gradient (adding). What reads words one by one, at the rate of what
+    holds them; what passes over arrays, at that of a stream. Nothing else is counted.
     """
+    field, settings, cache = task.model.field, task.settings.field, 2**19
     peak = machine["bf16_gflops"] or machine["fma_gflops"]
     density = sum(weight.numel() for weight in field.density_mlp.weights)
     color = sum(weight.numel() for weight in field.color_mlp.weights)
     # The way back computes every layer's gradient by its inputs, save the colour network's by direction.
     by_direction = field.degree**2 * field.color_mlp.weights[0].shape[0]
     rows, features = field.encoding.table.shape
-    corners = 8 * settings.field.levels
+    corners = 8 * settings.levels
     # A vertex is read as bfloat16: 2 bytes a feature; 8 bytes at a time.
     reads = corners * max(1.0, features * 2 / 8)
     largest = max(level.rows for level in field.encoding.levels) * features * 4
+    row_read = at_size(machine, "read_8_ns", rows * max(4, 2 * features))
+    occupancy_read = at_size(machine, "read_8_ns", task.model.occupancy.occupied.numel() // 8)
+    pixel_reads = sum(
+        at_size(machine, "read_8_ns", tensor.numel() * tensor.element_size())
+        for tensor in (task.views.images, task.pixels.candidates)
+    )
+    kept = (features * settings.levels + settings.density_width + settings.geometry_features) // 2 + 5
+    numbers, moments = 26, 34  # bytes of Adam a number: gradient, value, both moments read and written, packed written
     return {
-        "density": marched
-        * (2 * density / peak + reads * access_ns(machine, "read_8_ns", rows * max(4, 2 * features))),
-        "color": 2 * color / peak,
-        "backward": 2 * (density + color - by_direction) / peak,
-        "weights": 2 * (density + color) / peak,
-        "scatter": corners * max(1.0, features * 4 / 16) * access_ns(machine, "change_16_ns", largest),
+        "draw": Bound(work.rays * pixel_reads, "a random read of list and picture a ray"),
+        "trace": Bound(work.marched * occupancy_read, "a read of the occupancy bits a marched sample"),
+        "density": Bound(work.marched * (2 * density / peak + reads * row_read), "products; a read a corner and level"),
+        "gather": Bound(kept * at_size(machine, "read_8_ns", cache), f"{kept} words, each read alone"),
+        "color": Bound(2 * color / peak, "products"),
+        "composite": Bound(4 * numbers / at_size(machine, "stream", cache), f"{numbers} numbers a sample, streamed"),
+        "backward": Bound(2 * (density + color - by_direction) / peak, "products"),
+        "weights": Bound(2 * (density + color) / peak, "products"),
+        "scatter": Bound(
+            corners * max(1.0, features * 4 / 16) * at_size(machine, "change_16_ns", largest),
+            "an add a corner and level",
+        ),
+        "adam": Bound(
+            work.moved * moments / at_size(machine, "stream", 4 * largest), f"{moments} bytes a moved number, streamed"
+        ),
     }

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nerf.cameras import Rays
+from nerf.cameras import Cameras, Rays
 from nerf.config import Settings
 from nerf.ops.composite import Rendering, composite
 from nerf.ops.hash_grid import grid_levels, hash_grid
@@ -95,7 +95,7 @@ class Peer(nn.Module):
             self.occupancy = (self.value > threshold).float().view(CELLS, CELLS, CELLS)
 
     @torch.no_grad()
-    def picture(self, cameras, frame: int) -> Picture:
+    def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns what one camera sees."""
         rays = cameras.image_rays(frame)
         parts = [rays[start : start + RAYS_AT_ONCE] for start in range(0, len(rays), RAYS_AT_ONCE)]
@@ -110,12 +110,16 @@ class Reference:
 
     def __init__(self, views: Views, settings: Settings, seed: int) -> None:
         self.task = RadianceTask(views, replace(settings, train=replace(settings.train, seed=seed)))
-        self.steps, self.picture = 0, self.task.model.picture
+        self.steps = 0
 
     def train_step(self, progress: float) -> int:
         """Takes a step; returns the number of samples."""
         self.steps += 1
         return self.task.train_step(self.steps - 1, progress).samples
+
+    def picture(self, cameras: Cameras, frame: int) -> Picture:
+        """Returns what a camera sees."""
+        return self.task.averaged().picture(cameras, frame)
 
 
 def curve(peer: Peer | Reference, seconds: float, marks: Sequence[float], score) -> tuple[list[dict], float]:

@@ -47,10 +47,10 @@ def score(scene: Scene, settings: Settings, truth: dict[str, numpy.ndarray] | No
     task, test = NativeRadianceTask(scene.splits["train"], settings), scene.splits["test"]
     for step in tqdm(range(settings.train.steps), desc="training", unit="step"):
         task.train_step(step, step / settings.train.steps)
-    values = []
+    values, model = [], task.averaged()
     for frame, name in enumerate(test.names):
         true = test.picture(frame, "white") if truth is None else torch.tensor(truth[name]).float() / 255
-        values.append(psnr(task.model.picture(test.cameras, frame).over(1.0), true))
+        values.append(psnr(model.picture(test.cameras, frame).over(1.0), true))
     return mean(values)
 
 

@@ -20,15 +20,18 @@ from pathlib import Path
 from statistics import mean, median
 
 import torch
-from machine import bounds, measure
+from machine import Work, bounds, measure
 from peer import Peer, Reference, curve
 
 from nerf import engine
+from nerf.cameras import Cameras
 from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.files import write_text
 from nerf.metrics import psnr
+from nerf.native_rendering import parameter_addresses
 from nerf.preview import bake, lost
+from nerf.rendering import RadianceModel
 from nerf.scenes import Views, find_scene, load_scene
 from nerf.tasks.native import NativeRadianceTask
 
@@ -74,6 +77,13 @@ def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRad
     }
 
 
+def moved_per_sample(task: NativeRadianceTask) -> float:
+    """Returns how many numbers of the table have a gradient in a step, for one used sample."""
+    gradients = {name: torch.zeros_like(parameter) for name, parameter in task.parameters.items()}
+    report = task.model.engine().step(task.step_call(1.0, parameter_addresses(gradients)))
+    return int((gradients["encoding.table"] != 0).sum()) / report.samples
+
+
 def picture_seconds(model, views: Views) -> float:
     """Returns the median seconds of a picture."""
     seconds = []
@@ -84,16 +94,16 @@ def picture_seconds(model, views: Views) -> float:
     return median(seconds)
 
 
-def previews(task: NativeRadianceTask, views: Views) -> dict[str, float]:
-    """Returns what the exact picture takes, and what baking takes, gives and loses."""
-    baked = bake(task.model, task.views.cameras)
+def previews(model: RadianceModel, cameras: Cameras, views: Views) -> dict[str, float]:
+    """Returns what the exact picture takes, and what baking for the cameras takes, gives and loses."""
+    baked = bake(model, cameras)
     return {
-        "exact_seconds": picture_seconds(task.model, views),
+        "exact_seconds": picture_seconds(model, views),
         "bake_seconds": baked.seconds,
         "baked_bytes": baked.bytes,
         "baked_seconds": picture_seconds(baked, views),
         "baked_psnr": score(baked, views),
-        "baked_to_exact_psnr": lost(task.model, baked, views.cameras, 1.0).psnr,
+        "baked_to_exact_psnr": lost(model, baked, views.cameras, 1.0).psnr,
     }
 
 
@@ -141,12 +151,16 @@ def report(found: dict) -> str:
 
 def stage_table(found: dict) -> list[str]:
     """Returns what every stage takes, and its distance from what bounds it."""
-    lines = ["| stage | thread-ns per used sample | at least | ratio |", "| --- | --- | --- | --- |"]
-    for name, spent in found["rates"]["stages_ns"].items():
-        bound = found["bounds_ns"].get(name)
-        least = f"{bound:.1f} | {spent / bound:.1f}" if bound else "– | –"
-        lines.append(f"| {name} | {spent:.1f} | {least} |")
-    return [*lines, f"| all | {found['rates']['all_ns']:.1f} | – | – |"]
+    lines = ["| stage | thread-ns per used sample | at least | ratio | bound by |", "| --- | --- | --- | --- | --- |"]
+    stages = found["rates"]["stages_ns"]
+    for name, bound in found["bounds"].items():
+        lines.append(f"| {name} | {stages[name]:.1f} | {bound.ns:.1f} | {stages[name] / bound.ns:.1f} | {bound.what} |")
+    waiting = found["rates"]["all_ns"] - sum(stages.values())
+    return [
+        *lines,
+        f"| outside | {waiting:.1f} | – | – | occupancy grid, mean, Python, waiting for the other thread |",
+        f"| all | {found['rates']['all_ns']:.1f} | {sum(bound.ns for bound in found['bounds'].values()):.1f} | | |",
+    ]
 
 
 def machine_lines(machine: dict) -> list[str]:
@@ -154,11 +168,16 @@ def machine_lines(machine: dict) -> list[str]:
     sizes = " | ".join(f"{row['bytes'] / 2**20:g} MiB" for row in machine["access"])
     rows = [
         f"| {label} | " + " | ".join(f"{row[key]:.2f}" for row in machine["access"]) + " |"
-        for label, key in (("read 8 bytes", "read_8_ns"), ("add to 16 bytes", "change_16_ns"))
+        for label, key in (
+            ("read 8 bytes, ns", "read_8_ns"),
+            ("add to 16 bytes, ns", "change_16_ns"),
+            ("read and write in order, bytes/ns", "stream"),
+        )
     ]
     return [
         f"One core: {machine['fma_gflops']:.0f} GFLOP/s of float multiply-adds, "
-        f"{machine['bf16_gflops']:.0f} of bfloat16 dot products; ns of a random access, by the size of what is read:",
+        f"{machine['bf16_gflops']:.0f} of bfloat16 dot products; memory, by the size of the array, random but for the "
+        "last row:",
         "",
         f"| | {sizes} |",
         "| --- |" + " --- |" * len(machine["access"]),
@@ -239,14 +258,18 @@ def main() -> None:
     for seconds in sorted(arguments.seconds):
         for seed in range(arguments.repeats):
             task, rates = trained(train, replace(settings, train=replace(settings.train, seed=seed)), seconds)
-            found["runs"].append({"budget": seconds, "seed": seed, "psnr": score(task.model, test), **rates})
+            model = task.averaged()
+            found["runs"].append({"budget": seconds, "seed": seed, "psnr": score(model, test), **rates})
             print(f"engine: {seconds:g} s: {found['runs'][-1]['psnr']:.2f} dB, load {rates['load']:.1f}", flush=True)
-    found |= {"rates": rates, "previews": previews(task, test)}
-    found["bounds_ns"] = bounds(machine, settings, task.model.field, rates["marched_per_used"])
+    found |= {"rates": rates, "previews": previews(model, train.cameras, test)}
+    work = Work(
+        rates["marched_per_used"], rates["rays_per_second"] / rates["samples_per_second"], moved_per_sample(task)
+    )
+    found["bounds"] = bounds(machine, task, work)
     if arguments.peer_seconds > 0:
         plain = arguments.peer == "plain"
         name = "plain torch" if plain else "reference backend"
-        peer = Peer(train, task.model.cube, 0) if plain else Reference(train, settings, 0)
+        peer = Peer(train, model.cube, 0) if plain else Reference(train, settings, 0)
         marks = [20.0 * 2**power for power in range(12)]
         points, rate = curve(
             peer, arguments.peer_seconds, marks, lambda model, last: score(model, test, 1 if last else 5)

@@ -74,7 +74,7 @@ class RenderSettings:
 
     steps: int = setting(512, "steps along the diagonal of the scene's cube", 16, 8192)
     first_steps: int = setting(64, "the same, at the start of training", 16, 8192)
-    refined_by: float = setting(0.4, "part of the training after which the step is at its final length", 0.0, 1.0)
+    refined_by: float = setting(0.7, "part of the training after which the step is at its final length", 0.0, 1.0)
     occupancy_resolution: int = setting(128, "cells of the occupancy grid along a side", 16, 512)
     occupancy_every: int = setting(32, "training steps between updates of the occupancy grid", 1, 1024)
     occupancy_from: int = setting(200, "training step from which empty cells are pruned", 0)
@@ -89,7 +89,7 @@ class OptimizerSettings:
     """Adam (Kingma and Ba 2015) with instant-ngp's hyper-parameters."""
 
     learning_rate: float = setting(1e-2, "at the start", 0.0)
-    final_factor: float = setting(0.1, "learning rate at the end, as a part of the first", 0.0, 1.0)
+    final_factor: float = setting(1.0, "learning rate at the end, as a part of the first", 0.0, 1.0)
     horizon: int = setting(8000, "steps over which learning rate and step length anneal", 1)
     beta1: float = setting(0.9, "decay of the first moment", 0.0, 0.9999)
     beta2: float = setting(0.99, "decay of the second moment", 0.0, 0.99999)

@@ -175,7 +175,7 @@ def _preview(run: RunFolder, task: RadianceTask, scene: Scene, settings: Setting
     if "val" not in scene.splits:
         return None
     views, background = scene.splits["val"], settings.scene.background
-    rgb = task.model.picture(views.cameras, 0).over(BACKGROUNDS[background])
+    rgb = task.averaged().picture(views.cameras, 0).over(BACKGROUNDS[background])
     truth = views.picture(0, background)
     write_rgb(run.path / "validation" / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
     return psnr(rgb, truth)

@@ -56,6 +56,11 @@ class CudaRadianceTask(NativeRadianceTask):
             self.rays_per_step = report.rays
         return report
 
+    def _take_average(self) -> None:
+        self.model.device_is_ahead = True
+        self.model.copy_back()
+        super()._take_average()
+
     def state(self) -> dict[str, Tensor]:
         self.model.copy_back()
         return super().state()

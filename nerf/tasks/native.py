@@ -18,10 +18,12 @@ from nerf.ops.march import Cube
 from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.tasks.adjustments import Adjustments
+from nerf.tasks.averaging import Average
 from nerf.tasks.radiance import (
     PixelSampler,
     StepReport,
     adapted_rays,
+    averaged,
     load_model_state,
     model_state,
     new_model,
@@ -39,7 +41,7 @@ def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, cod
 
 
 class NativeRadianceTask:
-    """A model, the pixels it learns from, what is learned of the pictures, and Adam's moments."""
+    """A model that learns, the mean of its way, its pixels, what is learned of the pictures, and Adam's moments."""
 
     figure, counted = "psnr", "rays"
 
@@ -55,6 +57,7 @@ class NativeRadianceTask:
             key: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
             for key in ("exp_avg", "exp_avg_sq")
         }
+        self.average = Average(self.parameters)
         self.samples_per_step = settings.train.samples
         self.rays_per_step = self.samples_per_step // 8
         self.rays_drawn = self.steps_taken = 0
@@ -108,12 +111,17 @@ class NativeRadianceTask:
             )
         self.steps_taken += 1
         self.rays_drawn += call.n_rays
+        if self.average.due(self.steps_taken):
+            self._take_average()
         if self.adjustments:
             self.adjustments.descend(self.steps_taken, progress)
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress)
         self.rays_per_step = adapted_rays(call.n_rays, report.samples, self.samples_per_step)
         return StepReport(report.loss * self.pixels.part, call.n_rays, report.samples)
+
+    def _take_average(self) -> None:
+        self.average.take(self.steps_taken)
 
     def _update_occupancy(self, step: int, progress: float) -> None:
         call = OccupancyCall(
@@ -126,9 +134,13 @@ class NativeRadianceTask:
         )
         self.model.engine().update_occupancy(call)
 
+    def averaged(self) -> NativeRadianceModel:
+        """Returns what the training has given so far, see `RadianceTask.averaged`."""
+        return averaged(self._new_model(self.model.cube, self.model.occupancy.hull), self.state())
+
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by the names that the reference backend uses."""
-        tensors = model_state(self.model)
+        tensors = model_state(self.model) | self.average.state()
         for name in self.parameters:
             tensors[f"adam.{name}.step"] = torch.tensor(float(self.steps_taken))
             tensors |= {f"adam.{name}.{key}": moments[name] for key, moments in self.moments.items()}
@@ -144,6 +156,7 @@ class NativeRadianceTask:
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly; the reference backend's has drawn no rays in our order."""
         load_model_state(self.model, tensors)
+        self.average.load_state(tensors)
         self.adjustments.load_state(tensors)
         for key, moments in self.moments.items():
             for name, moment in moments.items():

@@ -21,6 +21,7 @@ from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.seeding import generator
 from nerf.tasks.adjustments import POSE_SLACK, Adjustments, shown, turned
+from nerf.tasks.averaging import Average
 from nerf.tasks.descent import Descent
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
@@ -50,7 +51,7 @@ def pose_slack(settings: Settings) -> float:
 
 
 class RadianceTask:
-    """A model, the pixels it learns from, what is learned of the pictures, and its optimiser."""
+    """A model that learns, the mean of its way, its pixels, what is learned of the pictures, and its optimiser."""
 
     figure, counted = "psnr", "rays"
 
@@ -62,6 +63,7 @@ class RadianceTask:
         self.views = self.adjustments.views
         self.pixels = PixelSampler(self.views, slack)
         self.descent = Descent(dict(self.model.field.named_parameters()), settings.optimizer)
+        self.average = Average(self.descent.parameters)
         self.rays_per_step = settings.train.samples // 8
 
     def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
@@ -97,6 +99,8 @@ class RadianceTask:
                 f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
             )
         self.descent.descend(loss, progress)
+        if self.average.due(step + 1):
+            self.average.take(step + 1)
         if self.adjustments:
             for part, tensor in zip(self.adjustments.gradients.split(6, dim=1), (change, color)):
                 part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
@@ -118,9 +122,13 @@ class RadianceTask:
             random,
         )
 
+    def averaged(self) -> RadianceModel:
+        """Returns what the training has given so far: a model of its own, at the mean of the parameters."""
+        return averaged(self._new_model(self.model.cube, self.model.occupancy.hull), self.state())
+
     def state(self) -> dict[str, Tensor]:
-        """Returns every tensor that training changes, by name."""
-        tensors = model_state(self.model) | self.descent.state() | self.adjustments.state()
+        """Returns every tensor that training changes, by name; what a run renders, ``field.*``, is the mean."""
+        tensors = model_state(self.model) | self.descent.state() | self.average.state() | self.adjustments.state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -128,6 +136,7 @@ class RadianceTask:
         load_model_state(self.model, tensors)
         self.adjustments.load_state(tensors)
         self.descent.load_state(tensors)
+        self.average.load_state(tensors)
         self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
 
 
@@ -154,6 +163,12 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
         value.copy_(found[f"occupancy.{name}"])
     contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
     model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
+
+
+def averaged(model: RadianceModel, tensors: dict[str, Tensor]) -> RadianceModel:
+    """Returns a model with the tensors that a task's `state` returned."""
+    load_model_state(model, tensors)
+    return model.eval()
 
 
 class PixelSampler:

@@ -30,11 +30,16 @@ class TcnnRadianceTask(RadianceTask):
         return tcnn_model(self.settings, cube, hull)
 
     def state(self) -> dict[str, Tensor]:
+        shapes = self.model.field.shapes
         tensors = model_state(self.model)
+        for name, value in self.model.field.state_dict().items():
+            tensors[f"adam.{name}.value"] = value
+        means = {name: mean.float().cpu() for name, mean in self.average.mean.items()}
+        tensors |= {f"field.{name}": mean for name, mean in from_tcnn(means, shapes).items()}
         states = self.descent.moments()
         for key in MOMENTS:
             arrays = {name: state[key].float().cpu() for name, state in states.items()}
-            for name, moment in from_tcnn(arrays, self.model.field.shapes).items():
+            for name, moment in from_tcnn(arrays, shapes).items():
                 tensors[f"adam.{name}.{key}"] = moment
                 tensors[f"adam.{name}.step"] = states["density"]["step"].cpu().clone()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
@@ -42,6 +47,9 @@ class TcnnRadianceTask(RadianceTask):
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         load_model_state(self.model, tensors)
         shapes = self.model.field.shapes
+        for name, array in self.model.field.named_parameters():
+            self.average.mean[name].copy_(array.detach())
+        self.model.field.load_tensors({name: checked(tensors, f"adam.{name}.value", shapes[name]) for name in shapes})
         states = self.descent.moments()
         for key in MOMENTS:
             moments = {name: checked(tensors, f"adam.{name}.{key}", shape) for name, shape in shapes.items()}
