@@ -68,8 +68,8 @@ class Cameras:
         """Whether no lens bends anything."""
         return not bool(self.lens.any())
 
-    def rays(self, frame: Tensor, column: Tensor, row: Tensor) -> Rays:
-        """Returns the rays through pixel centres; frame, column, row: (R,) int64."""
+    def rays(self, frame: Tensor | int, column: Tensor, row: Tensor) -> Rays:
+        """Returns the rays through pixel centres; column, row: (R,) int64; frame: the same, or one for all."""
         pixel = torch.stack([column, row], dim=-1) + 0.5
         place = (pixel - self.center[frame]) / self.focal[frame]
         if self.pinhole:
@@ -77,15 +77,16 @@ class Cameras:
         else:
             in_camera = ray_of_place(self.lens[frame], undistort(self.lens[frame], place))
         pose = self.world_from_camera[frame]
-        direction = torch.einsum("rij,rj->ri", pose[:, :, :3], in_camera)
-        return Rays(pose[:, :, 3].contiguous(), torch.nn.functional.normalize(direction, dim=-1))
+        direction = torch.einsum("...ij,...j->...i", pose[..., :3], in_camera)
+        origin = pose[..., 3].expand_as(direction).contiguous()
+        return Rays(origin, torch.nn.functional.normalize(direction, dim=-1))
 
     def image_rays(self, frame: int, start: int = 0, stop: int | None = None) -> Rays:
         """Returns the rays of a picture's pixels from number `start` to `stop`, counted row by row; all by default."""
         width, height = self.size[frame].tolist()
         n_pixels = height * width
         pixel = torch.arange(start, n_pixels if stop is None else min(stop, n_pixels))
-        return self.rays(torch.full_like(pixel, frame), pixel % width, pixel // width)
+        return self.rays(frame, pixel % width, pixel // width)
 
     def project(self, frame: int, point: Tensor) -> tuple[Tensor, Tensor]:
         """Returns pixel positions (N, 2) and depths along the camera's z axis (N,) of world points (N, 3).

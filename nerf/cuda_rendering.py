@@ -7,8 +7,7 @@ from torch import Tensor
 from nerf.cuda_engine import CudaEngine
 from nerf.cuda_tensors import Lesson
 from nerf.engine.kernels import Launcher
-from nerf.native_rendering import NativeRadianceModel
-from nerf.rendering import cube_numbers
+from nerf.native_rendering import NativeRadianceModel, Watch
 
 
 class CudaRadianceModel(NativeRadianceModel):
@@ -20,19 +19,22 @@ class CudaRadianceModel(NativeRadianceModel):
 
     def engine(self) -> CudaEngine:
         """Returns the device's engine; tensors that were changed here since are copied to it."""
-        if self._engine is None or self._place() != self._seen[0]:
-            self._engine = CudaEngine(self, self.launcher, self.lesson)
-        elif self._versions() != self._seen[1]:
-            self._engine.refresh()
-        self._remember()
-        return self._engine
+        if self._engine is None or self._engine[1].moved(self):
+            others = self.lesson.tensors() if self.lesson else []
+            self._engine = CudaEngine(self, self.launcher, self.lesson), Watch(self, others)
+        engine, watch = self._engine
+        if watch.written():
+            engine.refresh()
+            watch.remember()
+        return engine
 
     def copy_back(self) -> None:
         """Makes the modules' tensors what the device has."""
         if self.device_is_ahead:
-            self._engine.copy_back()
+            engine, watch = self._engine
+            engine.copy_back()
+            watch.remember()
             self.device_is_ahead = False
-            self._remember()
 
     def density(self, point: Tensor) -> Tensor:
         self.copy_back()
@@ -41,13 +43,3 @@ class CudaRadianceModel(NativeRadianceModel):
     def color(self, point: Tensor, direction: Tensor) -> Tensor:
         self.copy_back()
         return super().color(point, direction)
-
-    def _place(self) -> tuple[object, ...]:
-        return tuple(cube_numbers(self.cube).tolist())
-
-    def _versions(self) -> tuple[int, ...]:
-        moments = self.lesson.tensors() if self.lesson else []
-        return tuple(t._version for t in [*self.field.parameters(), *self.occupancy.buffers(), *moments])
-
-    def _remember(self) -> None:
-        self._seen = (self._place(), self._versions())

@@ -29,7 +29,7 @@ from nerf.engine.signatures import (
 from nerf.engine.tensors import address
 from nerf.field import RadianceField
 from nerf.ops.composite import Rendering
-from nerf.rendering import SURFACE_LEVEL, RadianceModel, cube_numbers
+from nerf.rendering import SURFACE_LEVEL, RadianceModel
 
 
 def parameter_addresses(tensors: dict[str, Tensor]) -> Parameters:
@@ -166,24 +166,52 @@ class Engine:
         return out
 
 
+class Watch:
+    """What an engine has taken over of a model: tells when somebody else has changed it. Asked at every step."""
+
+    def __init__(self, model: RadianceModel, others: Sequence[Tensor] = ()) -> None:
+        self._cube, self._parts = model.cube, (model.field, model.occupancy)
+        modules = [module for part in self._parts for module in part.modules()]
+        kept = [names for module in modules for names in (module._modules, module._parameters, module._buffers)]
+        self._things = [(names, name, thing) for names in kept for name, thing in names.items()]
+        tensors = [thing for _, _, thing in self._things if isinstance(thing, Tensor)]
+        self._places = [(tensor, tensor.data_ptr()) for tensor in tensors]
+        self._tensors = [*tensors, *others]
+        self.remember()
+
+    def remember(self) -> None:
+        """Takes what the tensors hold now for known."""
+        self._versions = [tensor._version for tensor in self._tensors]
+
+    def written(self) -> bool:
+        """Whether somebody wrote into the tensors: torch counts it; what an engine writes it does not see."""
+        return self._versions != [tensor._version for tensor in self._tensors]
+
+    def moved(self, model: RadianceModel) -> bool:
+        """Whether the model has another cube, or tensors elsewhere."""
+        return (
+            model.cube is not self._cube
+            or (model.field, model.occupancy) != self._parts
+            or any(names.get(name) is not thing for names, name, thing in self._things)
+            or any(tensor.data_ptr() != place for tensor, place in self._places)
+        )
+
+
 class NativeRadianceModel(RadianceModel):
     """The same model, rendered by the engine; parameters and occupancy stay the tensors of its modules."""
 
-    _engine: Engine | None = None
-    _seen: tuple[object, ...] = ()
+    # An engine and what it knows, shared by shallow copies of the model.
+    _engine: tuple[Engine, Watch] | None = None
 
     def engine(self) -> Engine:
         """Returns the engine on the tensors as they are now."""
-        tensors = (*self.field.parameters(), *self.occupancy.buffers())
-        place = (*(tensor.data_ptr() for tensor in tensors), *cube_numbers(self.cube).tolist())
-        # Torch counts what it writes into a tensor; what the engine writes it knows itself.
-        seen = (place, tuple(tensor._version for tensor in tensors))
-        if self._engine is None or self._seen[0] != place:
-            self._engine = Engine(self, library())
-        elif self._seen != seen:
-            self._engine.refresh()
-        self._seen = seen
-        return self._engine
+        if self._engine is None or self._engine[1].moved(self):
+            self._engine = Engine(self, library()), Watch(self)
+        engine, watch = self._engine
+        if watch.written():
+            engine.refresh()
+            watch.remember()
+        return engine
 
     def render(
         self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None

@@ -70,5 +70,5 @@ def cropped(model: RadianceModel, box: Box | None) -> RadianceModel:
     print(f"{warning}crop: {cut:.1%} of the cells with matter are cut away")
     made = copy.copy(model)
     made._modules = {**model._modules, "occupancy": fine}
-    made._engine, made._seen = None, ()
+    made._engine = None
     return made

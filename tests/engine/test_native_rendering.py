@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
+from nerf.ops.march import Cube
 from nerf.rendering import RadianceModel
 from nerf.tasks.radiance import RadianceTask
 from tests.engine.small_scene import ball_task, ball_views
@@ -89,6 +92,40 @@ def test_parameters_changed_by_torch_are_seen(learned):
         task.model.field.density_mlp.weights[1][0] *= 0.0
     after = task.model.render(rays).opacity
     assert before.max() > 0.9 and after.max() < 0.9
+
+
+def thinned(model):
+    weight = model.field.density_mlp.weights[1].detach().clone()
+    weight[0] *= 0.0
+    return weight
+
+
+def replaced_parameter(model):
+    model.field.density_mlp.weights[1] = torch.nn.Parameter(thinned(model))
+
+
+def replaced_storage(model):
+    model.field.density_mlp.weights[1].data = thinned(model)
+
+
+def replaced_network(model):
+    network = copy.deepcopy(model.field.density_mlp)
+    network.weights[1].data = thinned(model)
+    model.field.density_mlp = network
+
+
+def replaced_cube(model):
+    model.cube = Cube(model.cube.corner + 10, model.cube.side)
+
+
+@pytest.mark.parametrize("replace", [replaced_parameter, replaced_storage, replaced_network, replaced_cube])
+def test_what_takes_the_place_of_a_models_part_is_seen(learned, replace):
+    task = ball_task()
+    task.load_state(learned)
+    rays = task.views.cameras.image_rays(0)
+    assert task.model.render(rays).opacity.max() > 0.9
+    replace(task.model)
+    assert task.model.render(rays).opacity.max() < 0.9
 
 
 def test_a_run_passes_to_the_reference_and_back(learned):

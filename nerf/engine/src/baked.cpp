@@ -6,7 +6,8 @@
 
 namespace nerf {
 
-constexpr int PIXELS_PER_JOB = 1024;
+// Rays of neighbouring pixels lie in the lanes of a pack: a square of them, or two squares, share the most steps.
+constexpr int ACROSS = LANES<float> >= 8 ? 4 : LANES<float> >= 4 ? 2 : 1, DOWN = LANES<float> / ACROSS;
 
 // Same layout as BakedCall in nerf/engine/signatures.py.
 struct BakedCall {
@@ -18,22 +19,25 @@ struct BakedCall {
 };
 
 static void render(const BakedScene& scene, const BakedCall& call) {
-    const int64_t n = int64_t(call.cameras->width) * call.cameras->height;
-    Pool::shared().run((n + PIXELS_PER_JOB - 1) / PIXELS_PER_JOB, call.threads, [&](int64_t job, int) {
-        constexpr int lanes = LANES<float>;
+    const int width = call.cameras->width, height = call.cameras->height;
+    Pool::shared().run((height + DOWN - 1) / DOWN, call.threads, [&](int64_t job, int) {
         BakedRays rays;
-        float origin[3 * lanes], direction[3 * lanes];
-        Pixel<float> pixels[lanes];
-        const int64_t end = std::min(n, (job + 1) * PIXELS_PER_JOB);
-        for (int64_t first = job * PIXELS_PER_JOB; first < end; first += lanes) {
-            const int count = int(std::min<int64_t>(lanes, end - first));
-            for (int ray = 0; ray < count; ++ray)
-                ray_through(*call.cameras, call.frame * n + first + ray, origin + 3 * ray, direction + 3 * ray);
-            rays.see(scene, origin, direction, count, pixels);
-            for (int ray = 0; ray < count; ++ray) {
-                std::memcpy(call.rgb + 3 * (first + ray), pixels[ray].rgb, sizeof pixels[ray].rgb);
-                call.opacity[first + ray] = pixels[ray].opacity;
-                call.depth[first + ray] = pixels[ray].depth;
+        for (int left = 0, top = int(job) * DOWN; left < width; left += ACROSS) {
+            Pack<float> column{}, row{}, origin[3], direction[3];
+            for (int lane = 0; lane < LANES<float>; ++lane) {
+                column[lane] = float(left + lane % ACROSS);
+                row[lane] = float(top + lane / ACROSS);
+            }
+            ray_through(*call.cameras, call.frame, column, row, origin, direction);
+            Pixel<float> pixels[LANES<float>];
+            rays.see(scene, origin, direction, pixels);
+            for (int lane = 0; lane < LANES<float>; ++lane) {
+                const int x = left + lane % ACROSS, y = top + lane / ACROSS;
+                if (x >= width || y >= height) continue;
+                const size_t at = size_t(y) * width + x;
+                std::memcpy(call.rgb + 3 * at, pixels[lane].rgb, sizeof pixels[lane].rgb);
+                call.opacity[at] = pixels[lane].opacity;
+                call.depth[at] = pixels[lane].depth;
             }
         }
     });

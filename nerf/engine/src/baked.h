@@ -96,21 +96,22 @@ struct BakedSample {
     float opacity, weight, t;
 };
 
-// As many rays as a pack has lanes, and what is found along them; its buffers are reused.
+// One ray a lane, and what is found along them; its buffers are reused.
 class BakedRays {
 public:
-    // origin, direction: (count, 3), of unit length. count: at most LANES.
-    void see(const BakedScene& scene, const float* origin, const float* direction, int count, Pixel<float>* pixels) {
-        rays_ = March<Pack<float>>();
-        for (int lane = 0; lane < count; ++lane) {
-            set_lane(rays_, lane,
-                     begin_march(origin + 3 * lane, direction + 3 * lane, scene.corner, scene.side, scene.step, 0.5f));
+    // origin, direction: of unit length. pixels: what every ray sees.
+    void see(const BakedScene& scene, const Pack<float>* origin, const Pack<float>* direction, Pixel<float>* pixels) {
+        rays_ = begin_march(origin, direction, scene.corner, scene.side, scene.step, splat(0.5f));
+        for (int lane = 0; lane < lanes; ++lane) {
             samples_[lane].clear();
             light_[lane] = 1;
             heaviest_[lane] = 0;
         }
         march(scene);
-        for (int lane = 0; lane < count; ++lane) pixels[lane] = shade(scene, lane, direction + 3 * lane);
+        for (int lane = 0; lane < lanes; ++lane) {
+            const float toward[] = {direction[0][lane], direction[1][lane], direction[2][lane]};
+            pixels[lane] = shade(scene, lane, toward);
+        }
     }
 
 private:

@@ -47,4 +47,15 @@ inline void ray_of_drawn(const Lens& lens, float x, float y, float* direction) {
     direction[0] = x * scale, direction[1] = y * scale, direction[2] = z;
 }
 
+#if !defined(NERF_ONE_LANE)
+// The same for one direction a lane.
+inline void ray_of_drawn(const Lens& lens, Pack<float> x, Pack<float> y, Pack<float>* direction) {
+    for (int lane = 0; lane < LANES<float>; ++lane) {
+        float one[3];
+        ray_of_drawn(lens, x[lane], y[lane], one);
+        for (int axis = 0; axis < 3; ++axis) direction[axis][lane] = one[axis];
+    }
+}
+#endif
+
 }  // namespace nerf

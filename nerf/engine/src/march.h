@@ -203,29 +203,29 @@ inline void set_lane(March<Pack<float>>& rays, int lane, const March<float>& ray
 }
 #endif
 
-// A ray before its first sample. origin, corner, side, step: scene units; direction: of unit length.
+// A ray, or one a lane, before its first sample. origin, corner, side, step: scene units; direction: of unit length.
 // Source of the slab test: Kay and Kajiya 1986.
-template <class T>
-inline March<T> begin_march(const T* origin, const T* direction, const T* corner, T side, T step, T offset) {
-    March<T> ray;
-    T enter = 0, leave = std::numeric_limits<T>::infinity();
+template <class V, class T>
+inline March<V> begin_march(const V* origin, const V* direction, const T* corner, T side, T step, V offset) {
+    March<V> ray;
+    V enter{}, leave = V{} + std::numeric_limits<T>::infinity();
     for (int axis = 0; axis < 3; ++axis) {
         ray.start[axis] = (origin[axis] - corner[axis]) / side;
         ray.slope[axis] = direction[axis] / side;
         ray.inverse[axis] = 1 / ray.slope[axis];
-        const T to_corner = 1 / direction[axis];
-        const T a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
+        const V to_corner = 1 / direction[axis];
+        const V a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
         // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
-        if (a != a || b != b) continue;
-        enter = std::max(enter, std::min(a, b));
-        leave = std::min(leave, std::max(a, b));
+        const auto in_face = (a != a) | (b != b);
+        enter = in_face ? enter : greatest(enter, least(a, b));
+        leave = in_face ? leave : least(leave, greatest(a, b));
     }
     ray.near = enter;
-    ray.middle = ray.reach = 0;
+    ray.middle = ray.reach = V{};
     ray.offset = offset;
-    ray.next = 0;
-    const T samples = (leave - enter) / step - offset + 1;
-    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 30))) : 0;
+    ray.next = Whole<V>{};
+    const V samples = (leave - enter) / step - offset + 1;
+    ray.count = samples > 0 ? converted<Whole<V>>(least(samples, V{} + T(1 << 30))) : Whole<V>{};
     return ray;
 }
 

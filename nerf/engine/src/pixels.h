@@ -38,21 +38,21 @@ inline float channel_value(const Pixels& pixels, int64_t index) {
                              : float(static_cast<const int16_t*>(pixels.images)[index]);
 }
 
-inline void ray_through(const Pixels& pixels, int64_t pixel, float* origin, float* direction) {
-    const int64_t frame = pixel / (int64_t(pixels.width) * pixels.height);
-    const float column = float(pixel % pixels.width), row = float(pixel / pixels.width % pixels.height);
-    const float x = (column + 0.5f - pixels.center[2 * frame]) / pixels.focal[2 * frame];
-    const float y = (row + 0.5f - pixels.center[2 * frame + 1]) / pixels.focal[2 * frame + 1];
-    float ray[3] = {x, y, 1};
-    if (pixels.lens) ray_of_drawn(pixels.lens[frame], x, y, ray);
+// The ray through the centre of a picture's pixel, or one a lane.
+template <class V>
+inline void ray_through(const Pixels& pixels, int64_t frame, V column, V row, V* origin, V* direction) {
+    const float *center = pixels.center + 2 * frame, *focal = pixels.focal + 2 * frame;
     const float* pose = pixels.poses + 12 * frame;
-    float length = 0;
+    V ray[3] = {(column + 0.5f - center[0]) / focal[0], (row + 0.5f - center[1]) / focal[1], V{} + 1.0f};
+    if (pixels.lens) ray_of_drawn(pixels.lens[frame], ray[0], ray[1], ray);
+    V square{};
     for (int axis = 0; axis < 3; ++axis) {
         direction[axis] = pose[4 * axis] * ray[0] + pose[4 * axis + 1] * ray[1] + pose[4 * axis + 2] * ray[2];
-        origin[axis] = pose[4 * axis + 3];
-        length += direction[axis] * direction[axis];
+        origin[axis] = V{} + pose[4 * axis + 3];
+        square += direction[axis] * direction[axis];
     }
-    for (int axis = 0; axis < 3; ++axis) direction[axis] /= std::sqrt(length);
+    const V length = square_root(square);
+    for (int axis = 0; axis < 3; ++axis) direction[axis] /= length;
 }
 
 // Draws rays number first .. first + n - 1 of the whole training.
@@ -72,8 +72,11 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
         }
         for (int i = 0; i < count; ++i) {
             const int ray = begin + i;
-            if (out.frame) out.frame[ray] = int32_t(place[i] / (int64_t(pixels.width) * pixels.height));
-            ray_through(pixels, place[i], out.origin + 3 * ray, out.direction + 3 * ray);
+            const int64_t area = int64_t(pixels.width) * pixels.height, frame = place[i] / area;
+            const int32_t pixel = int32_t(place[i] - frame * area);
+            if (out.frame) out.frame[ray] = int32_t(frame);
+            ray_through(pixels, frame, float(pixel % pixels.width), float(pixel / pixels.width), out.origin + 3 * ray,
+                        out.direction + 3 * ray);
             out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);
             out.rgba[4 * ray + 3] = 1;
             for (int c = 0; c < pixels.channels; ++c)
