@@ -16,6 +16,7 @@ NEAR_OF_DEPTH = 0.7  # of the least depth any picture shows: rays begin there
 NEAR_OF_RADIUS = 0.1  # of the cameras' distance, where no depths are known
 SEEN_CELLS = 64  # along a side, when looking which part of space the pictures show
 SEEN_RAYS = 48  # along a side of a picture, likewise
+WITNESSES = 2  # pictures that must show a place among the cameras: anything there explains a single one
 
 
 def camera_cube(cameras: Cameras) -> Cube:
@@ -61,6 +62,8 @@ def center_of_attention(views: Views) -> tuple[Tensor, float]:
 def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
     """Returns the cube of what pictures show of contracted space, and the cells they show, (G, G, G) bool, [x, y, z].
 
+    As far out as cameras stand, cells that only one picture shows are left out: it would fill them with clouds.
+
     Raises:
         InputError: the cameras stand in one place.
     """
@@ -75,7 +78,33 @@ def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
     cube = Cube(middle - side / 2, side, contraction)
     coarse = seen_cells(views.cameras, cube, min(SEEN_CELLS, resolution))
     row = (torch.arange(resolution) + 0.5) * (len(coarse) / resolution)
-    return cube, coarse[row.long()][:, row.long()][:, :, row.long()].contiguous()
+    hull = coarse[row.long()][:, row.long()][:, :, row.long()].contiguous()
+    cells = hull.nonzero()
+    hull[tuple(cells.T)] = witnessed(views.cameras, cube, (cells + 0.5) / resolution, 0.5 / resolution)
+    return cube, hull
+
+
+def witnessed(cameras: Cameras, cube: Cube, position: Tensor, slack: float) -> Tensor:
+    """Returns whether positions (N, 3) of a contracted cube lie farther out than the cameras, or in enough pictures.
+
+    slack: of the cube's side, by which a position may be outside a picture or too near to its camera.
+    What a lens's polynomial folds back into a picture counts as shown: `seen_cells` has left it out.
+    """
+    contraction = cube.contraction
+    point, eye = cube.world_from_unit(position), cameras.world_from_camera[:, :, 3]
+    out = (point - contraction.center).norm(dim=1)
+    reach = slack * cube.side * (contraction.radius + out) / contraction.radius
+    missing = torch.where(out <= (eye - contraction.center).norm(dim=1).max(), min(WITNESSES, len(cameras)), 0)
+    fisheye = cameras.lens[:, 0] > 0
+    for frame in range(len(cameras)):
+        asked = missing.nonzero().squeeze(1)
+        some = point[asked]
+        pixel, depth = cameras.project(frame, some)
+        blur = (reach[asked] * cameras.focal[frame].max() / depth.abs().clamp(min=1e-9))[:, None]
+        inside = ((pixel >= -blur) & (pixel < cameras.size[frame] + blur)).all(dim=1) & ((depth > 0) | fisheye[frame])
+        far_enough = (some - eye[frame]).norm(dim=1) + reach[asked] >= contraction.near
+        missing[asked] -= (inside & far_enough).to(missing.dtype)
+    return missing == 0
 
 
 def seen_cells(cameras: Cameras, cube: Cube, resolution: int) -> Tensor:

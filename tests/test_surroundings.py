@@ -7,7 +7,7 @@ import torch
 from nerf.cameras import Cameras, look_at
 from nerf.hull import scene_space
 from nerf.scenes import Views
-from nerf.surroundings import center_of_attention, contracted_space, seen_cells
+from nerf.surroundings import center_of_attention, contracted_space, seen_cells, witnessed
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 
@@ -55,6 +55,16 @@ def test_all_that_the_pictures_show_is_in_the_cube_and_little_else():
     behind = cube.unit_from_world(torch.tensor([[0.0, -3.0, 0.0]]))
     cell = (behind * 48).long()[0]
     assert (behind < 0).any() or not hull[tuple(cell.clamp(0, 47))]
+
+
+def test_as_far_out_as_the_cameras_a_place_needs_two_witnesses():
+    views = views_of(row(), (2.0, 6.0))
+    cube, _ = contracted_space(views, 48)
+    # Only the first camera, at x = -0.4, sees beyond x = -1 at the depth of 2, and beyond -16.2 at 40.
+    point = torch.tensor([[-0.9, 2.0, 0.0], [-1.1, 2.0, 0.0], [-16.3, 40.0, 0.0], [0.0, 1.3, 0.0], [0.0, 1.5, 0.0]])
+    found = witnessed(views.cameras, cube, cube.unit_from_world(point), 0.0)
+    assert found.tolist() == [True, False, True, False, True]  # rays begin at 1.4
+    assert witnessed(views.cameras, cube, cube.unit_from_world(point), 0.02)[:2].all()
 
 
 def test_a_ring_shows_all_of_space_round_it():
