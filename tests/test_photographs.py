@@ -11,9 +11,10 @@ from nerf.cli import main
 from nerf.config import Settings, photograph_settings, read_settings
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
 
-# A sky of one colour, seen by few pictures, has no depth to find: fog alone gets it right between them.
+# A sky of one colour, seen by few pictures, has no depth to find: fog alone gets it right between them, and a rate that
+# stays fits the pictures (38 dB) at the cost of all that lies between (17 dB).
 FINER = [
-    "train.distortion=0", "render.minimum_weight=0",
+    "train.distortion=0", "render.minimum_weight=0", "render.minimum_transmittance=1e-3", "optimizer.final_factor=0.1",
     "field.levels=6", "field.log2_table_size=14", "field.finest_resolution=256", "render.steps=256",
     "render.occupancy_every=4", "train.samples=16384", "optimizer.horizon=600", "output.mesh_resolution=64",
 ]  # fmt: skip
@@ -44,7 +45,7 @@ def test_photographs_become_scores_a_film_and_a_mesh_in_the_input_frame(ball_pho
     assert main(["evaluate", str(run)]) == 0 and main(["evaluate", str(run), "--split", "train"]) == 0
     metrics = json.loads((run / "metrics.json").read_text())
     assert [score["view"] for score in metrics["views"]] == ["train_r_0", "train_r_16", "train_r_23"]
-    # Measured: 25.2 and 34.8 dB. Pictures of one colour would score 21; few views leave much of a plain sky open.
+    # Measured: 26.5 and 34.2 dB. Pictures of one colour would score 21; few views leave much of a plain sky open.
     assert metrics["psnr"] > 23.5
     assert json.loads((run / "metrics_train.json").read_text())["psnr"] > 30
     mesh = trimesh.load(run / "mesh.glb", force="mesh")

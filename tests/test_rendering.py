@@ -91,7 +91,7 @@ def test_empty_cells_have_no_density():
 
 def test_the_step_shrinks_geometrically_to_its_final_length():
     made = model()
-    lengths = [made.step_length(progress) for progress in (0, 0.2, 0.4, 1)]
+    lengths = [made.step_length(progress) for progress in (0, 0.35, 0.7, 1)]
     assert lengths[0] == pytest.approx(2 * lengths[3]) and lengths[2] == lengths[3]
     assert lengths[1] == pytest.approx((lengths[0] * lengths[2]) ** 0.5)
 
