@@ -58,8 +58,8 @@ def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> 
     """Returns by stage what arithmetic or memory allow.
 
     Networks: their products at the measured peak. The grid: an access to a row per corner and level, at the rate of
-    what holds all tables (reading) or one level's gradient (adding). What reads words one by one, at the rate of what
-    holds them; what passes over arrays, at that of a stream. Nothing else is counted.
+    what holds that level's table or gradient. What reads words one by one, at the rate of what holds them; what passes
+    over arrays, at that of a stream through all of them. Nothing else is counted.
     """
     field, settings, cache = task.model.field, task.settings.field, 2**19
     peak = machine["bf16_gflops"] or machine["fma_gflops"]
@@ -68,11 +68,15 @@ def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> 
     # The way back computes every layer's gradient by its inputs, save the colour network's by direction.
     by_direction = field.degree**2 * field.color_mlp.weights[0].shape[0]
     rows, features = field.encoding.table.shape
-    corners = 8 * settings.levels
-    # A vertex is read as bfloat16: 2 bytes a feature; 8 bytes at a time.
-    reads = corners * max(1.0, features * 2 / 8)
-    largest = max(level.rows for level in field.encoding.levels) * features * 4
-    row_read = at_size(machine, "read_8_ns", rows * max(4, 2 * features))
+    # A vertex is read as bfloat16, 2 bytes a feature, 8 bytes at a time; its gradient is added to as 4 bytes a feature.
+    row_reads = sum(
+        8 * max(1.0, features / 4) * at_size(machine, "read_8_ns", level.rows * max(4, 2 * features))
+        for level in field.encoding.levels
+    )
+    row_adds = sum(
+        8 * max(1.0, features / 4) * at_size(machine, "change_16_ns", level.rows * features * 4)
+        for level in field.encoding.levels
+    )
     occupancy_read = at_size(machine, "read_8_ns", task.model.occupancy.occupied.numel() // 8)
     pixel_reads = sum(
         at_size(machine, "read_8_ns", tensor.numel() * tensor.element_size())
@@ -83,17 +87,15 @@ def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> 
     return {
         "draw": Bound(work.rays * pixel_reads, "a random read of list and picture a ray"),
         "trace": Bound(work.marched * occupancy_read, "a read of the occupancy bits a marched sample"),
-        "density": Bound(work.marched * (2 * density / peak + reads * row_read), "products; a read a corner and level"),
+        "density": Bound(work.marched * (2 * density / peak + row_reads), "products; a read a corner and level"),
         "gather": Bound(kept * at_size(machine, "read_8_ns", cache), f"{kept} words, each read alone"),
         "color": Bound(2 * color / peak, "products"),
         "composite": Bound(4 * numbers / at_size(machine, "stream", cache), f"{numbers} numbers a sample, streamed"),
         "backward": Bound(2 * (density + color - by_direction) / peak, "products"),
         "weights": Bound(2 * (density + color) / peak, "products"),
-        "scatter": Bound(
-            corners * max(1.0, features * 4 / 16) * at_size(machine, "change_16_ns", largest),
-            "an add a corner and level",
-        ),
+        "scatter": Bound(row_adds, "an add a corner and level"),
         "adam": Bound(
-            work.moved * moments / at_size(machine, "stream", 4 * largest), f"{moments} bytes a moved number, streamed"
+            work.moved * moments / at_size(machine, "stream", 14 * rows * features),
+            f"{moments} bytes a moved number, streamed",
         ),
     }

@@ -58,7 +58,7 @@ class FieldSettings:
 
     levels: int = setting(8, "levels of the hash grid", 1, 32)
     features_per_level: int = setting(4, "features of a grid vertex (1, 2, 4 or 8)", 1, 8)
-    log2_table_size: int = setting(16, "log2 of the largest number of vertices stored in a level", 8, 24)
+    log2_table_size: int = setting(17, "log2 of the largest number of vertices stored in a level", 8, 24)
     base_resolution: int = setting(16, "resolution of the coarsest level", 2, 1024)
     finest_resolution: int = setting(1024, "resolution of the finest level", 2, 65536)
     density_width: int = setting(32, "neurons of the hidden layer of the density MLP", 16, 256)
@@ -90,7 +90,7 @@ class OptimizerSettings:
 
     learning_rate: float = setting(1e-2, "at the start", 0.0)
     final_factor: float = setting(1.0, "learning rate at the end, as a part of the first", 0.0, 1.0)
-    horizon: int = setting(8000, "steps over which learning rate and step length anneal", 1)
+    horizon: int = setting(6000, "steps over which learning rate and step length anneal", 1)
     beta1: float = setting(0.9, "decay of the first moment", 0.0, 0.9999)
     beta2: float = setting(0.99, "decay of the second moment", 0.0, 0.99999)
     epsilon: float = setting(1e-15, "keeps Adam's quotient finite for vertices never touched", 0.0)
@@ -100,9 +100,9 @@ class OptimizerSettings:
 class TrainSettings:
     """How long and how training goes, and what it leaves on the way."""
 
-    steps: int = setting(8000, "training ends after this step; 0 = no limit", 0)
+    steps: int = setting(6000, "training ends after this step; 0 = no limit", 0)
     max_seconds: float = setting(0.0, "training ends after these seconds and anneals over them; 0 = no limit", 0)
-    samples: int = setting(8192, "samples in front of the surface that a step aims at", 256, 2**24)
+    samples: int = setting(12288, "samples in front of the surface that a step aims at", 256, 2**24)
     distortion: float = setting(0.0, "weight of the loss that draws a ray's light together; 0 = none", 0.0, 1e3)
     background: str = setting(
         "random", "what the loss puts behind pixels with alpha", choices=("random", "white", "black")
