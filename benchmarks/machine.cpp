@@ -102,7 +102,7 @@ int main() {
     std::printf("{\"fma_gflops\": %.1f, \"bf16_gflops\": %.1f, \"access\": [", arithmetic<Full<float>>(), dot);
     const size_t sizes[] = {32 << 10, 512 << 10, 2 << 20, 8 << 20, 32 << 20, 256 << 20};
     for (const size_t size : sizes)
-        std::printf("%s{\"bytes\": %zu, \"read_8_ns\": %.3f, \"change_16_ns\": %.3f, \"stream\": %.2f}", size == sizes[0] ? "" : ", ",
-                    size, access<2, false>(size), access<4, true>(size), stream(size));
+        std::printf("%s{\"bytes\": %zu, \"read_8_ns\": %.3f, \"change_16_ns\": %.3f, \"stream\": %.2f}",
+                    size == sizes[0] ? "" : ", ", size, access<2, false>(size), access<4, true>(size), stream(size));
     std::printf("]}\n");
 }

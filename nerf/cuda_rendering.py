@@ -17,16 +17,9 @@ class CudaRadianceModel(NativeRadianceModel):
     lesson: Lesson | None = None
     device_is_ahead = False
 
-    def engine(self) -> CudaEngine:
-        """Returns the device's engine; tensors that were changed here since are copied to it."""
-        if self._engine is None or self._engine[1].moved(self):
-            others = self.lesson.tensors() if self.lesson else []
-            self._engine = CudaEngine(self, self.launcher, self.lesson), Watch(self, others)
-        engine, watch = self._engine
-        if watch.written():
-            engine.refresh()
-            watch.remember()
-        return engine
+    def _new_engine(self) -> tuple[CudaEngine, Watch]:
+        moments = self.lesson.tensors() if self.lesson else []
+        return CudaEngine(self, self.launcher, self.lesson), Watch(self, moments)
 
     def copy_back(self) -> None:
         """Makes the modules' tensors what the device has."""

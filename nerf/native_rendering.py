@@ -206,12 +206,15 @@ class NativeRadianceModel(RadianceModel):
     def engine(self) -> Engine:
         """Returns the engine on the tensors as they are now."""
         if self._engine is None or self._engine[1].moved(self):
-            self._engine = Engine(self, library()), Watch(self)
+            self._engine = self._new_engine()
         engine, watch = self._engine
         if watch.written():
             engine.refresh()
             watch.remember()
         return engine
+
+    def _new_engine(self) -> tuple[Engine, Watch]:
+        return Engine(self, library()), Watch(self)
 
     def render(
         self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None

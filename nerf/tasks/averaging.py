@@ -32,7 +32,7 @@ class Average:
     @torch.no_grad()
     def take(self, step: int) -> None:
         """Takes the parameters as they are after `step` steps, which are due."""
-        before = step // 2 if step <= EVERY else max(step - EVERY, EVERY)
+        before = step // 2 if step <= EVERY else step - EVERY
         share = 1 - (before / step) ** (POWER + 1)
         for name, mean in self.mean.items():
             mean.lerp_(self.parameters[name], share)
