@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -231,9 +232,10 @@ def arguments_and_settings() -> tuple[argparse.Namespace, Settings]:
     parser.add_argument("--repeats", type=int, default=1, help="runs of every budget, each with its own seed")
     parser.add_argument("--peer-seconds", type=float, default=0.0, help="0: no peer")
     parser.add_argument("--peer", choices=("plain", "reference"), default="plain")
+    parser.add_argument("--config", type=Path, help="YAML file of settings")
     parser.add_argument("--out", type=Path, default=Path("docs/speed"), help="folder of the results")
     arguments, overrides = parser.parse_known_args()
-    return arguments, read_settings(None, overrides)
+    return arguments, read_settings(arguments.config, overrides)
 
 
 def main() -> None:
@@ -243,9 +245,8 @@ def main() -> None:
     splits = load_scene(find_scene(arguments.scene), ("train", "test"), read).splits
     train, test = splits["train"], splits["test"]
     machine = measure()
-    options = f"--scene {Path(arguments.scene).name} --downscale {arguments.downscale}"
     found: dict = {
-        "command": f"python benchmarks/time_to_quality.py {options}",
+        "command": f"python benchmarks/time_to_quality.py {' '.join(sys.argv[1:])}",
         "scene": Path(arguments.scene).name,
         "width": train.cameras.width,
         "height": train.cameras.height,
