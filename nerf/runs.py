@@ -208,7 +208,8 @@ def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     if name not in tensors or tensors[name].shape != shape:
         found = tuple(tensors[name].shape) if name in tensors else "nothing"
         raise InputError(
-            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; the settings differ from the run'
+            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; '
+            "it is of other settings or of another version of this program: train anew"
         )
     if not torch.isfinite(tensors[name]).all():
         raise InputError(
