@@ -47,7 +47,7 @@ def at_size(machine: dict[str, object], key: str, size: int) -> float:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step does for one used sample: samples marched, rays drawn, numbers of the table that Adam moves."""
+    """What a step does for one used sample: samples marched, rays drawn, numbers in the lines that Adam moves."""
 
     marched: float
     rays: float
@@ -96,6 +96,6 @@ def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> 
         "scatter": Bound(row_adds, "an add a corner and level"),
         "adam": Bound(
             work.moved * moments / at_size(machine, "stream", 14 * rows * features),
-            f"{moments} bytes a moved number, streamed",
+            f"{moments} bytes a number of a moved line, streamed",
         ),
     }

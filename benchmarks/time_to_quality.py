@@ -37,6 +37,7 @@ from nerf.scenes import Views, find_scene, load_scene
 from nerf.tasks.native import NativeRadianceTask
 
 MARKS = (25, 28, 30, 32, 33, 34)  # dB
+LINE = 16  # numbers of a cache line
 
 
 def score(model, views: Views, every: int = 1) -> float:
@@ -79,10 +80,12 @@ def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRad
 
 
 def moved_per_sample(task: NativeRadianceTask) -> float:
-    """Returns how many numbers of the table have a gradient in a step, for one used sample."""
+    """Returns how many numbers of the table lie in a cache line with a gradient, in a step, for one used sample."""
     gradients = {name: torch.zeros_like(parameter) for name, parameter in task.parameters.items()}
     report = task.model.engine().step(task.step_call(1.0, parameter_addresses(gradients)))
-    return int((gradients["encoding.table"] != 0).sum()) / report.samples
+    numbers = gradients["encoding.table"].flatten()
+    lines = numbers[: len(numbers) // LINE * LINE].view(-1, LINE)
+    return LINE * int((lines != 0).any(dim=1).sum()) / report.samples
 
 
 def picture_seconds(model, views: Views) -> float:
