@@ -53,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        commands.choices[arguments.command].refuse(unknown)
     arguments.settings = rest
     try:
         return arguments.run(arguments)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nerf.config import settings_from_dict
-from nerf.errors import InputError
+from nerf.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
@@ -22,6 +22,17 @@ USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to 
 
 class Parser(argparse.ArgumentParser):
     """One line for a mistake, like every other error."""
+
+    def add_argument(self, *names: str, **words: Any) -> argparse.Action:
+        action = super().add_argument(*names, **words)
+        self.options = [*getattr(self, "options", []), *action.option_strings]
+        return action
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Ends with the words that nothing asked for, and what is near to one that looks like an option."""
+        options = [word.partition("=")[0] for word in words if word.startswith("-")]
+        hint = nearest(options[0], self.options) if options else ""
+        self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def error(self, message: str) -> NoReturn:
         print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)

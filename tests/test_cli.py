@@ -161,7 +161,7 @@ def test_a_resumed_run_keeps_its_settings(ball_run, tmp_path, capsys, ball_scene
         (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a file name"),
         (["--scene", "EMPTY"], "nothing to learn from"),
         ([], "required: --scene"),
-        (["--scene", "SCENE", "--stepz", "3"], "unrecognized arguments: --stepz"),
+        (["--scene", "SCENE", "--stepz", "3"], 'unrecognized arguments: --stepz; did you mean "--steps"?'),
         (["--scene", "SCENE", "optimizer.beta1=1"], "outside"),
     ],
 )
