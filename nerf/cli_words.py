@@ -24,6 +24,7 @@ class Parser(argparse.ArgumentParser):
     """One line for a mistake, like every other error."""
 
     def add_argument(self, *names: str, **words: Any) -> argparse.Action:
+        """As argparse's, and remembers the options."""
         action = super().add_argument(*names, **words)
         self.options = [*getattr(self, "options", []), *action.option_strings]
         return action
