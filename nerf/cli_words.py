@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,16 +24,10 @@ USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to 
 class Parser(argparse.ArgumentParser):
     """One line for a mistake, like every other error."""
 
-    def add_argument(self, *names: str, **words: Any) -> argparse.Action:
-        """As argparse's, and remembers the options."""
-        action = super().add_argument(*names, **words)
-        self.options = [*getattr(self, "options", []), *action.option_strings]
-        return action
-
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Ends with the words that nothing asked for, and what is near to one that looks like an option."""
-        options = [word.partition("=")[0] for word in words if word.startswith("-")]
-        hint = nearest(options[0], self.options) if options else ""
+        options = [word.partition("=")[0] for word in words if word.startswith("--")]
+        hint = nearest(options[0], set(re.findall(r"--[a-z-]+", self.format_help()))) if options else ""
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def error(self, message: str) -> NoReturn:
