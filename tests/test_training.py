@@ -96,8 +96,12 @@ def started(scene, out, *words):
         "--backend",
         "reference",
     ]
+    # Torch's sums depend on the number of threads: as many as the tests have.
     process = subprocess.Popen(
-        [*command, *words, *SMALL, *NO_OUTPUTS], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*command, *words, *SMALL, *NO_OUTPUTS],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )
     deadline = time.monotonic() + 120
     while not (out / "log.jsonl").exists():
