@@ -7,6 +7,7 @@ sums are torch's, on the same stream. Launches go to a `Launcher`: a GPU, or the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -18,10 +19,10 @@ from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
 from nerf.engine.signatures import DENSITY_LAYERS, OccupancyCall, StepCall, StepReport
 from nerf.errors import InputError
 from nerf.native_rendering import Drawn
+from nerf.occupancy import PROBED
 
 RAYS_AT_ONCE = 2**14  # of a picture; fewer where memory runs out
 POSITIONS_AT_ONCE = 2**20
-CELLS_PER_PROBE = 16  # see src/probes.h
 STRIPES = 64  # among which the samples are shared out when gradients by weights are summed
 MARCHED_PER_USED = 8  # at most, early in training; where it is more, memory runs out and the batch is halved
 PLACES = ("x", "y", "z", "t", "density")
@@ -213,7 +214,7 @@ class CudaEngine(DeviceModel):
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
             return
-        n = -(-work.n_hull_cells // CELLS_PER_PROBE)
+        n = math.ceil(work.n_hull_cells * PROBED)
         work.seed, work.update, work.levels = call.seed, call.number, call.levels
         work.step = call.step_length * work.space.side
         self._room("marched", n)

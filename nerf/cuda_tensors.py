@@ -13,7 +13,7 @@ from nerf.native_rendering import field_shape
 from nerf.rendering import RadianceModel
 from nerf.scenes import Views
 
-WORD, FINE, COARSE = 16, 4, 16  # cells of a word of bits, and along a block's side: see src/march.h
+FINE, COARSE = 4, 16  # cells along the sides of the blocks of src/march.h; a small one has two words of bits
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,14 @@ class DeviceModel:
             setattr(work, name, self.arrays.put(name, getattr(occupancy, name)))
         cells = occupancy.hull.flatten().nonzero().squeeze(1).to(torch.int32)
         work.hull_cells, work.n_hull_cells = self.arrays.put("hull_cells", cells), len(cells)
-        work.bits = self.arrays.get("bits", (-(-(size**3) // WORD),), torch.int16).data_ptr()
-        work.empty = self.arrays.get("empty", ((-(-size // FINE)) ** 3,), torch.uint8).data_ptr()
+        blocks = (-(-size // FINE)) ** 3
+        work.bits = self.arrays.get("bits", (2 * blocks,), torch.int32).data_ptr()
+        work.empty = self.arrays.get("empty", (blocks,), torch.uint8).data_ptr()
         self._pack_cells()
 
     def _pack_cells(self) -> None:
         size = self.work.resolution
-        self._launch("pack_cells", -(-(size**3) // WORD))
+        self._launch("pack_cells", 2 * (-(-size // FINE)) ** 3)
         self._launch("mark_blocks", (-(-size // COARSE)) ** 3)
 
     def _put_lesson(self, lesson: Lesson) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-DECAY = 0.95  # of every value at each update
+DECAY = 0.85  # of every value at each update: what was fog is empty soon after
 LEAST_THICKNESS = 0.02  # optical thickness of a step above which a cell counts as occupied
-PROBED = 1 / 16  # part of the hull probed at each update: a value halves, on average, between two probes of its cell
+PROBED = 1 / 8  # part of the hull probed at each update; what pictures show, training samples see as well
 
 
 class OccupancyGrid(nn.Module):

@@ -124,7 +124,9 @@ def test_its_training_learns_and_passes_to_the_reference_and_back(fake):
     assert state.keys() == reference.state().keys()
     reference.load_state(state)
     rays = task.views.cameras.image_rays(0)
-    assert torch.allclose(task.model.render(rays).rgb, reference.model.render(rays).rgb, atol=0.01)
+    # A sample within rounding of what it must weigh to count is left out by one of the two.
+    apart = (task.model.render(rays).rgb - reference.model.render(rays).rgb).abs()
+    assert apart.mean() < 1e-3 and apart.max() < 0.01 + task.settings.render.minimum_weight
     again = TcnnRadianceTask(ball_views(), small_settings())
     again.load_state(reference.state())
     assert all(torch.equal(value, state[name]) for name, value in again.state().items())

@@ -130,7 +130,7 @@ def test_composite_and_its_gradients_are_the_references(device, counts):
 def marching(gpu, occupied: Tensor, rays: Rays, cube: Cube, step: float, offset: Tensor) -> tuple[Work, dict]:
     """Returns what the marching kernels are given, cells packed, and the arrays behind it."""
     n_rays, size = len(rays), occupied.shape[0]
-    words, fine, coarse = (-(-count // of) for count, of in ((size**3, 16), (size, 4), (size, 16)))
+    fine, coarse = -(-size // 4), -(-size // 16)
     work = Work(n_rays=n_rays, step=step, resolution=size)
     work.space.corner[:], work.space.side = cube.corner.tolist(), cube.side
     if cube.contraction:
@@ -141,13 +141,13 @@ def marching(gpu, occupied: Tensor, rays: Rays, cube: Cube, step: float, offset:
         "direction": put(gpu, rays.direction),
         "offset": put(gpu, offset),
         "occupied": put(gpu, occupied, torch.bool),
-        "bits": gpu.zeros((words,), torch.int16),
+        "bits": gpu.zeros((2 * fine**3,), torch.int32),
         "empty": gpu.zeros((fine**3,), torch.uint8),
         "count": gpu.zeros((max(n_rays, 1),), torch.int64),
     }
     for name, array in arrays.items():
         setattr(work, name, array.data_ptr())
-    gpu.launch("pack_cells", work, grid_of(words))
+    gpu.launch("pack_cells", work, grid_of(2 * fine**3))
     gpu.launch("mark_blocks", work, grid_of(coarse**3))
     return work, arrays
 

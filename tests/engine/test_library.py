@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
 import pytest
 
-from nerf import engine
-from nerf.engine.build import BuildError, build, find_compiler, instruction_sets, library_name
+from nerf import engine, occupancy, rendering
+from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruction_sets, library_name
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
+from nerf.ops import contraction
+
+# Numbers that decide what is computed, which C++ and Python both have to name.
+SHARED = {
+    "OCCUPANCY_DECAY": occupancy.DECAY,
+    "LEAST_THICKNESS": occupancy.LEAST_THICKNESS,
+    "CELLS_PER_PROBE": 1 / occupancy.PROBED,
+    "NEGLIGIBLE_WEIGHT": rendering.NEGLIGIBLE_WEIGHT,
+    "PART_OF_HEAVIEST": rendering.PART_OF_HEAVIEST,
+    "FAR": contraction.FAR,
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_reference_and_the_engine_agree_on_a_number(name):
+    text = "".join(source.read_text(encoding="utf-8") for source in SOURCES.glob("*.h"))
+    (found,) = re.findall(rf"\b{name} = ([0-9.e+-]+?)f?[,;]", text)
+    assert float(found) == SHARED[name]
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm of the binutils")

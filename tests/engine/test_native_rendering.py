@@ -31,9 +31,11 @@ def test_pictures_are_those_of_the_reference(isa, threads, learned):
     rays = task.views.cameras.image_rays(1)
     native, truth = task.model.render(rays), RadianceModel.render(task.model, rays)
     assert truth.opacity.max() > 0.9
+    # A sample within rounding of what it must weigh to count is left out by one of the two.
+    most = task.settings.render.minimum_weight + 3 * TOLERANCE[isa]
     for name in ("rgb", "opacity"):
         apart = (getattr(native, name) - getattr(truth, name)).abs()
-        assert apart.mean() < TOLERANCE[isa] / 4 and apart.max() < 10 * TOLERANCE[isa], name
+        assert apart.mean() < TOLERANCE[isa] / 4 and apart.max() < most, name
     assert (native.depth - truth.depth).abs().mean() < TOLERANCE[isa]
 
 

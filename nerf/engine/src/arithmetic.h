@@ -26,8 +26,6 @@ template <class T> struct Full {
     static Pack<T> words(const Pack<T>* rows) { return *rows; }
     // Keeps the words of `value` where those of `activation`, never negative, are above zero.
     static Pack<T> where_positive(Pack<T> value, Pack<T> activation) { return activation > 0 ? value : Pack<T>{}; }
-    // Words that run along samples instead of rows: the same words.
-    static const T* along_samples(const T* from, int64_t, T*) { return from; }
 };
 
 #if defined(__AVX512BF16__)
@@ -67,16 +65,15 @@ struct Bfloat16 {
 
     // Turns rows of words of BLOCK samples, two numbers of one sample each, into twice as many rows of half the length
     // whose words hold one number of two samples.
-    static const Word* along_samples(const Word* from, int64_t n_rows, Word* to) {
+    static void turn(const Word* from, int n_rows, Word* to) {
         constexpr int n = LANES<Word>;
-        for (int64_t row = 0; row < n_rows; ++row)
+        for (int row = 0; row < n_rows; ++row)
             for (int part = 0; part < BLOCK / (2 * n); ++part) {
                 const Word* pair = from + row * BLOCK + part * 2 * n;
                 const Pack<Word> a = load(pair), b = load(pair + n);
                 store(to + row * BLOCK + part * n, (a & 0xffffu) | (b << 16));
                 store(to + row * BLOCK + BLOCK / 2 + part * n, (a >> 16) | (b & 0xffff0000u));
             }
-        return to;
     }
 };
 #endif

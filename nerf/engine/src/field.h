@@ -81,8 +81,13 @@ public:
         for (int layer = 0; layer < int(layers.size()); ++layer) layers[layer].load(weights(parameters, layer));
     }
 
-    // Encodes the first `count` of BLOCK positions: numbers [feature][BLOCK]. The others' features are left as they
-    // are, or 0.
+    // Encodes the first `count` of BLOCK positions, as words. The others' features are finite.
+    void encode(const float* x, const float* y, const float* z, int count, Word* words, float* scratch) const {
+        encode(x, y, z, count, scratch);
+        to_words<A>(scratch, encoded(), words);
+    }
+
+    // The same as numbers, [feature][BLOCK].
     void encode(const float* x, const float* y, const float* z, int count, float* out) const {
         with_features(shape.features, [&](auto features) {
             std::memset(out + active_levels * features * BLOCK, 0,
@@ -99,23 +104,13 @@ public:
         });
     }
 
-    // What a block's positions give: words of the encoding and the hidden layer, and density (BLOCK) per cube side.
-    struct DensityBlock {
-        Word* encoding;
-        Word* hidden;
-        Word* features;
-        float* density;
-    };
-
-    void density(const float* x, const float* y, const float* z, int count, const DensityBlock& out,
-                 float* scratch) const {
-        encode(x, y, z, count, scratch);
-        to_words<A>(scratch, encoded(), out.encoding);
-        hidden<A>(layers[0].forward, out.encoding, out.hidden);
-        linear<A>(layers[1].forward, given(), out.hidden, scratch);
-        to_words<A>(scratch, given(), out.features);
-        for (int at = 0; at < BLOCK; at += LANES<float>)
-            store(out.density + at, density_of(load(scratch + at)));
+    // Density (BLOCK), per cube side, of a block of words of the encoding, and what it came from: words of the hidden layer
+    // and of the features.
+    void density(const Word* encoding, Word* hidden, Word* features, float* density, float* scratch) const {
+        nerf::hidden<A>(layers[0].forward, encoding, hidden);
+        linear<A>(layers[1].forward, given(), hidden, scratch);
+        to_words<A>(scratch, given(), features);
+        for (int at = 0; at < BLOCK; at += LANES<float>) store(density + at, density_of(load(scratch + at)));
     }
 
     // Numbers that `scratch` needs.

@@ -142,6 +142,19 @@ inline uint32_t lane_bits(Pack<int32_t> truth) {
 #endif
 }
 
+// Writes the lanes of `from` whose bit is set to to[0], to[1] and so on, and nothing behind them.
+template <class T> inline void copy_lanes(const T* from, uint32_t bits, T* to) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        const __m512i some = _mm512_maskz_compress_epi32(__mmask16(bits), _mm512_loadu_si512(from));
+        // Compressed in the register: a compressing store takes some processors a hundred cycles.
+        _mm512_mask_storeu_epi32(to, __mmask16((1u << __builtin_popcount(bits)) - 1), some);
+        return;
+    }
+#endif
+    for (; bits; bits &= bits - 1) *to++ = from[__builtin_ctz(bits)];
+}
+
 // Lanes of a and b one by one: a0 b0 a1 b1 ... ; `HALF` 0 gives the first LANES of them, 1 the rest.
 template <class T, int HALF, int... LANE>
 inline Pack<T> interleave(Pack<T> a, Pack<T> b, std::integer_sequence<int, LANE...>) {

@@ -1,6 +1,6 @@
 // One layer of a multilayer perceptron without biases, for many samples at once: samples in lanes, weights broadcast.
 //
-// Activations are blocks of BLOCK samples; in a block, row k holds word k of every sample: [block][word][BLOCK].
+// Activations are blocks of BLOCK samples; in a block, row k holds word k of every sample: [block][word][BLOCK], see Blocks.
 // Outputs and inputs are padded to multiples of GROUP with zero weights, so that no loop has a remainder.
 #pragma once
 
@@ -10,6 +10,28 @@
 #include "memory.h"
 
 namespace nerf {
+
+#if !defined(NERF_ONE_LANE)
+// Rows of words of any number of samples, in blocks. Behind every block lies a row that nobody uses: without it equal rows
+// of all blocks would share a few sets of the cache, and weights_vjp, which runs through them, would take a third longer.
+template <class Word> class Blocks {
+public:
+    // Blocks that were there keep their words if the number of rows stays.
+    void resize(int64_t blocks, int rows) {
+        rows_ = rows;
+        words_.resize(size_t(blocks) * apart());
+    }
+    int rows() const { return rows_; }
+    size_t apart() const { return size_t(rows_ + 1) * BLOCK; }  // words, from a block to the next
+    Word* block(int64_t index) { return words_.data() + index * apart(); }
+    const Word* block(int64_t index) const { return words_.data() + index * apart(); }
+    Word& at(int64_t sample, int row) { return block(sample / BLOCK)[row * BLOCK + sample % BLOCK]; }
+
+private:
+    int rows_ = 0;
+    Buffer<Word> words_;
+};
+#endif
 
 constexpr int GROUP = 4;  // outputs computed together
 
@@ -141,24 +163,43 @@ inline void multiply_rows(const typename A::Word* a, size_t a_apart, const typen
         }
 }
 
+#if !defined(NERF_ONE_LANE)
+// Rows of words that hold numbers of one sample each -> rows, DEPTH times as many and as short, whose words hold numbers
+// that follow each other along the samples; `turned` is where they are kept if they are not the same.
+template <class A>
+inline const Blocks<typename A::Word>& along_samples(const Blocks<typename A::Word>& from, int64_t blocks,
+                                                     Blocks<typename A::Word>& turned) {
+    if constexpr (A::DEPTH == 1) {
+        return from;
+    } else {
+        turned.resize(blocks, from.rows());
+        for (int64_t block = 0; block < blocks; ++block)
+            A::turn(from.block(block), from.rows(), turned.block(block));
+        return turned;
+    }
+}
+
 // grad_weights[j][k] += sum over the samples of all blocks of grad_out[j] * in[k]; (outputs, inputs) row-major, padded.
-// Both operands run along samples, see A::along_samples: [block][row][BLOCK / DEPTH].
-template <class A> inline void weights_vjp(const typename A::Word* grad_out, int outputs, const typename A::Word* in,
-                                           int inputs, int blocks, typename A::Real* grad_weights) {
+// Both operands run along samples.
+template <class A> inline void weights_vjp(const Blocks<typename A::Word>& grad_out,
+                                           const Blocks<typename A::Word>& in, int64_t blocks,
+                                           typename A::Real* grad_weights) {
     using Real = typename A::Real;
     constexpr int n = LANES<Real>, length = BLOCK / A::DEPTH, columns = n / GROUP > 0 ? n / GROUP : 1,
                   rows = n / columns;
+    const int outputs = grad_out.rows() * A::DEPTH, inputs = in.rows() * A::DEPTH;
     for (int j = 0; j < outputs; j += rows)
         for (int k = 0; k < inputs; k += columns) {
             Pack<Real> sums[n] = {};
-            multiply_rows<A, rows, columns>(grad_out + size_t(j) * length, size_t(outputs) * length,
-                                            in + size_t(k) * length, size_t(inputs) * length, blocks, sums);
+            multiply_rows<A, rows, columns>(grad_out.block(0) + size_t(j) * length, grad_out.apart(),
+                                            in.block(0) + size_t(k) * length, in.apart(), blocks, sums);
             const Pack<Real> total = sum_each<Real>(sums);
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < columns; ++c)
                     grad_weights[size_t(j + r) * inputs + k + c] += total[r * columns + c];
         }
 }
+#endif
 
 // A layer between padded rows. Inputs may come in two parts, each padded: `split` of the first are true.
 struct LayerShape {

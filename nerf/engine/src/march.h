@@ -29,96 +29,95 @@ template <class Entry> inline int32_t entry(const Entry* table, int32_t at) { re
 template <class Entry> inline Pack<int32_t> entry(const Entry* table, Pack<int32_t> at) {
     alignas(64) int32_t lane[LANES<float>];
     store(lane, at);
+    // Compilers would rather take the register apart, lane by lane, than read what was stored.
+    asm volatile("" : "+m"(lane));
     for (int32_t& value : lane) value = int32_t(table[value]);
+    asm volatile("" : "+m"(lane));
     return load(lane);
 }
 #endif
 
-// Which cells are occupied: a bit per cell, and for blocks of cells how far everything round them is empty.
+// Which cells are occupied. The cells are cut into blocks of 4 x 4 x 4. A byte of each, few enough to stay in the nearest
+// cache, tells how large the empty block is that it lies in; only where that is 0 are its cells' bits looked at.
 class OccupancyBits {
 public:
-    static constexpr int COARSE = 4, FINE = 2;  // log2 of the cells along a side of a block
-    static constexpr int WORD = 16;             // cells whose bits lie together
+    static constexpr int FINE = 2, COARSE = 4;  // log2 of the cells along a side: of a block, of the largest empty one
 
     OccupancyBits() = default;
 #if defined(NERF_ONE_LANE)
-    // bits: words() of them; empty: a byte for every smallest block.
-    OccupancyBits(int resolution, uint16_t* bits, uint8_t* empty)
+    // bits: two words for every block; empty: a byte.
+    OccupancyBits(int resolution, uint32_t* bits, uint8_t* empty)
         : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1), bits_(bits), empty_(empty) {}
 #else
     explicit OccupancyBits(int resolution) : resolution_(resolution), side_(((resolution - 1) >> FINE) + 1) {
         bits_.resize(words());
-        empty_.resize(size_t(side_) * side_ * side_);
+        empty_.resize(words() / 2);
     }
 #endif
 
     int resolution() const { return resolution_; }
-    int slabs() const { return ((resolution_ - 1) >> COARSE) + 1; }
-    int64_t cells() const { return int64_t(resolution_) * resolution_ * resolution_; }
-    int64_t words() const { return (cells() + WORD - 1) / WORD; }
+    int slabs() const { return ((resolution_ - 1) >> COARSE) + 1; }  // of the largest blocks, along any axis
+    int64_t words() const { return 2 * int64_t(side_) * side_ * side_; }
 
     // Takes over one slab, 16 slices of x, of bytes (G, G, G), [x, y, z]. Slabs share nothing of what is written.
     void assign_slab(const uint8_t* occupied, int slab) {
-        const int64_t words_a_slab = int64_t(resolution_) * resolution_;
-        for (int64_t word = slab * words_a_slab; word < std::min((slab + 1) * words_a_slab, words()); ++word)
-            assign_word(occupied, word);
+        constexpr int blocks = 1 << (COARSE - FINE);
+        const int64_t slice = 2 * int64_t(side_) * side_, end = std::min((slab + 1) * blocks, side_);
+        for (int64_t word = slab * blocks * slice; word < end * slice; ++word) assign_word(occupied, word);
         for (int y = 0; y < slabs(); ++y)
             for (int z = 0; z < slabs(); ++z) assign_block(slab, y, z);
     }
 
     void assign_word(const uint8_t* occupied, int64_t word) {
-        uint16_t bits = 0;
-        for (int64_t cell = word * WORD; cell < std::min((word + 1) * WORD, cells()); ++cell)
-            bits |= uint16_t((occupied[cell] != 0) << cell % WORD);
+        const int64_t block = word / 2;
+        const int x = int(block / (int64_t(side_) * side_) << FINE) + int(word & 1) * 2;
+        const int y = int(block / side_ % side_ << FINE), z = int(block % side_ << FINE);
+        uint32_t bits = 0;
+        for (int i = x; i < std::min(x + 2, resolution_); ++i)
+            for (int j = y; j < std::min(y + 4, resolution_); ++j)
+                for (int k = z; k < std::min(z + 4, resolution_); ++k)
+                    bits |= uint32_t(occupied[(int64_t(i) * resolution_ + j) * resolution_ + k] != 0) << bit(i, j, k);
         bits_[word] = bits;
     }
 
     // How empty it is round the cells of a largest block, whose words have been assigned.
     void assign_block(int x, int y, int z) {
-        constexpr int step = 1 << (COARSE - FINE);
-        const int first[3] = {x * step, y * step, z * step};
-        bool any = false;
-        each_block(first, [&](uint8_t& empty, const int (&fine)[3]) {
-            const bool matter = has_matter(fine);
-            empty = matter ? 0 : FINE;
-            any |= matter;
-        });
-        if (!any) each_block(first, [&](uint8_t& empty, const int (&)[3]) { empty = COARSE; });
+        constexpr int side = 1 << (COARSE - FINE);  // in blocks
+        for (int size = FINE; size <= COARSE; ++size) {
+            const int apart = 1 << (size - FINE);
+            for (int i = x * side; i < std::min((x + 1) * side, side_); i += apart)
+                for (int j = y * side; j < std::min((y + 1) * side, side_); j += apart)
+                    for (int k = z * side; k < std::min((z + 1) * side, side_); k += apart) {
+                        bool empty = true;
+                        each_block(i, j, k, apart, [&](int64_t at) { empty &= bits_[2 * at] == 0 && bits_[2 * at + 1] == 0; });
+                        if (empty || size == FINE)
+                            each_block(i, j, k, apart, [&](int64_t at) { empty_[at] = uint8_t(empty ? size : 0); });
+                    }
+        }
     }
 
-    // 1 for an occupied cell, 0 for an empty one.
-    template <class I> I cell(I x, I y, I z) const {
-        const I at = (x * resolution_ + y) * resolution_ + z;
-        return entry(bits_.data(), at >> 4) >> (at & 15) & 1;
-    }
-
-    // log2 of the side of an empty block round the cell, or 0 if the smallest block has an occupied cell.
-    template <class I> I empty_block(I x, I y, I z) const {
-        return entry(empty_.data(), ((x >> FINE) * side_ + (y >> FINE)) * side_ + (z >> FINE));
+    // Looks at a cell. empty: log2 of the side of an empty block round it, if it is empty. Returns 1 or 0: whether it is not.
+    template <class I> I look(I x, I y, I z, I& empty) const {
+        const I block = ((x >> FINE) * side_ + (y >> FINE)) * side_ + (z >> FINE);
+        const I known = entry(empty_.data(), block);
+        const I half = entry(bits_.data(), known > 0 ? I{} : 2 * block + (x >> 1 & 1));
+        // The eighth of the block that the cell lies in: two cells along each axis.
+        const I eighth = half >> ((y & 2) << 2 | (z & 2)) & 0x00330033;
+        empty = known > 0 ? known : eighth == 0 ? I{} + 1 : I{};
+        return known > 0 ? I{} : half >> bit(x, y, z) & 1;
     }
 
 private:
-    // The fine blocks of the coarse one that begins at fine block `first`.
-    template <class Work> void each_block(const int (&first)[3], Work work) {
-        const auto end = [&](int axis) { return std::min(first[axis] + (1 << (COARSE - FINE)), side_); };
-        int at[3];
-        for (at[0] = first[0]; at[0] < end(0); ++at[0])
-            for (at[1] = first[1]; at[1] < end(1); ++at[1])
-                for (at[2] = first[2]; at[2] < end(2); ++at[2])
-                    work(empty_[(size_t(at[0]) * side_ + at[1]) * side_ + at[2]], at);
+    template <class I> static I bit(I x, I y, I z) { return (x & 1) << 4 | (y & 3) << 2 | (z & 3); }
+
+    template <class Work> void each_block(int x, int y, int z, int count, Work work) const {
+        for (int i = x; i < std::min(x + count, side_); ++i)
+            for (int j = y; j < std::min(y + count, side_); ++j)
+                for (int k = z; k < std::min(z + count, side_); ++k) work((int64_t(i) * side_ + j) * side_ + k);
     }
 
-    bool has_matter(const int (&block)[3]) const {
-        const auto end = [&](int axis) { return std::min((block[axis] + 1) << FINE, resolution_); };
-        for (int x = block[0] << FINE; x < end(0); ++x)
-            for (int y = block[1] << FINE; y < end(1); ++y)
-                for (int z = block[2] << FINE; z < end(2); ++z)
-                    if (cell(x, y, z)) return true;
-        return false;
-    }
-
-    int32_t resolution_ = 0, side_ = 0;  // cells, fine blocks
-    Buffer<uint16_t> bits_;
+    int32_t resolution_ = 0, side_ = 0;  // cells, blocks
+    Buffer<uint32_t> bits_;
     Buffer<uint8_t> empty_;
 };
 
@@ -147,7 +146,8 @@ template <class V> struct March {
             const I whole = converted<I>(position[axis] * float(size));
             cell[axis] = least(greatest(whole, I{}), I{} + (size - 1));
         }
-        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        I shift;
+        const I matter = bits.look(cell[0], cell[1], cell[2], shift);
         V leave = V{} + std::numeric_limits<float>::infinity();
         for (int axis = 0; axis < 3; ++axis) {
             const I face = ((cell[axis] >> shift) + (slope[axis] > 0 ? I{} + 1 : I{})) << shift;
@@ -156,8 +156,7 @@ template <class V> struct March {
         // A thousandth of a step is more than the rounding of t: no sample of the next block is passed over.
         const V index = greatest((leave - near) * inverse_step - offset + 0.999f, V{});
         const I beyond = index < converted<V>(count) ? greatest(next + 1, converted<I>(index)) : count;
-        const I empty = shift > 0 ? beyond : next + 1;
-        return bits.cell(cell[0], cell[1], cell[2]) > 0 ? next : empty;
+        return matter > 0 ? next : beyond;
     }
 
     // The same at `here` in contracted space, where a sample may also lie outside the cube.
@@ -172,7 +171,8 @@ template <class V> struct March {
             outside = greatest(outside, greatest(-position[axis], position[axis] - 1));
             cell[axis] = least(greatest(converted<I>(position[axis] * float(size)), I{}), I{} + (size - 1));
         }
-        const I shift = bits.empty_block(cell[0], cell[1], cell[2]);
+        I shift;
+        const I matter = bits.look(cell[0], cell[1], cell[2], shift);
         for (int axis = 0; axis < 3; ++axis) {
             const I first = (cell[axis] >> shift) << shift, last = first + ((I{} + 1) << shift);
             inside = least(inside, least(position[axis] - converted<V>(first) * cell_side,
@@ -181,7 +181,6 @@ template <class V> struct March {
         // Positions move at most as fast as s: the samples before that distance are in the same empty place.
         const V empty = (outside > 0 ? outside : inside) * space.side * inverse_step;
         const I beyond = next + greatest(converted<I>(least(empty, V{} + 1e6f)), I{} + 1);
-        const I matter = bits.cell(cell[0], cell[1], cell[2]);
         return outside > 0 ? beyond : matter > 0 ? next : beyond;
     }
 };
@@ -189,17 +188,12 @@ template <class V> struct March {
 #if !defined(NERF_ONE_LANE)
 // Puts a ray into a lane.
 inline void set_lane(March<Pack<float>>& rays, int lane, const March<float>& ray) {
-    for (int axis = 0; axis < 3; ++axis) {
-        rays.start[axis][lane] = ray.start[axis];
-        rays.slope[axis][lane] = ray.slope[axis];
-        rays.inverse[axis][lane] = ray.inverse[axis];
-    }
-    rays.near[lane] = ray.near;
-    rays.offset[lane] = ray.offset;
-    rays.middle[lane] = ray.middle;
-    rays.reach[lane] = ray.reach;
-    rays.next[lane] = ray.next;
-    rays.count[lane] = ray.count;
+    constexpr int numbers = sizeof ray / sizeof(float);
+    static_assert(sizeof rays == sizeof ray * LANES<float>);
+    // Through memory: a compiler sets lanes of a register one by one, each with a round trip of its own.
+    for (int number = 0; number < numbers; ++number)
+        std::memcpy(reinterpret_cast<char*>(&rays) + (number * LANES<float> + lane) * sizeof(float),
+                    reinterpret_cast<const char*>(&ray) + number * sizeof(float), sizeof(float));
 }
 #endif
 

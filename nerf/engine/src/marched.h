@@ -35,16 +35,16 @@ template <class A> class Marched {
 public:
     using Word = typename A::Word;
 
-    // By slot, which is where a sample was marched: place in cube units, distance in scene units, density per side.
-    Buffer<float> x, y, z, t, density;
-    // Words in blocks of slots, see Field::DensityBlock.
-    Buffer<Word> encoding, hidden, features;
+    // By slot, which is where a sample was marched: place in cube units, distance in scene units.
+    Buffer<float> x, y, z, t;
+    Blocks<Word> encoding;
 
     int marched() const { return n_marched_; }
-    // The samples that matter, sorted by ray and then by t, are sources()[first(ray)] ... as slots.
+    // The samples that matter are numbered in the order of their slots. Those of a ray, along it, are numbers
+    // order()[first(ray)] ... of them.
     int first(int ray) const { return first_[ray]; }
     int n_kept() const { return first_.back(); }
-    const std::vector<int>& sources() const { return source_; }
+    const std::vector<int>& order() const { return order_; }
     // How a ray of the bundle is marched: where it starts, and its slope.
     const March<float>& ray(int index) const { return march_[index]; }
 
@@ -54,7 +54,7 @@ public:
         while (!live_.empty()) {
             const int first = n_slots_;
             const size_t first_run = runs_.size();
-            advance_rays(space, first);
+            advance_rays(space);
             watch.lap(TRACE);
             for (int slot = first; slot < n_slots_; slot += BLOCK) density_of(field, slot);
             watch.lap(DENSITY);
@@ -63,16 +63,42 @@ public:
         drop_light_samples(space);
     }
 
+    // Calls move(slot, lanes, to) for packs of slots of which some samples matter: those in the lanes whose bits are
+    // set are numbers `to` and following of them all. A call's numbers lie in one block.
+    template <class Move> void each_kept(Move move) const {
+        constexpr int n = LANES<float>;
+        int to = 0;
+        for (int slot = 0; slot < n_slots_; slot += n) {
+            uint32_t lanes = kept_[slot / n];
+            while (lanes) {
+                uint32_t now = lanes;
+                for (int over = to % BLOCK + __builtin_popcount(now) - BLOCK; over > 0; --over)
+                    now &= ~(uint32_t(1) << (31 - __builtin_clz(now)));
+                move(slot, now, to);
+                to += __builtin_popcount(now);
+                lanes &= ~now;
+            }
+        }
+    }
+
 private:
     static constexpr int SAMPLES_AT_ONCE = 3;  // of a ray, between two looks at whether it has ended
-
-    struct Place {
-        float x, y, z, t;
-    };
+    static constexpr int IDLE_LANES = LANES<float> / 4;  // when as many have nothing to do, they get new rays
 
     // Consecutive samples of one ray: where they are among the marched ones, and how many of them light reaches.
     struct Run {
         int ray, slot, count;
+    };
+
+    // The rays in hand, one a lane, and the samples found of each.
+    struct Hand {
+        March<Pack<float>> march = {};
+        Pack<int32_t> taken = {};
+        int ray[LANES<float>];  // -1: none
+        float sample[LANES<float>][SAMPLES_AT_ONCE][4];  // x, y, z, t
+
+        Hand() { std::fill_n(ray, LANES<float>, -1); }
+        auto live() const { return (march.next < march.count) & (taken < SAMPLES_AT_ONCE); }
     };
 
     void begin(const Field<A>& field, const Space& space, const RayBundle& rays) {
@@ -81,6 +107,8 @@ private:
         runs_.clear();
         n_slots_ = n_marched_ = 0;
         scratch_.resize(field.scratch_size());
+        hidden_.resize(1, field.layers[0].padded_outputs / A::DEPTH);
+        features_.resize(1, field.given() / A::DEPTH);
         thickness_.assign(rays.count, 0.0f);
         for (int ray = 0; ray < rays.count; ++ray) {
             const float *origin = rays.origin + 3 * ray, *direction = rays.direction + 3 * ray, offset = rays.offset[ray];
@@ -90,77 +118,90 @@ private:
     }
 
     // Moves every live ray on by some samples; what is left of the last block lies in the middle of the cube.
-    void advance_rays(const Space& space, int first) {
+    void advance_rays(const Space& space) {
+        const int first = n_slots_;
         for (auto* row : {&x, &y, &z, &t})
             row->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
-        int slot = first;
-        for (size_t at = 0; at < live_.size(); at += LANES<float>)
-            slot =
-                advance_packet(space, live_.data() + at, int(std::min<size_t>(LANES<float>, live_.size() - at)), slot);
-        n_marched_ += slot - first;
-        filled_ = slot;
-        while (slot % BLOCK) {
-            x[slot] = y[slot] = z[slot] = 0.5f;
-            t[slot++] = 0;
+        Hand hand;
+        for (size_t begun = 0;;) {
+            const uint32_t busy = lane_bits(hand.live());
+            const uint32_t idle = ~busy & uint32_t((uint64_t(1) << LANES<float>) - 1);
+            if (busy && (begun == live_.size() || __builtin_popcount(idle) < IDLE_LANES)) {
+                look(space, hand);
+                continue;
+            }
+            for (uint32_t left = idle; left; left &= left - 1) {
+                const int lane = __builtin_ctz(left);
+                finish_run(hand, lane);
+                if (begun < live_.size()) take_ray(hand, lane, live_[begun++]);
+            }
+            if (!busy && !lane_bits(hand.live()) && begun == live_.size()) break;
         }
-        n_slots_ = slot;
+        for (int lane = 0; lane < LANES<float>; ++lane) finish_run(hand, lane);
+        n_marched_ += n_slots_ - first;
+        filled_ = n_slots_;
+        for (; n_slots_ % BLOCK; ++n_slots_) {
+            x[n_slots_] = y[n_slots_] = z[n_slots_] = 0.5f;
+            t[n_slots_] = 0;
+        }
     }
 
-    // The same for one ray a lane, each of which gets a run; returns the slot after their samples.
-    int advance_packet(const Space& space, const int* rays, int n_rays, int slot) {
-        constexpr int lanes = LANES<float>;
-        March<Pack<float>> march{};
-        for (int lane = 0; lane < n_rays; ++lane) set_lane(march, lane, march_[rays[lane]]);
+    void take_ray(Hand& hand, int lane, int ray) const {
+        hand.ray[lane] = ray;
+        set_lane(hand.march, lane, march_[ray]);
+        hand.taken[lane] = 0;
+    }
+
+    // Moves the samples of a lane's ray, if it has one, to the next slots; the lane is free then.
+    void finish_run(Hand& hand, int lane) {
+        if (hand.ray[lane] < 0) return;
+        const int count = hand.taken[lane];
+        march_[hand.ray[lane]].next = hand.march.next[lane];
+        runs_.push_back({hand.ray[lane], n_slots_, count});
+        for (int i = 0; i < count; ++i, ++n_slots_) {
+            const float* sample = hand.sample[lane][i];
+            x[n_slots_] = sample[0];
+            y[n_slots_] = sample[1];
+            z[n_slots_] = sample[2];
+            t[n_slots_] = sample[3];
+        }
+        hand.ray[lane] = -1;
+        hand.march.next[lane] = hand.march.count[lane] = 0;
+    }
+
+    // Looks at one sample of every live ray.
+    static void look(const Space& space, Hand& hand) {
+        March<Pack<float>>& march = hand.march;
         const Pack<float> step = splat(space.step), inverse_step = splat(1 / space.step);
-        const bool contracted = space.contraction.radius > 0;
-        Pack<int32_t> taken{};
-        taken_.resize(size_t(lanes) * SAMPLES_AT_ONCE);
-        for (;;) {
-            const auto live = (march.next < march.count) & (taken < SAMPLES_AT_ONCE);
-            if (!lane_bits(live)) break;
-            Pack<float> position[3];
-            const Pack<float> here = contracted ? march.t(step, space.contraction) : march.t(step);
-            const Pack<int32_t> after = contracted
-                                            ? march.look(*space.bits, here, inverse_step, space.contraction, position)
-                                            : march.look(*space.bits, step, inverse_step, position);
-            const auto hit = live & (after == march.next);
-            // Rounding may carry a sample just out of the cube.
-            for (auto& place : position) place = least(greatest(place, Pack<float>{}), splat(1.0f));
-            for (uint32_t left = lane_bits(hit); left; left &= left - 1) {
-                const int lane = __builtin_ctz(left);
-                taken_[lane * SAMPLES_AT_ONCE + taken[lane]] = {position[0][lane], position[1][lane],
-                                                                position[2][lane], here[lane]};
-            }
-            taken -= hit;
-            march.next = hit ? march.next + 1 : live ? after : march.next;
+        Pack<float> place[4];
+        Pack<int32_t> after;
+        if (space.contraction.radius > 0) {
+            place[3] = march.t(step, space.contraction);
+            after = march.look(*space.bits, place[3], inverse_step, space.contraction, place);
+        } else {
+            place[3] = march.t(step);
+            after = march.look(*space.bits, step, inverse_step, place);
         }
-        for (int lane = 0; lane < n_rays; ++lane) {
-            march_[rays[lane]].next = march.next[lane];
-            runs_.push_back({rays[lane], slot, taken[lane]});
-            for (int i = 0; i < taken[lane]; ++i, ++slot) {
-                const Place& place = taken_[lane * SAMPLES_AT_ONCE + i];
-                x[slot] = place.x;
-                y[slot] = place.y;
-                z[slot] = place.z;
-                t[slot] = place.t;
-            }
+        // Rounding may carry a sample just out of the cube.
+        for (int axis = 0; axis < 3; ++axis) place[axis] = least(greatest(place[axis], Pack<float>{}), splat(1.0f));
+        const auto live = hand.live(), hit = live & (after == march.next);
+        float found[4][LANES<float>];
+        for (int row = 0; row < 4; ++row) store(found[row], place[row]);
+        for (uint32_t left = lane_bits(hit); left; left &= left - 1) {
+            const int lane = __builtin_ctz(left);
+            for (int row = 0; row < 4; ++row) hand.sample[lane][hand.taken[lane]][row] = found[row][lane];
         }
-        return slot;
+        hand.taken -= hit;
+        march.next = hit ? march.next + 1 : live ? after : march.next;
     }
 
     void density_of(const Field<A>& field, int slot) {
-        const int block = slot / BLOCK, encoded = field.encoded() / A::DEPTH, given = field.given() / A::DEPTH;
-        const int width = field.layers[0].padded_outputs / A::DEPTH;
-        encoding.resize(size_t(n_slots_) * encoded);
-        hidden.resize(size_t(n_slots_) * width);
-        features.resize(size_t(n_slots_) * given);
-        density.resize(n_slots_);
-        field.density(x.data() + slot, y.data() + slot, z.data() + slot,
-                      std::min(BLOCK, filled_ - slot),
-                      {encoding.data() + size_t(block) * encoded * BLOCK,
-                       hidden.data() + size_t(block) * width * BLOCK,
-                       features.data() + size_t(block) * given * BLOCK, density.data() + slot},
-                      scratch_.data());
+        encoding.resize(n_slots_ / BLOCK, field.encoded() / A::DEPTH);
+        density_.resize(n_slots_);
+        Word* words = encoding.block(slot / BLOCK);
+        field.encode(x.data() + slot, y.data() + slot, z.data() + slot, std::min(BLOCK, filled_ - slot), words,
+                     scratch_.data());
+        field.density(words, hidden_.block(0), features_.block(0), density_.data() + slot, scratch_.data());
     }
 
     // Shortens the runs of this round to what light reaches; rays that light leaves, or that ran out, are live no more.
@@ -172,7 +213,7 @@ private:
             Run& run = runs_[index];
             float& thickness = thickness_[run.ray];
             const int reached =
-                int(reached_samples(run.count, density.data() + run.slot, length, space.greatest_thickness, thickness,
+                int(reached_samples(run.count, density_.data() + run.slot, length, space.greatest_thickness, thickness,
                                     thickness_before_.data() + run.slot));
             const bool ended = run.count < SAMPLES_AT_ONCE || thickness > space.greatest_thickness;
             run.count = reached;
@@ -180,45 +221,46 @@ private:
         }
     }
 
-    // Leaves out the samples that weigh next to nothing in what their rays see, and sorts the others by ray.
+    // Leaves out the samples that weigh next to nothing in what their rays see, and finds the order of the others.
     void drop_light_samples(const Space& space) {
+        constexpr int lanes = LANES<float>;
         const float length = space.step / space.side;
         weight_.resize(n_slots_);
-        for (int at = 0; at < n_slots_; at += LANES<float>)
+        for (int at = 0; at < n_slots_; at += lanes)
             store(weight_.data() + at,
-                  sample_weight(load(thickness_before_.data() + at), load(density.data() + at) * length));
+                  sample_weight(load(thickness_before_.data() + at), load(density_.data() + at) * length));
         heaviest_.assign(march_.size(), 0.0f);
         for (const Run& run : runs_)
             for (int slot = run.slot; slot < run.slot + run.count; ++slot)
                 heaviest_[run.ray] = std::max(heaviest_[run.ray], weight_[slot]);
         first_.assign(march_.size() + 1, 0);
-        kept_.resize(n_slots_ + 1);
-        int n_kept = 0;
+        kept_.assign(n_slots_ / lanes, 0);
         for (Run& run : runs_) {
             const float least = least_weight(heaviest_[run.ray], space.minimum_weight);
-            const int begin = n_kept;
+            int n_kept = 0;
             for (int slot = run.slot; slot < run.slot + run.count; ++slot) {
-                kept_[n_kept] = slot;
-                n_kept += weight_[slot] >= least;
+                const uint32_t keep = weight_[slot] >= least;
+                kept_[slot / lanes] |= keep << slot % lanes;
+                n_kept += int(keep);
             }
-            run.slot = begin;
-            run.count = n_kept - begin;
-            first_[run.ray + 1] += run.count;
+            run.count = n_kept;
+            first_[run.ray + 1] += n_kept;
         }
         for (size_t ray = 0; ray < march_.size(); ++ray) first_[ray + 1] += first_[ray];
-        source_.resize(n_kept);
+        order_.resize(first_.back());
         next_.assign(first_.begin(), first_.end() - 1);
+        int number = 0;
         for (const Run& run : runs_)
-            for (int i = 0; i < run.count; ++i) source_[next_[run.ray]++] = kept_[run.slot + i];
+            for (int i = 0; i < run.count; ++i) order_[next_[run.ray]++] = number++;
     }
 
     std::vector<March<float>> march_;
-    std::vector<int> live_, first_, source_, next_;
+    std::vector<int> live_, first_, order_, next_;
     std::vector<Run> runs_;
+    std::vector<uint32_t> kept_;  // a bit a slot, a word a pack of slots
     std::vector<float> thickness_, heaviest_;
-    Buffer<Place> taken_;  // [lane][sample]
-    Buffer<int> kept_;
-    Buffer<float> scratch_, thickness_before_, weight_;
+    Buffer<float> scratch_, density_, thickness_before_, weight_;
+    Blocks<Word> hidden_, features_;  // of the block in hand: few are needed again
     int n_slots_ = 0, filled_ = 0, n_marched_ = 0;
 };
 

@@ -209,17 +209,18 @@ public:
 
     // Room for the values of every layer, and their gradients, of BLOCKS_TOGETHER blocks.
     struct Room {
-        std::vector<std::vector<T>> values, grads;
-        explicit Room(const Network& network) {
-            for (int k = 0; k <= network.call_.n_layers; ++k)
-                for (auto* rooms : {&values, &grads}) rooms->emplace_back(network.block_size(k) * BLOCKS_TOGETHER);
+        std::vector<Blocks<T>> values, grads;
+        explicit Room(const Network& network) : values(network.call_.n_layers + 1), grads(values.size()) {
+            for (size_t k = 0; k < values.size(); ++k)
+                for (auto* rooms : {&values, &grads})
+                    (*rooms)[k].resize(BLOCKS_TOGETHER, padded(network.call_.widths[k]));
         }
     };
 
     void forward(int64_t first, int blocks, Room& room, bool outputs) const {
         const int last = call_.n_layers - 1;
         for (int block = 0; block < blocks; ++block) {
-            const auto value = [&](int k) { return room.values[k].data() + block * block_size(k); };
+            const auto value = [&](int k) { return room.values[k].block(block); };
             const int64_t at = first + int64_t(block) * BLOCK;
             take_block(call_.in, call_.n, at, call_.widths[0], value(0));
             for (int k = 0; k < last; ++k) hidden<A>(layers[k].forward, value(k), value(k + 1));
@@ -232,8 +233,8 @@ public:
     void backward(int64_t first, int blocks, Room& room, T* grad_weights) const {
         const int last = call_.n_layers - 1;
         for (int block = 0; block < blocks; ++block) {
-            const auto value = [&](int k) { return room.values[k].data() + block * block_size(k); };
-            const auto grad = [&](int k) { return room.grads[k].data() + block * block_size(k); };
+            const auto value = [&](int k) { return room.values[k].block(block); };
+            const auto grad = [&](int k) { return room.grads[k].block(block); };
             const int64_t at = first + int64_t(block) * BLOCK;
             take_block(call_.out, call_.n, at, call_.widths[last + 1], grad(last + 1));
             for (int k = last; k > 0; --k) hidden_vjp<A>(layers[k].transposed, grad(k + 1), value(k), grad(k));
@@ -241,16 +242,13 @@ public:
             give_block(grad(0), call_.n, at, call_.widths[0], call_.grad_in);
         }
         for (int k = 0; k <= last; ++k)
-            weights_vjp<A>(room.grads[k + 1].data(), layers[k].padded_outputs, room.values[k].data(),
-                           layers[k].padded_inputs, blocks, grad_weights + layers[k].gradient);
+            weights_vjp<A>(room.grads[k + 1], room.values[k], blocks, grad_weights + layers[k].gradient);
     }
 
     std::vector<Dense<A>> layers;
     size_t gradient_size;  // of all weights, padded
 
 private:
-    size_t block_size(int k) const { return size_t(padded(call_.widths[k])) * BLOCK; }
-
     const MlpCall<T>& call_;
 };
 

@@ -192,8 +192,8 @@ void Radiance<A>::density_block(const float* x, const float* y, const float* z, 
     worker.encoding.resize(size_t(field_.encoded()) * BLOCK / A::DEPTH);
     worker.hidden.resize(size_t(field_.layers[0].padded_outputs) * BLOCK / A::DEPTH);
     worker.features.resize(size_t(field_.given()) * BLOCK / A::DEPTH);
-    field_.density(x, y, z, count, {worker.encoding.data(), worker.hidden.data(), worker.features.data(), out},
-                   worker.scratch.data());
+    field_.encode(x, y, z, count, worker.encoding.data(), worker.scratch.data());
+    field_.density(worker.encoding.data(), worker.hidden.data(), worker.features.data(), out, worker.scratch.data());
 }
 
 template <class A> void Radiance<A>::update_occupancy(const OccupancyCall& call) {

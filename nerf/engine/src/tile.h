@@ -1,6 +1,7 @@
 // A tile of rays on its way from march to pixels and back, by one thread; its buffers are reused from tile to tile.
 //
-// What the density pass computed for the samples that matter is kept, packed by ray, and used again.
+// What the density pass computed for the samples that matter is kept, packed, and used again. Samples are numbered as they
+// are packed; what compositing reads and writes goes along rays instead, and says so.
 #pragma once
 
 #include <algorithm>
@@ -21,45 +22,44 @@ public:
     const float* y() const { return y_.data(); }
     const float* z() const { return z_.data(); }
     const float* density() const { return density_.data(); }
-    int first_sample(int ray) const { return marched_.first(ray); }
     float distance_at(int ray, float step, float level) const {
-        const int at = first_sample(ray);
-        return nerf::distance_at(first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at, step, level);
+        const int at = marched_.first(ray);
+        return nerf::distance_at(marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at, step, level);
     }
 
     // Finds the samples that matter.
     void trace(const Field<A>& field, const Space& space, const RayBundle& rays, Stopwatch& watch) {
         marched_.march(field, space, rays, watch);
-        pack_samples(field, space);
+        pack_samples();
         watch.lap(GATHER);
+        find_densities(field, space);
+        watch.lap(DENSITY);
     }
 
     // Colours of all samples, and what every ray sees.
     void shade(const Field<A>& field, const RayBundle& rays, Pixel<float>* pixels, Stopwatch& watch) {
         watch.start();
         spread_ray_inputs(field, rays);
-        const int blocks = n_blocks();
-        for (int layer = 0; layer + 1 < field.color_layers(); ++layer)
-            color_hidden_[layer].resize(size_t(blocks) * field.color(layer).padded_outputs / A::DEPTH * BLOCK);
-        rgb_.resize(size_t(blocks) * GROUP * BLOCK);
+        const int blocks = n_blocks(), last = field.color_layers() - 1;
+        for (int layer = 0; layer < last; ++layer)
+            color_hidden_[layer].resize(blocks, field.color(layer).padded_outputs / A::DEPTH);
+        rgb_.resize(blocks, GROUP);
         for (int block = 0; block < blocks; ++block) {
-            const Word* in = color_in_.data() + block * color_inputs(field) * BLOCK;
-            for (int layer = 0; layer + 1 < field.color_layers(); ++layer) {
-                Word* out =
-                    color_hidden_[layer].data() + size_t(block) * field.color(layer).padded_outputs / A::DEPTH * BLOCK;
-                hidden<A>(field.color(layer).forward, in, out);
-                in = out;
+            const Word* in = color_in_.block(block);
+            for (int layer = 0; layer < last; ++layer) {
+                hidden<A>(field.color(layer).forward, in, color_hidden_[layer].block(block));
+                in = color_hidden_[layer].block(block);
             }
-            float* rgb = rgb_.data() + size_t(block) * GROUP * BLOCK;
-            linear<A>(field.color(field.color_layers() - 1).forward, GROUP, in, rgb);
+            float* rgb = rgb_.block(block);
+            linear<A>(field.color(last).forward, GROUP, in, rgb);
             for (int at = 0; at < 3 * BLOCK; at += LANES<float>) store(rgb + at, sigmoid(load(rgb + at)));
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
-            const int at = first_sample(ray);
+            const int at = marched_.first(ray);
             pixels[ray] = composite<float>(
-                first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at,
-                [&](int64_t i, int c) { return channel(rgb_, at + int(i), c); }, reaching_.data() + at);
+                marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at,
+                [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at);
         }
         watch.lap(COMPOSITE);
     }
@@ -76,70 +76,62 @@ public:
         for (int block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
         watch.lap(BACKWARD);
         const int last = field.color_layers() - 1;
-        const Word* in = color_in_.data();
-        for (int layer = 0; layer <= last; ++layer) {
-            layer_vjp(field.color(layer), grad_color_[layer].data(), in, grad_network);
-            in = color_hidden_[layer].data();
-        }
-        layer_vjp(field.layers[1], grad_features_.data(), hidden_.data(), grad_network);
-        layer_vjp(field.layers[0], grad_hidden_.data(), encoding_.data(), grad_network);
+        for (int layer = 0; layer <= last; ++layer)
+            layer_vjp(field.color(layer), grad_color_[layer], layer == 0 ? color_in_ : color_hidden_[layer - 1],
+                      grad_network);
+        layer_vjp(field.layers[1], grad_features_, hidden_, grad_network);
+        layer_vjp(field.layers[0], grad_hidden_, encoding_, grad_network);
         watch.lap(WEIGHTS);
     }
 
 protected:
     int n_blocks() const { return (n_used_ + BLOCK - 1) / BLOCK; }
-    static int color_inputs(const Field<A>& field) { return field.color(0).padded_inputs / A::DEPTH; }
+    // Of place `along` in the order along the rays.
+    int number(int64_t along) const { return marched_.order()[along]; }
 
-    static float& channel(Buffer<float>& rows, int sample, int c) {
-        return rows[size_t(sample / BLOCK) * GROUP * BLOCK + c * BLOCK + sample % BLOCK];
-    }
-
-    // Packs what the density pass left of the samples that matter, sorted by ray; the last block is filled with copies.
-    void pack_samples(const Field<A>& field, const Space& space) {
-        scratch_.resize(field.scratch_size());
+    // Packs where the samples that matter are, and their encodings. What is left of the last block is 0, not an old number
+    // that may not be finite.
+    void pack_samples() {
         n_used_ = marched_.n_kept();
-        const int room = n_blocks() * BLOCK;
-        source_.assign(marched_.sources().begin(), marched_.sources().end());
-        source_.resize(room, 0);
-        for (auto* place : {&x_, &y_, &z_, &t_, &density_, &passing_, &reaching_, &grad_thickness_})
-            place->resize(room);
-        for (int i = 0; i < room; ++i) {
-            const int slot = source_[i];
-            x_[i] = marched_.x[slot];
-            y_[i] = marched_.y[slot];
-            z_[i] = marched_.z[slot];
-            t_[i] = marched_.t[slot];
-            density_[i] = marched_.density[slot];
+        const std::pair<const Buffer<float>&, Buffer<float>&> numbers[] = {
+            {marched_.x, x_}, {marched_.y, y_}, {marched_.z, z_}, {marched_.t, distance_}};
+        for (const auto& [from, to] : numbers) {
+            to.resize(n_blocks() * BLOCK);
+            if (n_used_ % BLOCK) std::memset(to.end() - BLOCK, 0, sizeof(float) * BLOCK);
         }
-        const float length = space.step / space.side;
-        for (int at = 0; at < room; at += LANES<float>)
-            store(passing_.data() + at, exp(load(density_.data() + at) * -length));
-        const int encoded = field.encoded() / A::DEPTH, hidden = field.layers[0].padded_outputs / A::DEPTH;
-        encoding_.resize(size_t(room) * encoded);
-        hidden_.resize(size_t(room) * hidden);
-        color_in_.resize(size_t(room) * color_inputs(field));
-        take_columns(marched_.encoding, encoded, encoding_, encoded);
-        take_columns(marched_.hidden, hidden, hidden_, hidden);
-        take_columns(marched_.features, field.given() / A::DEPTH, color_in_, color_inputs(field));
+        encoding_.resize(n_blocks(), marched_.encoding.rows());
+        if (n_used_ % BLOCK) std::memset(encoding_.block(n_blocks() - 1), 0, sizeof(Word) * encoding_.apart());
+        marched_.each_kept([&](int slot, uint32_t lanes, int number) {
+            for (const auto& [from, to] : numbers) copy_lanes(from.data() + slot, lanes, to.data() + number);
+            const Word* from = marched_.encoding.block(slot / BLOCK) + slot % BLOCK;
+            Word* to = &encoding_.at(number, 0);
+            for (int row = 0; row < encoding_.rows(); ++row) copy_lanes(from + row * BLOCK, lanes, to + row * BLOCK);
+        });
     }
 
-    // Columns `source_` of blocks of rows -> the first rows of blocks of `to_rows`.
-    void take_columns(const Buffer<Word>& from, int rows, Buffer<Word>& to, int to_rows) const {
-        for (int block = 0; block < n_blocks(); ++block) {
-            const Word* column[BLOCK];
-            for (int i = 0; i < BLOCK; ++i) {
-                const int slot = source_[block * BLOCK + i];
-                column[i] = from.data() + size_t(slot / BLOCK) * rows * BLOCK + slot % BLOCK;
-            }
-            Word* out = to.data() + size_t(block) * to_rows * BLOCK;
-            for (int row = 0; row < rows; ++row)
-                for (int i = 0; i < BLOCK; ++i) out[row * BLOCK + i] = column[i][row * BLOCK];
+    // The density network again, for the samples that matter: less work than to keep what it computed for all.
+    void find_densities(const Field<A>& field, const Space& space) {
+        scratch_.resize(field.scratch_size());
+        const int room = n_blocks() * BLOCK;
+        hidden_.resize(n_blocks(), field.layers[0].padded_outputs / A::DEPTH);
+        color_in_.resize(n_blocks(), field.color(0).padded_inputs / A::DEPTH);
+        for (auto* row : {&density_, &t_, &passing_, &reaching_, &grad_along_, &grad_thickness_}) row->resize(room);
+        for (int block = 0; block < n_blocks(); ++block)
+            field.density(encoding_.block(block), hidden_.block(block), color_in_.block(block),
+                          density_.data() + block * BLOCK, scratch_.data());
+        const float length = space.step / space.side;
+        for (int along = 0; along < n_used_; ++along) {
+            t_[along] = distance_[number(along)];
+            passing_[along] = density_[number(along)] * -length;
         }
+        for (int at = 0; at < room; at += LANES<float>) store(passing_.data() + at, exp(load(passing_.data() + at)));
     }
 
     // Every sample sees its ray's direction and code: the same words for all samples of a ray.
     void spread_ray_inputs(const Field<A>& field, const RayBundle& rays) {
         const int given = field.given() / A::DEPTH, rows = field.ray_inputs() / A::DEPTH;
+        if (n_used_ % BLOCK)
+            std::memset(color_in_.block(n_blocks() - 1) + given * BLOCK, 0, sizeof(Word) * rows * BLOCK);
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {};
             const float* direction = rays.direction + 3 * ray;
@@ -149,10 +141,8 @@ protected:
                             inputs + field.harmonics());
             Word words[MOST_RAY_INPUTS];
             for (int row = 0; row < rows; ++row) words[row] = A::word(inputs + row * A::DEPTH);
-            // The copies that fill the last block belong to no ray: they take the last one's direction.
-            const int end = ray + 1 < rays.count ? first_sample(ray + 1) : n_blocks() * BLOCK;
-            for (int i = first_sample(ray); i < end; ++i) {
-                Word* column = color_in_.data() + (size_t(i / BLOCK) * color_inputs(field) + given) * BLOCK + i % BLOCK;
+            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along) {
+                Word* column = &color_in_.at(number(along), given);
                 for (int row = 0; row < rows; ++row) column[row * BLOCK] = words[row];
             }
         }
@@ -163,7 +153,7 @@ protected:
         marched_at_.resize(n_used_);
         grad_weight_.resize(n_used_);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = first_sample(ray), end = first_sample(ray + 1);
+            const int at = marched_.first(ray), end = marched_.first(ray + 1);
             for (int i = at; i < end; ++i) marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
             distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
                            space.step / space.side, scale, grad_weight_.data() + at);
@@ -172,23 +162,24 @@ protected:
 
     // Gradients by optical thickness, times the length of a step, and by the colour network's outputs.
     void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool distorted) {
-        grad_rgb_.resize(rgb_.size());
-        const size_t last = size_t(std::max(0, n_blocks() - 1));
-        std::fill(grad_rgb_.begin() + std::min(grad_rgb_.size(), last * GROUP * BLOCK), grad_rgb_.end(), 0.0f);
+        grad_rgb_.resize(n_blocks(), GROUP);
+        if (n_used_ % BLOCK) std::fill_n(grad_rgb_.block(n_blocks() - 1), GROUP * BLOCK, 0.0f);
         std::fill(grad_thickness_.begin() + n_used_, grad_thickness_.end(), 0.0f);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = first_sample(ray);
+            const int at = marched_.first(ray);
             composite_vjp<float>(
-                first_sample(ray + 1) - at, passing_.data() + at, t_.data() + at,
-                [&](int64_t i, int c) { return channel(rgb_, at + int(i), c); }, reaching_.data() + at,
-                grad_pixels[ray], grad_thickness_.data() + at,
-                [&](int64_t i, int c) -> float& { return channel(grad_rgb_, at + int(i), c); },
+                marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at,
+                [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at,
+                grad_pixels[ray], grad_along_.data() + at,
+                [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); },
                 distorted ? grad_weight_.data() + at : nullptr);
         }
+        for (int along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];
         constexpr int n = LANES<float>;
-        for (size_t at = 0; at < grad_rgb_.size(); at += n) {
-            const auto grad = int(at / BLOCK) % GROUP < 3 ? load(grad_rgb_.data() + at) : Pack<float>{};
-            store(grad_rgb_.data() + at, sigmoid_vjp(load(rgb_.data() + at), grad));
+        for (int block = 0; block < n_blocks(); ++block) {
+            float *grad = grad_rgb_.block(block), *rgb = rgb_.block(block);
+            for (int at = 0; at < 3 * BLOCK; at += n) store(grad + at, sigmoid_vjp(load(rgb + at), load(grad + at)));
+            std::fill_n(grad + 3 * BLOCK, BLOCK, 0.0f);
         }
         for (int at = 0; at < n_blocks() * BLOCK; at += n)
             store(grad_thickness_.data() + at,
@@ -196,37 +187,27 @@ protected:
     }
 
     void resize_gradients(const Field<A>& field) {
-        const size_t room = size_t(n_blocks()) * BLOCK;
         for (int layer = 0; layer < field.color_layers(); ++layer)
-            grad_color_[layer].resize(room * field.color(layer).padded_outputs / A::DEPTH);
-        grad_features_.resize(room * field.given() / A::DEPTH);
-        grad_hidden_.resize(room * field.layers[0].padded_outputs / A::DEPTH);
+            grad_color_[layer].resize(n_blocks(), field.color(layer).padded_outputs / A::DEPTH);
+        grad_features_.resize(n_blocks(), field.given() / A::DEPTH);
+        grad_hidden_.resize(n_blocks(), field.layers[0].padded_outputs / A::DEPTH);
     }
 
     // One block back through both networks.
     void block_vjp(const Field<A>& field, int block, float* grad_encoding) {
-        const auto at = [block](Buffer<Word>& buffer, int rows) {
-            return buffer.data() + size_t(block) * rows / A::DEPTH * BLOCK;
-        };
         const int last = field.color_layers() - 1;
-        Word* grad = at(grad_color_[last], GROUP);
-        to_words<A>(grad_rgb_.data() + size_t(block) * GROUP * BLOCK, GROUP, grad);
-        for (int layer = last; layer > 0; --layer) {
-            const int width = field.color(layer - 1).padded_outputs;
-            Word* next = at(grad_color_[layer - 1], width);
-            hidden_vjp<A>(field.color(layer).transposed, grad, at(color_hidden_[layer - 1], width), next);
-            grad = next;
-        }
+        to_words<A>(grad_rgb_.block(block), GROUP, grad_color_[last].block(block));
+        for (int layer = last; layer > 0; --layer)
+            hidden_vjp<A>(field.color(layer).transposed, grad_color_[layer].block(block),
+                          color_hidden_[layer - 1].block(block), grad_color_[layer - 1].block(block));
         float* scratch = scratch_.data();
-        linear<A>(field.color(0).transposed, field.given(), grad, scratch);
+        linear<A>(field.color(0).transposed, field.given(), grad_color_[0].block(block), scratch);
         for (int i = 0; i < BLOCK; i += LANES<float>)
             store(scratch + i, load(scratch + i) + load(grad_thickness_.data() + block * BLOCK + i));
-        Word* features = at(grad_features_, field.given());
-        to_words<A>(scratch, field.given(), features);
-        const int width = field.layers[0].padded_outputs;
-        Word* grad_hidden = at(grad_hidden_, width);
-        hidden_vjp<A>(field.layers[1].transposed, features, at(hidden_, width), grad_hidden);
-        linear<A>(field.layers[0].transposed, field.encoded(), grad_hidden, scratch);
+        to_words<A>(scratch, field.given(), grad_features_.block(block));
+        hidden_vjp<A>(field.layers[1].transposed, grad_features_.block(block), hidden_.block(block),
+                      grad_hidden_.block(block));
+        linear<A>(field.layers[0].transposed, field.encoded(), grad_hidden_.block(block), scratch);
         with_features(field.shape.features, [&](auto n_features) {
             for (int level = 0; level < field.shape.n_levels; ++level) {
                 float* out = grad_encoding + (size_t(level) * n_blocks() + block) * BLOCK * n_features;
@@ -239,25 +220,23 @@ protected:
         });
     }
 
-    void layer_vjp(const Dense<A>& layer, const Word* grad_out, const Word* in, float* grad_network) {
-        const int blocks = n_blocks();
-        turned_grad_.resize(size_t(blocks) * layer.padded_outputs / A::DEPTH * BLOCK);
-        turned_in_.resize(size_t(blocks) * layer.padded_inputs / A::DEPTH * BLOCK);
-        weights_vjp<A>(
-            A::along_samples(grad_out, int64_t(blocks) * layer.padded_outputs / A::DEPTH, turned_grad_.data()),
-            layer.padded_outputs,
-            A::along_samples(in, int64_t(blocks) * layer.padded_inputs / A::DEPTH, turned_in_.data()),
-            layer.padded_inputs, blocks, grad_network + layer.gradient);
+    void layer_vjp(const Dense<A>& layer, const Blocks<Word>& grad_out, const Blocks<Word>& in, float* grad_network) {
+        weights_vjp<A>(along_samples<A>(grad_out, n_blocks(), turned_grad_), along_samples<A>(in, n_blocks(), turned_in_),
+                       n_blocks(), grad_network + layer.gradient);
     }
 
     Marched<A> marched_;
-    std::vector<int> source_;  // the slots of the used samples, and copies that fill the last block
     int n_used_ = 0;
+    // By number.
+    Buffer<float> x_, y_, z_, distance_, density_, grad_thickness_;
+    Blocks<float> rgb_, grad_rgb_;
+    Blocks<Word> encoding_, hidden_, color_in_, color_hidden_[MOST_COLOR_LAYERS];
+    Blocks<Word> grad_color_[MOST_COLOR_LAYERS], grad_features_, grad_hidden_;
+    // Along the rays; the last by thickness.
+    Buffer<float> t_, passing_, reaching_, marched_at_, grad_weight_, grad_along_;
+    // Of what is in hand.
     Buffer<float> scratch_;
-    Buffer<float> x_, y_, z_, t_, density_, passing_, reaching_, rgb_;
-    Buffer<Word> encoding_, hidden_, color_in_, color_hidden_[MOST_COLOR_LAYERS];
-    Buffer<float> grad_thickness_, grad_rgb_, grad_weight_, marched_at_;
-    Buffer<Word> grad_color_[MOST_COLOR_LAYERS], grad_features_, grad_hidden_, turned_grad_, turned_in_;
+    Blocks<Word> turned_grad_, turned_in_;
 };
 
 }  // namespace nerf

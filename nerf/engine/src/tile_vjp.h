@@ -23,14 +23,15 @@ public:
         const int n_inputs = field.harmonics() + field.shape.code_size;
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {}, origin[3] = {}, along[3] = {}, turned[3];
-            for (int i = this->first_sample(ray); i < this->first_sample(ray + 1); ++i) {
+            for (int along_ray = this->marched_.first(ray); along_ray < this->marched_.first(ray + 1); ++along_ray) {
+                const int i = this->number(along_ray);
                 for (int row = 0; row < n_inputs; ++row)
-                    inputs[row] += grad_inputs_[(size_t(i / BLOCK) * field.ray_inputs() + row) * BLOCK + i % BLOCK];
+                    inputs[row] += grad_inputs_.at(i, row);
                 float place[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
-                place_vjp(this->marched_.ray(ray), space.contraction, this->t_[i], place);
+                place_vjp(this->marched_.ray(ray), space.contraction, this->distance_[i], place);
                 for (int axis = 0; axis < 3; ++axis) {
                     origin[axis] += place[axis];
-                    along[axis] += place[axis] * this->t_[i];
+                    along[axis] += place[axis] * this->distance_[i];
                 }
             }
             const float* direction = rays.direction + 3 * ray;
@@ -69,19 +70,18 @@ private:
     // Gradients by what the colour network sees of the rays, for every sample: [block][input][BLOCK].
     void ray_inputs_vjp(const Field<A>& field) {
         const auto& layer = field.color(0);
-        const size_t rows = field.ray_inputs();
-        grad_inputs_.resize(this->n_blocks() * rows * BLOCK);
+        const int rows = field.ray_inputs();
+        grad_inputs_.resize(this->n_blocks(), rows);
         grad_in_.resize(size_t(layer.padded_inputs) * BLOCK);
         for (int block = 0; block < this->n_blocks(); ++block) {
             linear<A>(layer.transposed, layer.padded_inputs,
-                      this->grad_color_[0].data() + size_t(block) * layer.padded_outputs / A::DEPTH * BLOCK,
-                      grad_in_.data());
-            std::copy_n(grad_in_.data() + field.given() * BLOCK, rows * BLOCK,
-                        grad_inputs_.data() + block * rows * BLOCK);
+                      this->grad_color_[0].block(block), grad_in_.data());
+            std::copy_n(grad_in_.data() + field.given() * BLOCK, rows * BLOCK, grad_inputs_.block(block));
         }
     }
 
-    Buffer<float> grad_position_[3], grad_inputs_, grad_in_;
+    Buffer<float> grad_position_[3], grad_in_;
+    Blocks<float> grad_inputs_;
 };
 
 }  // namespace nerf

@@ -83,7 +83,7 @@ struct Work {
     // By cell.
     const uint8_t* hull;
     uint8_t* occupied;
-    uint16_t* bits;  // as OccupancyBits has them
+    uint32_t* bits;  // as OccupancyBits has them
     uint8_t* empty;
     float* value;
     const float* mean;  // of the values in the hull
