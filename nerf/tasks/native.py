@@ -30,7 +30,7 @@ from nerf.tasks.radiance import (
     pose_slack,
 )
 
-SAMPLES_PER_TILE = 1024
+SAMPLES_PER_TILE = 512
 FEWEST_RAYS_PER_TILE = 16
 
 

@@ -74,9 +74,16 @@ public:
         const int y = int(block / side_ % side_ << FINE), z = int(block % side_ << FINE);
         uint32_t bits = 0;
         for (int i = x; i < std::min(x + 2, resolution_); ++i)
-            for (int j = y; j < std::min(y + 4, resolution_); ++j)
-                for (int k = z; k < std::min(z + 4, resolution_); ++k)
-                    bits |= uint32_t(occupied[(int64_t(i) * resolution_ + j) * resolution_ + k] != 0) << bit(i, j, k);
+            for (int j = y; j < std::min(y + 4, resolution_); ++j) {
+                const uint8_t* from = occupied + (int64_t(i) * resolution_ + j) * resolution_ + z;
+                uint32_t row = 0;  // a byte a cell
+                if (z + 4 <= resolution_)
+                    std::memcpy(&row, from, sizeof row);
+                else
+                    for (int k = 0; k < resolution_ - z; ++k) row |= uint32_t(from[k]) << 8 * k;
+                // The product brings bit 8 k to bit 24 + k.
+                bits |= ((row & 0x01010101u) * 0x01020408u >> 24 & 15) << bit(i, j, 0);
+            }
         bits_[word] = bits;
     }
 

@@ -40,6 +40,7 @@ public:
     void shade(const Field<A>& field, const RayBundle& rays, Pixel<float>* pixels, Stopwatch& watch) {
         watch.start();
         spread_ray_inputs(field, rays);
+        watch.lap(GATHER);
         const int blocks = n_blocks(), last = field.color_layers() - 1;
         for (int layer = 0; layer < last; ++layer)
             color_hidden_[layer].resize(blocks, field.color(layer).padded_outputs / A::DEPTH);
@@ -129,9 +130,13 @@ protected:
 
     // Every sample sees its ray's direction and code: the same words for all samples of a ray.
     void spread_ray_inputs(const Field<A>& field, const RayBundle& rays) {
+        constexpr int n = LANES<Word>, together = 16;
         const int given = field.given() / A::DEPTH, rows = field.ray_inputs() / A::DEPTH;
-        if (n_used_ % BLOCK)
-            std::memset(color_in_.block(n_blocks() - 1) + given * BLOCK, 0, sizeof(Word) * rows * BLOCK);
+        const int stride = (rows + together - 1) / together * together;
+        // What fills the last block belongs to no ray and sees zeros.
+        ray_words_.resize(size_t(rays.count + 1) * stride);
+        std::memset(ray_words_.end() - stride, 0, sizeof(Word) * stride);
+        ray_of_.assign(n_blocks() * BLOCK, rays.count);
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {};
             const float* direction = rays.direction + 3 * ray;
@@ -139,13 +144,20 @@ protected:
             if (rays.code)
                 std::copy_n(rays.code + size_t(ray) * field.shape.code_size, field.shape.code_size,
                             inputs + field.harmonics());
-            Word words[MOST_RAY_INPUTS];
-            for (int row = 0; row < rows; ++row) words[row] = A::word(inputs + row * A::DEPTH);
-            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along) {
-                Word* column = &color_in_.at(number(along), given);
-                for (int row = 0; row < rows; ++row) column[row * BLOCK] = words[row];
-            }
+            for (int row = 0; row < rows; ++row)
+                ray_words_[size_t(ray) * stride + row] = A::word(inputs + row * A::DEPTH);
+            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along) ray_of_[number(along)] = ray;
         }
+        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+            for (int first = 0; first < rows; first += together) {
+                alignas(64) Word words[n * together];
+                for (int lane = 0; lane < n; ++lane)
+                    copy_row<together>(words + lane * together, &ray_words_[size_t(ray_of_[at + lane]) * stride + first]);
+                Pack<Word> out[together];
+                load_interleaved<together>(words, out);
+                for (int row = first; row < std::min(first + together, rows); ++row)
+                    store(&color_in_.at(at, given + row), out[row - first]);
+            }
     }
 
     // Gradients by the weights of all rays, of the distortion times `scale`.
@@ -237,6 +249,8 @@ protected:
     // Of what is in hand.
     Buffer<float> scratch_;
     Blocks<Word> turned_grad_, turned_in_;
+    Buffer<Word> ray_words_;
+    std::vector<int> ray_of_;
 };
 
 }  // namespace nerf
