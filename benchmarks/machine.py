@@ -82,13 +82,18 @@ def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> 
         at_size(machine, "read_8_ns", tensor.numel() * tensor.element_size())
         for tensor in (task.views.images, task.pixels.candidates)
     )
-    kept = (features * settings.levels + settings.density_width + settings.geometry_features) // 2 + 5
+    word = 2 if machine["bf16_gflops"] else 4  # bytes of a number as the networks read it
+    # Packing reads place and encoding of what was marched and writes them of what is used, and its ray's harmonics.
+    packed = (work.marched + 1) * (16 + word * features * settings.levels) + word * field.degree**2
     numbers, moments = 26, 34  # bytes of Adam a number: gradient, value, both moments read and written, packed written
     return {
         "draw": Bound(work.rays * pixel_reads, "a random read of list and picture a ray"),
         "trace": Bound(work.marched * occupancy_read, "a read of the occupancy bits a marched sample"),
-        "density": Bound(work.marched * (2 * density / peak + row_reads), "products; a read a corner and level"),
-        "gather": Bound(kept * at_size(machine, "read_8_ns", cache), f"{kept} words, each read alone"),
+        "density": Bound(
+            work.marched * (2 * density / peak + row_reads) + 2 * density / peak,
+            "a marched sample: products, a read a corner and level; products again of a used one",
+        ),
+        "gather": Bound(packed / at_size(machine, "stream", cache), f"{packed:.0f} bytes, streamed"),
         "color": Bound(2 * color / peak, "products"),
         "composite": Bound(4 * numbers / at_size(machine, "stream", cache), f"{numbers} numbers a sample, streamed"),
         "backward": Bound(2 * (density + color - by_direction) / peak, "products"),

@@ -70,6 +70,7 @@ def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRad
         "steps": step,
         "samples_per_second": samples / spent,
         "rays_per_second": rays / spent,
+        "reached_per_second": sum(report.reached for report in reports) / spent,
         "marched_per_used": sum(report.marched for report in reports) / samples,
         "stages_ns": {
             name: sum(report.seconds[index] for report in reports) / samples * 1e9 for index, name in enumerate(STAGES)
@@ -160,7 +161,11 @@ def stage_table(found: dict) -> list[str]:
     for name, bound in found["bounds"].items():
         lines.append(f"| {name} | {stages[name]:.1f} | {bound.ns:.1f} | {stages[name] / bound.ns:.1f} | {bound.what} |")
     waiting = found["rates"]["all_ns"] - sum(stages.values())
+    rates = found["rates"]
     return [
+        f"Samples a second: {rates['reached_per_second'] / 1e6:.2f} million in front of where their ray ends, "
+        f"{rates['samples_per_second'] / 1e6:.2f} million of them used.",
+        "",
         *lines,
         f"| outside | {waiting:.1f} | – | – | occupancy grid, mean, Python, waiting for the other thread |",
         f"| all | {found['rates']['all_ns']:.1f} | {sum(bound.ns for bound in found['bounds'].values()):.1f} | | |",

@@ -80,19 +80,19 @@ class RenderSettings:
     occupancy_from: int = setting(200, "training step from which empty cells are pruned", 0)
     minimum_transmittance: float = setting(1e-2, "a ray ends where less than this part of it goes on", 0.0, 0.1)
     minimum_weight: float = setting(
-        2e-2, "samples that weigh less in their ray's colour are left out, unless the ray is fog", 0.0, 0.1
+        1.4e-2, "samples that weigh less in their ray's colour are left out, unless the ray is fog", 0.0, 0.1
     )
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Adam (Kingma and Ba 2015) with instant-ngp's hyper-parameters."""
+    """Adam (Kingma and Ba 2015)."""
 
-    learning_rate: float = setting(1e-2, "at the start", 0.0)
+    learning_rate: float = setting(1.4e-2, "at the start", 0.0)
     final_factor: float = setting(1.0, "learning rate at the end, as a part of the first", 0.0, 1.0)
     horizon: int = setting(6000, "steps over which learning rate and step length anneal", 1)
     beta1: float = setting(0.9, "decay of the first moment", 0.0, 0.9999)
-    beta2: float = setting(0.99, "decay of the second moment", 0.0, 0.99999)
+    beta2: float = setting(0.95, "decay of the second moment", 0.0, 0.99999)
     epsilon: float = setting(1e-15, "keeps Adam's quotient finite for vertices never touched", 0.0)
 
 

@@ -15,12 +15,13 @@ from nerf.config import OptimizerSettings, TrainSettings, read_settings, setting
 
 # The smooth fields want Adam as its authors set it, and smaller steps than a table of features.
 _SMOOTH = {"width": 256, "layers": 3}
+_ADAM = {"learning_rate": 2e-3, "final_factor": 0.02, "beta2": 0.99, "epsilon": 1e-8}
 FIELDS = {
     "hash": {"optimizer": {"final_factor": 0.1}},
-    "siren": {"field": _SMOOTH, "optimizer": {"learning_rate": 1e-3, "final_factor": 0.02, "epsilon": 1e-8}},
-    "encoding": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
-    "fourier": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
-    "relu": {"field": _SMOOTH, "optimizer": {"learning_rate": 2e-3, "final_factor": 0.02, "epsilon": 1e-8}},
+    "siren": {"field": _SMOOTH, "optimizer": _ADAM | {"learning_rate": 1e-3}},
+    "encoding": {"field": _SMOOTH, "optimizer": _ADAM},
+    "fourier": {"field": _SMOOTH, "optimizer": _ADAM},
+    "relu": {"field": _SMOOTH, "optimizer": _ADAM},
 }
 
 

@@ -130,12 +130,17 @@ class StepCall(Structure):
 
 
 class StepReport(Structure):
-    """What a training step did; seconds by stage, of all threads together."""
+    """What a training step did; seconds by stage, of all threads together.
+
+    marched: samples that the density network looked at. reached: those of them in front of where their ray ends.
+    samples: those of them that are not too light, from which alone the field learns.
+    """
 
     _fields_ = [
         ("loss", c_double),
         ("samples", c_int64),
         ("marched", c_int64),
+        ("reached", c_int64),
         ("seconds", c_double * len(STAGES)),
     ]
 

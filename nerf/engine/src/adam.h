@@ -24,7 +24,7 @@ struct Moments {
 };
 
 // One pack of parameters. SPARSE: lanes without gradient keep value and moments, as if they took no part in the step;
-// a late first update still has the size of the rate, because (1 - beta1) / sqrt(1 - beta2) is 1 with (0.9, 0.99).
+// a late first update is (1 - beta1) / sqrt(1 - beta2) of the rate: 0.45 with (0.9, 0.95).
 template <bool SPARSE> inline void adam(const AdamStep& step, Pack<float> grad, float* parameter, Moments moments) {
     const Pack<float> old_m = load(moments.first), old_v = load(moments.second), old = load(parameter);
     const Pack<float> m = step.beta1 * old_m + (1 - step.beta1) * grad;

@@ -40,6 +40,8 @@ public:
     Blocks<Word> encoding;
 
     int marched() const { return n_marched_; }
+    // How many of them light reaches.
+    int reached() const { return n_reached_; }
     // The samples that matter are numbered in the order of their slots. Those of a ray, along it, are numbers
     // order()[first(ray)] ... of them.
     int first(int ray) const { return first_[ray]; }
@@ -105,7 +107,7 @@ private:
         march_.clear();
         live_.clear();
         runs_.clear();
-        n_slots_ = n_marched_ = 0;
+        n_slots_ = n_marched_ = n_reached_ = 0;
         scratch_.resize(field.scratch_size());
         hidden_.resize(1, field.layers[0].padded_outputs / A::DEPTH);
         features_.resize(1, field.given() / A::DEPTH);
@@ -217,6 +219,7 @@ private:
                                     thickness_before_.data() + run.slot));
             const bool ended = run.count < SAMPLES_AT_ONCE || thickness > space.greatest_thickness;
             run.count = reached;
+            n_reached_ += reached;
             if (!ended) live_.push_back(run.ray);
         }
     }
@@ -261,7 +264,7 @@ private:
     std::vector<float> thickness_, heaviest_;
     Buffer<float> scratch_, density_, thickness_before_, weight_;
     Blocks<Word> hidden_, features_;  // of the block in hand: few are needed again
-    int n_slots_ = 0, filled_ = 0, n_marched_ = 0;
+    int n_slots_ = 0, filled_ = 0, n_marched_ = 0, n_reached_ = 0;
 };
 
 }  // namespace nerf

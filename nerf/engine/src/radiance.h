@@ -42,7 +42,8 @@ struct StepCall {
 
 struct StepReport {
     double loss;
-    int64_t samples, marched;
+    int64_t samples;           // learned from: those that light reaches, and that are not too light
+    int64_t marched, reached;  // looked at by the density network; in front of where their rays end
     double seconds[N_STAGES];  // wall seconds of all threads together
 };
 
@@ -114,7 +115,7 @@ private:
     struct Batch {
         int n = 0, room = 0;
         double loss = 0;
-        int64_t marched = 0;
+        int64_t marched = 0, reached = 0;
         Buffer<float> x, y, z, density;
         Buffer<float> grad_encoding;  // [level][room][feature]
         Buffer<float> grad_network;   // padded

@@ -44,6 +44,7 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
         if (color) show_vjp(*color, pixel, rgba, grad, batch.grad_views[ray].color);
     }
     batch.marched = work.marched();
+    batch.reached = work.reached();
     keep_samples(work, batch);
     work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays),
                   batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
@@ -160,6 +161,7 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
         report.loss += batches_[tile].loss;
         report.samples += batches_[tile].n;
         report.marched += batches_[tile].marched;
+        report.reached += batches_[tile].reached;
     }
     if (!std::isfinite(report.loss) || n_tiles_ == 0) return report;
 

@@ -18,6 +18,7 @@ public:
 
     int samples() const { return n_used_; }
     int marched() const { return marched_.marched(); }
+    int reached() const { return marched_.reached(); }
     const float* x() const { return x_.data(); }
     const float* y() const { return y_.data(); }
     const float* z() const { return z_.data(); }
