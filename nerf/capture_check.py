@@ -11,9 +11,9 @@ from torch import Tensor
 
 from nerf.cameras import Cameras
 from nerf.errors import InputError
-from nerf.export.paths import forward_facing, up_direction
+from nerf.export.paths import up_direction
 from nerf.scenes import Scene, Views
-from nerf.surroundings import camera_cube
+from nerf.surroundings import camera_cube, forward_facing
 
 BLURRED = 0.5  # of the median detail: softer pictures are blurred; a Gaussian of one pixel leaves 0.3 to 0.48
 SMALLEST = 6  # pixels of a side: half of it must have an inside

@@ -72,7 +72,9 @@ class FieldSettings:
 class RenderSettings:
     """How rays are cut into samples."""
 
-    steps: int = setting(512, "steps along the diagonal of the scene's cube", 16, 8192)
+    steps: int = setting(
+        512, "steps along the diagonal of the scene's cube; 0 = 512, or 320 if all cameras face one way", 0, 8192
+    )
     first_steps: int = setting(64, "the same, at the start of training", 16, 8192)
     refined_by: float = setting(0.7, "part of the training after which the step is at its final length", 0.0, 1.0)
     occupancy_resolution: int = setting(128, "cells of the occupancy grid along a side", 16, 512)
@@ -146,7 +148,8 @@ PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
     # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.4 dB.
     "render": {
-        "first_steps": 32, "refined_by": 0.8, "occupancy_every": 16, "occupancy_from": 64, "minimum_weight": 1e-2,
+        "steps": 0, "first_steps": 32, "refined_by": 0.8, "occupancy_every": 16, "occupancy_from": 64,
+        "minimum_weight": 1e-2,
     },
     "optimizer": {"horizon": 10000},
     "train": {"steps": 10000, "samples": 32768, "distortion": 0.01},

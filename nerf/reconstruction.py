@@ -52,6 +52,9 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
         f"{torch.get_num_threads()} threads"
     )
     task = backend.task(views, settings)
+    if task.settings != settings:
+        settings = task.settings
+        print(f"march: {settings.render.steps} steps along the diagonal (render.steps), from the cameras")
     if task.adjustments:
         learned = ["poses"] * task.adjustments.refines + ["exposures"] * task.adjustments.exposes
         print(f"learned with the scene: the pictures' {' and '.join(learned)} (capture.*)")

@@ -19,6 +19,11 @@ SEEN_RAYS = 48  # along a side of a picture, likewise
 WITNESSES = 2  # pictures that must show a place among the cameras: anything there explains a single one
 
 
+def forward_facing(cameras: Cameras) -> bool:
+    """Returns whether the cameras all look about the same way, rather than at something from around it."""
+    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
+
+
 def camera_cube(cameras: Cameras) -> Cube:
     """Returns the cube in the middle of the cameras.
 
@@ -50,7 +55,7 @@ def center_of_attention(views: Views) -> tuple[Tensor, float]:
         InputError: the cameras stand in one place.
     """
     eye, axis = views.cameras.world_from_camera[:, :, 3], views.cameras.world_from_camera[:, :, 2]
-    if views.depths is not None and axis.mean(0).norm() > PARALLEL:
+    if views.depths is not None and forward_facing(views.cameras):
         depth = 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
         center = (eye + depth[:, None] * axis).mean(0)
     else:

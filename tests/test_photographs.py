@@ -1,15 +1,19 @@
 """The whole road from photographs of an unbounded scene to scores, a film and a mesh."""
 
 import json
+from dataclasses import replace
 
 import numpy
 import pytest
+import torch
 import trimesh
 from PIL import Image
 
 from nerf.cli import main
-from nerf.config import Settings, photograph_settings, read_settings
+from nerf.config import Settings, photograph_settings, read_settings, settings_from_dict
+from nerf.tasks.radiance import suited
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
+from tests.engine.small_scene import ball_views
 
 # A sky of one colour, seen by few pictures, has no depth to find: fog alone gets it right between them, and a rate that
 # stays fits the pictures (38 dB) at the cost of all that lies between (17 dB).
@@ -56,3 +60,13 @@ def test_photographs_have_defaults_of_their_own_that_the_user_overrules():
     assert photograph_settings() != Settings()
     settings = read_settings(None, ["field.levels=3"], photograph_settings())
     assert settings.field.levels == 3 and settings.train == photograph_settings().train
+
+
+@pytest.mark.parametrize(("given", "around", "one_way"), [(0, 512, 320), (100, 100, 100)])
+def test_what_faces_one_way_is_marched_coarsely_unless_told(given, around, one_way):
+    settings = settings_from_dict({"render": {"steps": given}}, "test", photograph_settings())
+    views = ball_views()
+    assert suited(settings, views).render.steps == around
+    poses = torch.eye(3, 4).repeat(len(views), 1, 1)
+    views = replace(views, cameras=replace(views.cameras, world_from_camera=poses))
+    assert suited(settings, views).render.steps == one_way

@@ -18,6 +18,7 @@ from nerf.export.splines import pose_distances, short_tour, spline, spread_out
 from nerf.export.tracks import Keys, read_keys, write_track
 from nerf.export.video import write_video
 from nerf.rendering import RadianceModel
+from nerf.surroundings import forward_facing
 
 FRAMES_PER_KEY, LEAST_KEYS, MOST_KEYS = 8, 12, 64  # of a tour: more keys make it jerk, fewer leave the cameras' way
 CLEARANCE = 0.03  # of the cube's side: nothing is to come nearer to a camera
@@ -93,7 +94,7 @@ def _tour_keys(cameras: Cameras, request: FilmRequest) -> Keys:
     count = min(len(cameras), max(LEAST_KEYS, request.frames // FRAMES_PER_KEY), MOST_KEYS)
     chosen = spread_out(pose_distances(cameras.world_from_camera), count)
     poses = cameras.world_from_camera[chosen]
-    loop = not paths.forward_facing(cameras) if request.loop is None else request.loop
+    loop = not forward_facing(cameras) if request.loop is None else request.loop
     order = short_tour(pose_distances(poses), loop)
     print(f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
     return Keys(poses[order], torch.full((len(chosen),), _opening(cameras)), loop, None)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Cameras, look_at
-from nerf.surroundings import PARALLEL, camera_cube
+from nerf.surroundings import camera_cube, forward_facing
 
 SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
 SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they stand all round
@@ -38,11 +38,6 @@ def up_direction(cameras: Cameras) -> Tensor:
         snapped[axis] = up[axis].sign()
         return snapped
     return up
-
-
-def forward_facing(cameras: Cameras) -> bool:
-    """Returns whether the cameras all look about the same way, rather than at something from around it."""
-    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
 
 
 def surrounded(cameras: Cameras) -> bool:

@@ -28,6 +28,7 @@ from nerf.tasks.radiance import (
     model_state,
     new_model,
     pose_slack,
+    suited,
 )
 
 SAMPLES_PER_TILE = 512
@@ -46,7 +47,8 @@ class NativeRadianceTask:
     figure, counted = "psnr", "rays"
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.settings, slack = settings, pose_slack(settings)
+        self.settings = settings = suited(settings, views)
+        slack = pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
         self.model = self._new_model(cube, hull)
         self.adjustments = Adjustments(views, settings, cube)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,11 +20,13 @@ from nerf.rendering import RadianceModel, cube_numbers, cube_of_numbers
 from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.seeding import generator
+from nerf.surroundings import forward_facing
 from nerf.tasks.adjustments import POSE_SLACK, Adjustments, shown, turned
 from nerf.tasks.averaging import Average
 from nerf.tasks.descent import Descent
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
+STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal, where it is left to the capture
 RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
 
 
@@ -50,13 +52,25 @@ def pose_slack(settings: Settings) -> float:
     return POSE_SLACK if settings.capture.poses == "refine" else 0.0
 
 
+def suited(settings: Settings, views: Views) -> Settings:
+    """Returns the settings with what they leave to the capture chosen: `render.steps`.
+
+    Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise.
+    """
+    if settings.render.steps > 0:
+        return settings
+    steps = STEPS_ONE_WAY if forward_facing(views.cameras) else STEPS_AROUND
+    return replace(settings, render=replace(settings.render, steps=steps))
+
+
 class RadianceTask:
     """A model that learns, the mean of its way, its pixels, what is learned of the pictures, and its optimiser."""
 
     figure, counted = "psnr", "rays"
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.settings, slack = settings, pose_slack(settings)
+        self.settings = settings = suited(settings, views)
+        slack = pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
         self.model = self._new_model(cube, hull)
         self.adjustments = Adjustments(views, settings, cube)

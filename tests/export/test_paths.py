@@ -7,6 +7,7 @@ import torch
 
 from nerf.cameras import Cameras, look_at
 from nerf.export import paths
+from nerf.surroundings import forward_facing
 from nerf.trained import open_run
 from tests.conftest import DISTANCE
 
@@ -42,7 +43,7 @@ def test_up_is_the_axis_that_the_cameras_hold_upwards(ball_cameras):
 
 
 def test_cameras_round_a_thing_and_cameras_before_a_wall_are_told_apart(ball_cameras):
-    assert not paths.forward_facing(ball_cameras) and paths.forward_facing(facing_cameras())
+    assert not forward_facing(ball_cameras) and forward_facing(facing_cameras())
 
 
 def test_cameras_on_an_arc_do_not_surround_what_they_look_at(ball_cameras):
@@ -51,7 +52,7 @@ def test_cameras_on_an_arc_do_not_surround_what_they_look_at(ball_cameras):
     angle = torch.linspace(-0.9, 0.9, 12)
     poses = [look_at(torch.stack([3 * a.cos(), 3 * a.sin(), 0.1 * a]), torch.zeros(3), up) for a in angle]
     arc = Cameras(torch.stack(poses), torch.full((12, 2), 30.0), torch.full((12, 2), 16.0), 32, 32)
-    assert not paths.forward_facing(arc) and not paths.surrounded(arc)
+    assert not forward_facing(arc) and not paths.surrounded(arc)
 
 
 def test_times_of_a_loop_leave_out_the_end_and_eased_ones_start_at_rest():
