@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy
 
 from nerf import engine
 from nerf.engine.build import find_compiler, instruction_sets
@@ -39,10 +42,12 @@ class Bound(NamedTuple):
 
 
 def at_size(machine: dict[str, object], key: str, size: int) -> float:
-    """Returns a figure of memory, read_8_ns, change_16_ns or stream, for an array of `size` bytes."""
-    rows = machine["access"]
-    fitting = [row[key] for row in rows if row["bytes"] >= size]
-    return fitting[0] if fitting else rows[-1][key]
+    """Returns a figure of memory, read_8_ns, change_16_ns or stream, for an array of `size` bytes.
+
+    Between two that were measured it goes straight, over the logarithm of the size.
+    """
+    sizes, values = zip(*((math.log(row["bytes"]), row[key]) for row in machine["access"]))
+    return float(numpy.interp(math.log(size), sizes, values))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
     python benchmarks/time_to_quality.py --scene lego --seconds 10,30,60,300 --repeats 3 --peer-seconds 600
 
 Every budget is a run of its own, annealed over it. Seconds are wall seconds of training steps alone, as `nerf train`
-counts them; the score is the mean PSNR of the test views over white (`nerf evaluate`). A used sample lies in front of
-the surface; rates and stages are of the longest budget. The peer is scored on every fifth view before its end. Writes
-speed.json, speed.md and, with matplotlib, speed.png.
+counts them; the score is the mean PSNR of the test views over white (`nerf evaluate`). Samples in front of the surface
+are those that light reaches when a ray is marched; used are those that weigh enough to be learned from. Rates and
+stages are of the longest budget. The peer is scored on every fifth view before its end. Writes speed.json, speed.md
+and, with matplotlib, speed.png.
 """
 
 from __future__ import annotations

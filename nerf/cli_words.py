@@ -43,6 +43,9 @@ def named_settings(options: Mapping[str, str | None]) -> list[str]:
     return words
 
 
+_LEFT_TO_CAPTURE = {"render.steps": 0}  # values in whose place a run holds what its capture decided
+
+
 def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:
     """Returns the settings of the run, with new budgets and outputs if the user names them.
 
@@ -62,7 +65,7 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
     for section, values in asked_for.to_dict().items():
         for name, value in values.items():
             setting, old = f"{section}.{name}", saved.to_dict()[section][name]
-            if setting not in named or value == old:
+            if setting not in named or value in (old, _LEFT_TO_CAPTURE.get(setting)):
                 continue
             if not setting.startswith(free):
                 raise InputError(

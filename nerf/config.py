@@ -16,6 +16,9 @@ from typing import Any
 
 from nerf.errors import InputError, nearest
 
+STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter if all cameras face one way
+FEWEST_STEPS = 16
+
 
 def setting(
     default: Any, meaning: str, low: float = -math.inf, high: float = math.inf, choices: Sequence[str] = ()
@@ -73,9 +76,12 @@ class RenderSettings:
     """How rays are cut into samples."""
 
     steps: int = setting(
-        512, "steps along the diagonal of the scene's cube; 0 = 512, or 320 if all cameras face one way", 0, 8192
+        STEPS_AROUND,
+        f"steps along the diagonal of the cube; 0 = {STEPS_AROUND}, or {STEPS_ONE_WAY} if all cameras face one way",
+        0,
+        8192,
     )
-    first_steps: int = setting(64, "the same, at the start of training", 16, 8192)
+    first_steps: int = setting(64, "the same, at the start of training", FEWEST_STEPS, 8192)
     refined_by: float = setting(0.7, "part of the training after which the step is at its final length", 0.0, 1.0)
     occupancy_resolution: int = setting(128, "cells of the occupancy grid along a side", 16, 512)
     occupancy_every: int = setting(32, "training steps between updates of the occupancy grid", 1, 1024)
@@ -104,7 +110,7 @@ class TrainSettings:
 
     steps: int = setting(6000, "training ends after this step; 0 = no limit", 0)
     max_seconds: float = setting(0.0, "training ends after these seconds and anneals over them; 0 = no limit", 0)
-    samples: int = setting(12288, "samples in front of the surface that a step aims at", 256, 2**24)
+    samples: int = setting(12288, "samples to learn from that a step aims at", 256, 2**24)
     distortion: float = setting(0.0, "weight of the loss that draws a ray's light together; 0 = none", 0.0, 1e3)
     background: str = setting(
         "random", "what the loss puts behind pixels with alpha", choices=("random", "white", "black")
@@ -146,7 +152,7 @@ class Settings:
 # What differs for photographs of a whole place: they show more, and finer, than renders of one thing.
 PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
-    # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.4 dB.
+    # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.3 dB.
     "render": {
         "steps": 0, "first_steps": 32, "refined_by": 0.8, "occupancy_every": 16, "occupancy_from": 64,
         "minimum_weight": 1e-2,
@@ -264,6 +270,8 @@ def _validated(settings: Settings, source: str) -> Settings:
             f"{source}: field.finest_resolution: {field.finest_resolution} is below "
             f"field.base_resolution {field.base_resolution}"
         )
+    if isinstance(settings, Settings) and 0 < settings.render.steps < FEWEST_STEPS:
+        raise InputError(f"{source}: render.steps: {settings.render.steps} is neither 0 nor at least {FEWEST_STEPS}")
     if train.steps == 0 and train.max_seconds == 0:
         raise InputError(f"{source}: train.steps and train.max_seconds are both 0: training would never end")
     return settings

@@ -19,7 +19,7 @@ from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
 from nerf.engine.signatures import DENSITY_LAYERS, OccupancyCall, StepCall, StepReport
 from nerf.errors import InputError
 from nerf.native_rendering import Drawn
-from nerf.occupancy import PROBED
+from nerf.occupancy import CELLS_PER_PROBE
 
 RAYS_AT_ONCE = 2**14  # of a picture; fewer where memory runs out
 POSITIONS_AT_ONCE = 2**20
@@ -214,7 +214,7 @@ class CudaEngine(DeviceModel):
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
             return
-        n = math.ceil(work.n_hull_cells * PROBED)
+        n = math.ceil(work.n_hull_cells / CELLS_PER_PROBE)
         work.seed, work.update, work.levels = call.seed, call.number, call.levels
         work.step = call.step_length * work.space.side
         self._room("marched", n)

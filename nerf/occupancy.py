@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 DECAY = 0.85  # of every value at each update: what was fog is empty soon after
 LEAST_THICKNESS = 0.02  # optical thickness of a step above which a cell counts as occupied
-PROBED = 1 / 8  # part of the hull probed at each update; what pictures show, training samples see as well
+CELLS_PER_PROBE = 8  # of the hull, at each update; what pictures show, training samples see as well
 
 
 class OccupancyGrid(nn.Module):
@@ -54,7 +54,7 @@ class OccupancyGrid(nn.Module):
         candidates = self.hull.flatten().nonzero().squeeze(1)
         if len(candidates) == 0:
             return
-        n_probes = math.ceil(len(candidates) * PROBED)
+        n_probes = math.ceil(len(candidates) / CELLS_PER_PROBE)
         row = candidates[torch.randint(len(candidates), (n_probes,), generator=generator)]
         size = self.resolution
         cell = torch.stack([row // size**2, row // size % size, row % size], dim=1)

@@ -39,6 +39,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         (["field.features_per_level=3"], "not 1, 2, 4 or 8"),
         (["field.finest_resolution=8"], "below field.base_resolution"),
         (["train.steps=0"], "never end"),
+        (["render.steps=8"], "neither 0 nor at least 16"),
         (["levels"], "expected section.name=value"),
     ],
 )

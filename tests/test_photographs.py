@@ -11,7 +11,9 @@ from PIL import Image
 
 from nerf.cli import main
 from nerf.config import Settings, photograph_settings, read_settings, settings_from_dict
-from nerf.tasks.radiance import suited
+from nerf.errors import InputError
+from nerf.ops.march import Cube
+from nerf.tasks.radiance import new_model, suited
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
 from tests.engine.small_scene import ball_views
 
@@ -70,3 +72,19 @@ def test_what_faces_one_way_is_marched_coarsely_unless_told(given, around, one_w
     poses = torch.eye(3, 4).repeat(len(views), 1, 1)
     views = replace(views, cameras=replace(views.cameras, world_from_camera=poses))
     assert suited(settings, views).render.steps == one_way
+
+
+def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, capsys):
+    words = ["train", "--scene", str(ball_photographs), "--out", str(tmp_path / "run"), "render.steps=0"]
+    words += ["field.log2_table_size=10", "output.video=", "output.mesh="]
+    assert main([*words, "--steps", "1"]) == 0
+    assert "march: 512 steps along the diagonal" in capsys.readouterr().out
+    for name in ("settings.yaml", "repeat.yaml"):
+        assert " steps: 512" in (tmp_path / "run" / name).read_text()
+    assert main([*words, "--steps", "2", "--resume"]) == 0
+    assert "resumed at step 1" in capsys.readouterr().out
+
+
+def test_a_model_that_no_capture_has_decided_on_is_refused():
+    with pytest.raises(InputError, match="render.steps is 0"):
+        new_model(photograph_settings(), Cube(torch.zeros(3), 1.0))

@@ -133,7 +133,7 @@ class StepReport(Structure):
     """What a training step did; seconds by stage, of all threads together.
 
     marched: samples that the density network looked at. reached: those of them in front of where their ray ends.
-    samples: those of them that are not too light, from which alone the field learns.
+    samples: those of them that are not too light, from which alone the field learns. On CUDA nobody counts `reached`.
     """
 
     _fields_ = [

@@ -23,6 +23,7 @@ from nerf.ops.march import Cube
 from nerf.runs import checked
 from nerf.scenes import Views
 
+BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-15  # of their Adam
 LAST_RATE = 0.01  # of the rates, at the end of the training
 POSE_SLACK = 0.05  # of a picture's longer side: how far silhouettes may be from where a pose to be refined puts them
 SIZES = (6, 6)  # of a view's gradient: turn and move, gain and offset
@@ -61,7 +62,6 @@ class Adjustments:
     """
 
     def __init__(self, views: Views, settings: Settings, cube: Cube) -> None:
-        self.settings = settings
         self.refines, self.exposes = settings.capture.poses == "refine", settings.capture.exposure == "learn"
         cameras = views.cameras
         if self.refines:
@@ -85,14 +85,13 @@ class Adjustments:
 
     def descend(self, number: int, progress: float) -> None:
         """Takes Adam's step `number` (from 1) by `gradients`, with rates that fall with the progress."""
-        adam = self.settings.optimizer
         grad = self.gradients
         grad[:, 6:9] *= self.colors[:, :3]  # of the log gain
         first, second = self._moments
-        first.lerp_(grad, 1 - adam.beta1)
-        second.lerp_(grad.square(), 1 - adam.beta2)
-        root = (second / (1 - adam.beta2**number)).sqrt_() + adam.epsilon
-        move = -(LAST_RATE**progress) * self._rate * (first / (1 - adam.beta1**number)) / root
+        first.lerp_(grad, 1 - BETA1)
+        second.lerp_(grad.square(), 1 - BETA2)
+        root = (second / (1 - BETA2**number)).sqrt_() + EPSILON
+        move = -(LAST_RATE**progress) * self._rate * (first / (1 - BETA1**number)) / root
         move -= move.mean(0)
         if self.refines:
             change = move[:, :6].double()

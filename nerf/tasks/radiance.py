@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Rays
-from nerf.config import Settings
+from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.field import RadianceField
 from nerf.hull import scene_space, silhouette_distances
@@ -26,7 +26,6 @@ from nerf.tasks.averaging import Average
 from nerf.tasks.descent import Descent
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
-STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal, where it is left to the capture
 RIM = 0.02  # of the picture's longer side: how far outside silhouettes pixels are still drawn
 
 
@@ -40,7 +39,13 @@ class StepReport:
 
 
 def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
-    """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None."""
+    """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None.
+
+    Raises:
+        InputError: the settings leave `render.steps` to a capture, see `suited`.
+    """
+    if settings.render.steps == 0:
+        raise InputError("render.steps is 0, which only a capture's cameras decide; give a number")
     field = RadianceField(settings.field, generator(settings.train.seed, "parameters"), code_size)
     if hull is None:
         hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)

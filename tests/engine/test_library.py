@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from nerf import engine, occupancy, rendering
+from nerf import cuda_tensors, engine, occupancy, rendering
 from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruction_sets, library_name
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
@@ -18,10 +19,12 @@ from nerf.ops import contraction
 SHARED = {
     "OCCUPANCY_DECAY": occupancy.DECAY,
     "LEAST_THICKNESS": occupancy.LEAST_THICKNESS,
-    "CELLS_PER_PROBE": 1 / occupancy.PROBED,
+    "CELLS_PER_PROBE": occupancy.CELLS_PER_PROBE,
     "NEGLIGIBLE_WEIGHT": rendering.NEGLIGIBLE_WEIGHT,
     "PART_OF_HEAVIEST": rendering.PART_OF_HEAVIEST,
     "FAR": contraction.FAR,
+    "FINE": math.log2(cuda_tensors.FINE),
+    "COARSE": math.log2(cuda_tensors.COARSE),
 }
 
 

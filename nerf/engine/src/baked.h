@@ -22,7 +22,7 @@
 namespace nerf {
 
 constexpr int COMPONENTS = 16;  // 3 colours, 3 of their slopes by each axis, 4 of padding: one load a vertex
-constexpr float OPAQUE = 255;    // an opacity's byte of 1
+constexpr float OPAQUE = 255;   // an opacity's byte of 1
 
 typedef float Components __attribute__((vector_size(COMPONENTS * sizeof(float)), aligned(sizeof(float))));
 

@@ -35,8 +35,8 @@ inline Pixel<T> composite(int64_t n, const T* passing, const T* t, Color color, 
     return pixel;
 }
 
-// How many of a ray's n next samples light reaches: those in front of which the optical thickness, summed on, is at most
-// `greatest`. density[i] * length: the thickness of sample i. before[i]: that in front of it.
+// How many of a ray's n next samples light reaches: those in front of which the optical thickness, summed on, is at
+// most `greatest`. density[i] * length: the thickness of sample i. before[i]: that in front of it.
 template <class T>
 inline int64_t reached_samples(int64_t n, const T* density, T length, T greatest, T& thickness, T* before) {
     int64_t reached = 0;

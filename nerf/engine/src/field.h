@@ -104,8 +104,8 @@ public:
         });
     }
 
-    // Density (BLOCK), per cube side, of a block of words of the encoding, and what it came from: words of the hidden layer
-    // and of the features.
+    // Density (BLOCK), per cube side, of a block of words of the encoding, and what it came from: words of the hidden
+    // layer and of the features.
     void density(const Word* encoding, Word* hidden, Word* features, float* density, float* scratch) const {
         nerf::hidden<A>(layers[0].forward, encoding, hidden);
         linear<A>(layers[1].forward, given(), hidden, scratch);

@@ -75,9 +75,7 @@ template <class T> inline Pack<T> load(const T* from) {
 
 template <class T> inline void store(T* to, Pack<T> value) { std::memcpy(to, &value, sizeof value); }
 
-template <int COUNT, class T> inline void copy_row(T* to, const T* from) {
-    std::memcpy(to, from, COUNT * sizeof(T));
-}
+template <int COUNT, class T> inline void copy_row(T* to, const T* from) { std::memcpy(to, from, COUNT * sizeof(T)); }
 #endif
 
 template <class T> inline Pack<T> splat(T value) { return value - Pack<T>{}; }

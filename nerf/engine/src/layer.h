@@ -1,7 +1,7 @@
 // One layer of a multilayer perceptron without biases, for many samples at once: samples in lanes, weights broadcast.
 //
-// Activations are blocks of BLOCK samples; in a block, row k holds word k of every sample: [block][word][BLOCK], see Blocks.
-// Outputs and inputs are padded to multiples of GROUP with zero weights, so that no loop has a remainder.
+// Activations are blocks of BLOCK samples; in a block, row k holds word k of every sample: [block][word][BLOCK], see
+// Blocks. Outputs and inputs are padded to multiples of GROUP with zero weights, so that no loop has a remainder.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,9 @@
 namespace nerf {
 
 #if !defined(NERF_ONE_LANE)
-// Rows of words of any number of samples, in blocks. Behind every block lies a row that nobody uses: without it equal rows
-// of all blocks would share a few sets of the cache, and weights_vjp, which runs through them, would take a third longer.
+// Rows of words of any number of samples, in blocks. Behind every block lies a row that nobody uses: without it equal
+// rows of all blocks would share a few sets of the cache, and weights_vjp, which runs through them, would take a third
+// longer.
 template <class Word> class Blocks {
 public:
     // Blocks that were there keep their words if the number of rows stays.
@@ -39,7 +40,7 @@ constexpr int padded(int count) { return (count + GROUP - 1) / GROUP * GROUP; }
 
 // Packs of samples computed together: GROUP of them and GROUP outputs fill 32 registers; fewer where there are 16.
 template <class T> constexpr int TOGETHER = REGISTER_BYTES == 64 ? (BLOCK / LANES<T> < 4 ? BLOCK / LANES<T> : 4)
-                                           : LANES<T> == 1       ? 1
+                                            : LANES<T> == 1      ? 1
                                                                  : 2;
 
 // What a layer's weights look like to the products: [group of outputs][input word][GROUP].
@@ -164,26 +165,24 @@ inline void multiply_rows(const typename A::Word* a, size_t a_apart, const typen
 }
 
 #if !defined(NERF_ONE_LANE)
-// Rows of words that hold numbers of one sample each -> rows, DEPTH times as many and as short, whose words hold numbers
-// that follow each other along the samples; `turned` is where they are kept if they are not the same.
-template <class A>
-inline const Blocks<typename A::Word>& along_samples(const Blocks<typename A::Word>& from, int64_t blocks,
-                                                     Blocks<typename A::Word>& turned) {
+// Rows of words that hold numbers of one sample each -> rows, DEPTH times as many and as short, whose words hold
+// numbers that follow each other along the samples; `turned` is where they are kept if they are not the same.
+template <class A> inline const Blocks<typename A::Word>& along_samples(const Blocks<typename A::Word>& from,
+                                                                        int64_t blocks,
+                                                                        Blocks<typename A::Word>& turned) {
     if constexpr (A::DEPTH == 1) {
         return from;
     } else {
         turned.resize(blocks, from.rows());
-        for (int64_t block = 0; block < blocks; ++block)
-            A::turn(from.block(block), from.rows(), turned.block(block));
+        for (int64_t block = 0; block < blocks; ++block) A::turn(from.block(block), from.rows(), turned.block(block));
         return turned;
     }
 }
 
 // grad_weights[j][k] += sum over the samples of all blocks of grad_out[j] * in[k]; (outputs, inputs) row-major, padded.
 // Both operands run along samples.
-template <class A> inline void weights_vjp(const Blocks<typename A::Word>& grad_out,
-                                           const Blocks<typename A::Word>& in, int64_t blocks,
-                                           typename A::Real* grad_weights) {
+template <class A> inline void weights_vjp(const Blocks<typename A::Word>& grad_out, const Blocks<typename A::Word>& in,
+                                           int64_t blocks, typename A::Real* grad_weights) {
     using Real = typename A::Real;
     constexpr int n = LANES<Real>, length = BLOCK / A::DEPTH, columns = n / GROUP > 0 ? n / GROUP : 1,
                   rows = n / columns;

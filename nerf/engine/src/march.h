@@ -37,8 +37,9 @@ template <class Entry> inline Pack<int32_t> entry(const Entry* table, Pack<int32
 }
 #endif
 
-// Which cells are occupied. The cells are cut into blocks of 4 x 4 x 4. A byte of each, few enough to stay in the nearest
-// cache, tells how large the empty block is that it lies in; only where that is 0 are its cells' bits looked at.
+// Which cells are occupied. The cells are cut into blocks of 4 x 4 x 4. A byte of each, few enough to stay in the
+// nearest cache, tells how large the empty block is that it lies in; only where that is 0 are its cells' bits looked
+// at.
 class OccupancyBits {
 public:
     static constexpr int FINE = 2, COARSE = 4;  // log2 of the cells along a side: of a block, of the largest empty one
@@ -96,14 +97,16 @@ public:
                 for (int j = y * side; j < std::min((y + 1) * side, side_); j += apart)
                     for (int k = z * side; k < std::min((z + 1) * side, side_); k += apart) {
                         bool empty = true;
-                        each_block(i, j, k, apart, [&](int64_t at) { empty &= bits_[2 * at] == 0 && bits_[2 * at + 1] == 0; });
+                        each_block(i, j, k, apart,
+                                   [&](int64_t at) { empty &= bits_[2 * at] == 0 && bits_[2 * at + 1] == 0; });
                         if (empty || size == FINE)
                             each_block(i, j, k, apart, [&](int64_t at) { empty_[at] = uint8_t(empty ? size : 0); });
                     }
         }
     }
 
-    // Looks at a cell. empty: log2 of the side of an empty block round it, if it is empty. Returns 1 or 0: whether it is not.
+    // Looks at a cell. empty: log2 of the side of an empty block round it, if it is empty. Returns 1 or 0: whether it
+    // is not.
     template <class I> I look(I x, I y, I z, I& empty) const {
         const I block = ((x >> FINE) * side_ + (y >> FINE)) * side_ + (z >> FINE);
         const I known = entry(empty_.data(), block);
@@ -263,16 +266,16 @@ template <class T> inline void place_vjp(const March<T>& ray, const Contraction<
 }
 
 // Calls take(position, t) for the samples of one ray in occupied cells. space: with or without a contraction.
-template <class T, class Take>
-inline void for_each_sample(const T* origin, const T* direction, T offset, const Contraction<T>& space,
-                            const OccupancyBits& bits, T step, Take take) {
+template <class T, class Take> inline void for_each_sample(const T* origin, const T* direction, T offset,
+                                                           const Contraction<T>& space, const OccupancyBits& bits,
+                                                           T step, Take take) {
     const bool contracted = space.radius > 0;
     March<T> ray = begin_march(origin, direction, space, step, offset);
     T position[3];
     while (ray.next < ray.count) {
         const T t = contracted ? ray.t(step, space) : ray.t(step);
-        const int32_t after = contracted ? ray.look(bits, t, 1 / step, space, position)
-                                         : ray.look(bits, step, 1 / step, position);
+        const int32_t after =
+            contracted ? ray.look(bits, t, 1 / step, space, position) : ray.look(bits, step, 1 / step, position);
         if (after == ray.next++)
             take(position, t);
         else

@@ -84,8 +84,9 @@ public:
     }
 
 private:
-    static constexpr int SAMPLES_AT_ONCE = 3;  // of a ray, between two looks at whether it has ended
+    static constexpr int SAMPLES_AT_ONCE = 3;            // of a ray, between two looks at whether it has ended
     static constexpr int IDLE_LANES = LANES<float> / 4;  // when as many have nothing to do, they get new rays
+    static constexpr uint32_t EVERY_LANE = uint32_t(~uint64_t(0) >> (64 - LANES<float>));
 
     // Consecutive samples of one ray: where they are among the marched ones, and how many of them light reaches.
     struct Run {
@@ -96,7 +97,7 @@ private:
     struct Hand {
         March<Pack<float>> march = {};
         Pack<int32_t> taken = {};
-        int ray[LANES<float>];  // -1: none
+        int ray[LANES<float>];                           // -1: none
         float sample[LANES<float>][SAMPLES_AT_ONCE][4];  // x, y, z, t
 
         Hand() { std::fill_n(ray, LANES<float>, -1); }
@@ -113,7 +114,8 @@ private:
         features_.resize(1, field.given() / A::DEPTH);
         thickness_.assign(rays.count, 0.0f);
         for (int ray = 0; ray < rays.count; ++ray) {
-            const float *origin = rays.origin + 3 * ray, *direction = rays.direction + 3 * ray, offset = rays.offset[ray];
+            const float *origin = rays.origin + 3 * ray, *direction = rays.direction + 3 * ray,
+                        offset = rays.offset[ray];
             march_.push_back(begin_march(origin, direction, space.contraction, space.step, offset));
             live_.push_back(ray);
         }
@@ -122,12 +124,11 @@ private:
     // Moves every live ray on by some samples; what is left of the last block lies in the middle of the cube.
     void advance_rays(const Space& space) {
         const int first = n_slots_;
-        for (auto* row : {&x, &y, &z, &t})
-            row->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
+        for (auto* row : {&x, &y, &z, &t}) row->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
         Hand hand;
         for (size_t begun = 0;;) {
             const uint32_t busy = lane_bits(hand.live());
-            const uint32_t idle = ~busy & uint32_t((uint64_t(1) << LANES<float>) - 1);
+            const uint32_t idle = ~busy & EVERY_LANE;
             if (busy && (begun == live_.size() || __builtin_popcount(idle) < IDLE_LANES)) {
                 look(space, hand);
                 continue;

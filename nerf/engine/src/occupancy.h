@@ -80,8 +80,8 @@ private:
             const int count = int(std::min<int64_t>(BLOCK, probes - job * BLOCK));
             for (int i = 0; i < count; ++i) {
                 float point[3];
-                probed_[job * BLOCK + i] = nerf::probe(seed, number, job * BLOCK + i, hull_cells_.data(), n_cells,
-                                                       arrays_.resolution, point);
+                probed_[job * BLOCK + i] =
+                    nerf::probe(seed, number, job * BLOCK + i, hull_cells_.data(), n_cells, arrays_.resolution, point);
                 for (int axis = 0; axis < 3; ++axis) place[axis][i] = point[axis];
             }
             density(place[0], place[1], place[2], count, densities_.data() + job * BLOCK, thread);
@@ -111,7 +111,8 @@ private:
         const int64_t slab_size = slice << OccupancyBits::COARSE;
         Pool::shared().run(bits_.slabs(), threads, [&](int64_t slab, int) {
             const int64_t end = std::min((slab + 1) * slab_size, slice * arrays_.resolution);
-            const OccupancyArrays cells = arrays_;  // whose addresses, for all the compiler knows, no byte written changes
+            // A copy, whose addresses, for all the compiler knows, no byte that is written changes.
+            const OccupancyArrays cells = arrays_;
             for (int64_t i = slab * slab_size; i < end; ++i)
                 cells.occupied[i] = cells.hull[i] & uint8_t(cells.value[i] > threshold);
             bits_.assign_slab(arrays_.occupied, int(slab));

@@ -88,8 +88,7 @@ template <class T, int D, int FEATURES> struct GridLevel {
         Pack<T> packed[D];
         for (int axis = 0; axis < D; ++axis) {
             for (int lane = 0; lane < LANES<T>; ++lane)
-                place[axis][lane] =
-                    lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
+                place[axis][lane] = lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
             packed[axis] = load(place[axis]);
         }
         return cell<T, D>(packed, level);
@@ -189,7 +188,7 @@ template <class T> static void give_block(const T* block, int64_t n, int64_t at,
         for (int row = 0; row < width; ++row) to[(at + i) * width + row] = block[row * BLOCK + i];
 }
 
-constexpr int BLOCKS_TOGETHER = 16;  // what a network keeps between forward and backward stays in the cache
+constexpr int BLOCKS_TOGETHER = 16;    // what a network keeps between forward and backward stays in the cache
 constexpr int MOST_PARTIAL_SUMS = 16;  // of the gradients by weights, added in order
 
 // A multilayer perceptron with what one thread needs to compute it.

@@ -10,7 +10,7 @@ namespace nerf {
 
 constexpr float OCCUPANCY_DECAY = 0.85f;  // of every value at each update
 constexpr float LEAST_THICKNESS = 0.02f;  // optical thickness of a step above which a cell counts as occupied
-constexpr int CELLS_PER_PROBE = 8;       // of the hull, at each update
+constexpr int CELLS_PER_PROBE = 8;        // of the hull, at each update
 
 inline int64_t probe_count(int64_t hull_cells) { return (hull_cells + CELLS_PER_PROBE - 1) / CELLS_PER_PROBE; }
 

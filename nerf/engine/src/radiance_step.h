@@ -38,8 +38,8 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
         const float* rgba = worker.rgba.data() + 4 * ray;
         const ColorMap* color = call.colors ? call.colors + batch.frame[ray] : nullptr;
         Pixel<float>& grad = worker.grad_pixels[ray];
-        batch.loss += photometric_loss(color ? show(*color, pixel, rgba) : pixel, rgba, Background(call.background),
-                                       scale, grad);
+        batch.loss +=
+            photometric_loss(color ? show(*color, pixel, rgba) : pixel, rgba, Background(call.background), scale, grad);
         batch.grad_views[ray] = ViewGradient();
         if (color) show_vjp(*color, pixel, rgba, grad, batch.grad_views[ray].color);
     }

@@ -32,8 +32,7 @@ template <class V> inline void spherical_harmonics(V x, V y, V z, int degree, V*
 }
 
 // Writes the gradient by (x, y, z), taken as free, from that by the harmonics.
-template <class V>
-inline void spherical_harmonics_vjp(V x, V y, V z, int degree, const V* grad, V* grad_direction) {
+template <class V> inline void spherical_harmonics_vjp(V x, V y, V z, int degree, const V* grad, V* grad_direction) {
     const V xx = x * x, yy = y * y, zz = z * z;
     V gx = 0, gy = 0, gz = 0;
     if (degree > 1) {

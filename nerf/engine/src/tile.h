@@ -1,7 +1,7 @@
 // A tile of rays on its way from march to pixels and back, by one thread; its buffers are reused from tile to tile.
 //
-// What the density pass computed for the samples that matter is kept, packed, and used again. Samples are numbered as they
-// are packed; what compositing reads and writes goes along rays instead, and says so.
+// Of the samples that matter the encodings are kept from the march, packed; the density network runs again. Samples are
+// numbered as they are packed; what compositing reads and writes goes along rays instead, and says so.
 #pragma once
 
 #include <algorithm>
@@ -91,8 +91,8 @@ protected:
     // Of place `along` in the order along the rays.
     int number(int64_t along) const { return marched_.order()[along]; }
 
-    // Packs where the samples that matter are, and their encodings. What is left of the last block is 0, not an old number
-    // that may not be finite.
+    // Packs where the samples that matter are, and their encodings. What is left of the last block is 0, not an old
+    // number that may not be finite.
     void pack_samples() {
         n_used_ = marched_.n_kept();
         const std::pair<const Buffer<float>&, Buffer<float>&> numbers[] = {
@@ -147,13 +147,15 @@ protected:
                             inputs + field.harmonics());
             for (int row = 0; row < rows; ++row)
                 ray_words_[size_t(ray) * stride + row] = A::word(inputs + row * A::DEPTH);
-            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along) ray_of_[number(along)] = ray;
+            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along)
+                ray_of_[number(along)] = ray;
         }
         for (int at = 0; at < n_blocks() * BLOCK; at += n)
             for (int first = 0; first < rows; first += together) {
                 alignas(64) Word words[n * together];
                 for (int lane = 0; lane < n; ++lane)
-                    copy_row<together>(words + lane * together, &ray_words_[size_t(ray_of_[at + lane]) * stride + first]);
+                    copy_row<together>(words + lane * together,
+                                       &ray_words_[size_t(ray_of_[at + lane]) * stride + first]);
                 Pack<Word> out[together];
                 load_interleaved<together>(words, out);
                 for (int row = first; row < std::min(first + together, rows); ++row)
@@ -182,9 +184,8 @@ protected:
             const int at = marched_.first(ray);
             composite_vjp<float>(
                 marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at,
-                [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at,
-                grad_pixels[ray], grad_along_.data() + at,
-                [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); },
+                [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at, grad_pixels[ray],
+                grad_along_.data() + at, [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); },
                 distorted ? grad_weight_.data() + at : nullptr);
         }
         for (int along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];
@@ -234,8 +235,8 @@ protected:
     }
 
     void layer_vjp(const Dense<A>& layer, const Blocks<Word>& grad_out, const Blocks<Word>& in, float* grad_network) {
-        weights_vjp<A>(along_samples<A>(grad_out, n_blocks(), turned_grad_), along_samples<A>(in, n_blocks(), turned_in_),
-                       n_blocks(), grad_network + layer.gradient);
+        weights_vjp<A>(along_samples<A>(grad_out, n_blocks(), turned_grad_),
+                       along_samples<A>(in, n_blocks(), turned_in_), n_blocks(), grad_network + layer.gradient);
     }
 
     Marched<A> marched_;

@@ -23,10 +23,9 @@ public:
         const int n_inputs = field.harmonics() + field.shape.code_size;
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {}, origin[3] = {}, along[3] = {}, turned[3];
-            for (int along_ray = this->marched_.first(ray); along_ray < this->marched_.first(ray + 1); ++along_ray) {
-                const int i = this->number(along_ray);
-                for (int row = 0; row < n_inputs; ++row)
-                    inputs[row] += grad_inputs_.at(i, row);
+            for (int at = this->marched_.first(ray); at < this->marched_.first(ray + 1); ++at) {
+                const int i = this->number(at);
+                for (int row = 0; row < n_inputs; ++row) inputs[row] += grad_inputs_.at(i, row);
                 float place[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
                 place_vjp(this->marched_.ray(ray), space.contraction, this->distance_[i], place);
                 for (int axis = 0; axis < 3; ++axis) {
@@ -74,8 +73,7 @@ private:
         grad_inputs_.resize(this->n_blocks(), rows);
         grad_in_.resize(size_t(layer.padded_inputs) * BLOCK);
         for (int block = 0; block < this->n_blocks(); ++block) {
-            linear<A>(layer.transposed, layer.padded_inputs,
-                      this->grad_color_[0].block(block), grad_in_.data());
+            linear<A>(layer.transposed, layer.padded_inputs, this->grad_color_[0].block(block), grad_in_.data());
             std::copy_n(grad_in_.data() + field.given() * BLOCK, rows * BLOCK, grad_inputs_.block(block));
         }
     }

@@ -124,7 +124,8 @@ KERNEL distort(const Work __grid_constant__ work) {
     const int64_t first = work.samples.first[ray], n = work.samples.first[ray + 1] - first;
     const March<float> march =
         begin_march(work.origin + 3 * ray, work.direction + 3 * ray, work.space, work.step, work.offset[ray]);
-    for (int64_t i = first; i < first + n; ++i) work.marched_at[i] = marched_length(march, work.space, work.samples.t[i]);
+    for (int64_t i = first; i < first + n; ++i)
+        work.marched_at[i] = marched_length(march, work.space, work.samples.t[i]);
     distortion_vjp(int(n), work.passing + first, work.reaching + first, work.marched_at + first, step_in_sides(work),
                    work.distortion, work.grad_weight + first);
 }
@@ -165,8 +166,7 @@ KERNEL rays_vjp(const Work __grid_constant__ work) {
     const LayerShape colour = shape_of(work.layers[DENSITY_LAYERS]);
     const int given = shape_of(work.layers[1]).padded_outputs, degree = work.shape.direction_degree;
     const float* direction = work.direction + 3 * ray;
-    const March<float> march =
-        begin_march(work.origin + 3 * ray, direction, work.space, work.step, work.offset[ray]);
+    const March<float> march = begin_march(work.origin + 3 * ray, direction, work.space, work.step, work.offset[ray]);
     float inputs[MOST_HARMONICS] = {}, origin[3] = {}, along[3] = {}, turned[3];
     for (int64_t i = work.samples.first[ray]; i < work.samples.first[ray + 1]; ++i) {
         const float* in = column(work.grad_inputs, colour.padded_inputs, i);
@@ -277,8 +277,7 @@ KERNEL network_vjp(const Work __grid_constant__ work) {
     float* features = grad_output(1);
     linear<A>(transposed(work.layers[DENSITY_LAYERS]), shape_of(work.layers[1]).padded_outputs,
               grad_output(DENSITY_LAYERS), features);
-    features[0] +=
-        density_vjp(work.samples.density[sample], work.grad_thickness[sample] * step_in_sides(work));
+    features[0] += density_vjp(work.samples.density[sample], work.grad_thickness[sample] * step_in_sides(work));
     hidden_vjp<A>(transposed(work.layers[1]), features, input(1), grad_output(0));
     const int encoded = shape_of(work.layers[0]).padded_inputs;
     linear<A>(transposed(work.layers[0]), encoded, grad_output(0), column(work.grad_encoding, encoded, sample));
@@ -414,8 +413,7 @@ KERNEL probe_cells(const Work __grid_constant__ work) {
     const int64_t i = thread_number();
     if (i >= work.samples.n) return;
     float place[3];
-    work.probed[i] =
-        probe(work.seed, work.update, i, work.hull_cells, work.n_hull_cells, work.resolution, place);
+    work.probed[i] = probe(work.seed, work.update, i, work.hull_cells, work.n_hull_cells, work.resolution, place);
     work.samples.x[i] = place[0];
     work.samples.y[i] = place[1];
     work.samples.z[i] = place[2];

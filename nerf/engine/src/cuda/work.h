@@ -1,7 +1,8 @@
 // What a kernel is given: everything of one model and one batch, by value. Same layout as Work in
 // nerf/engine/kernels.py.
 //
-// Activations lie as on the CPU, [block of BLOCK samples][row][BLOCK]: neighbouring threads read neighbouring numbers.
+// Activations lie as [block of BLOCK samples][row][BLOCK], without the CPU's spare rows: neighbouring threads read
+// neighbouring numbers.
 #pragma once
 
 #include "adam.h"
@@ -94,8 +95,7 @@ struct Work {
     uint64_t seed, update;
     int64_t first_ray, number, n_rays, n_hull_cells;
     Contraction<float> space;
-    float step, greatest_thickness, minimum_weight, light_left, loss_scale, distortion, rate, beta1, beta2,
-        epsilon;
+    float step, greatest_thickness, minimum_weight, light_left, loss_scale, distortion, rate, beta1, beta2, epsilon;
     int32_t background, resolution, levels;
 };
 
