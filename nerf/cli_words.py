@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
+_LEFT_TO_CAPTURE = {"render.steps": 0}  # values in whose place a run holds what its capture decided
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,9 +42,6 @@ def named_settings(options: Mapping[str, str | None]) -> list[str]:
     if options["train.max_seconds"] is not None and options["train.steps"] is None:
         words.append("train.steps=0")
     return words
-
-
-_LEFT_TO_CAPTURE = {"render.steps": 0}  # values in whose place a run holds what its capture decided
 
 
 def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:

@@ -7,7 +7,6 @@ sums are torch's, on the same stream. Launches go to a `Launcher`: a GPU, or the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -214,7 +213,7 @@ class CudaEngine(DeviceModel):
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
             return
-        n = math.ceil(work.n_hull_cells / CELLS_PER_PROBE)
+        n = -(-work.n_hull_cells // CELLS_PER_PROBE)
         work.seed, work.update, work.levels = call.seed, call.number, call.levels
         work.step = call.step_length * work.space.side
         self._room("marched", n)

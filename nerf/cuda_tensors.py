@@ -118,20 +118,21 @@ class DeviceModel:
         self._launch_layers("pack_network")
 
     def _put_cells(self) -> None:
-        work, occupancy, size = self.work, self.model.occupancy, self.work.resolution
+        work, occupancy = self.work, self.model.occupancy
         for name in ("hull", "occupied", "value"):
             setattr(work, name, self.arrays.put(name, getattr(occupancy, name)))
         cells = occupancy.hull.flatten().nonzero().squeeze(1).to(torch.int32)
         work.hull_cells, work.n_hull_cells = self.arrays.put("hull_cells", cells), len(cells)
-        blocks = (-(-size // FINE)) ** 3
-        work.bits = self.arrays.get("bits", (2 * blocks,), torch.int32).data_ptr()
-        work.empty = self.arrays.get("empty", (blocks,), torch.uint8).data_ptr()
+        work.bits = self.arrays.get("bits", (2 * self._blocks(FINE),), torch.int32).data_ptr()
+        work.empty = self.arrays.get("empty", (self._blocks(FINE),), torch.uint8).data_ptr()
         self._pack_cells()
 
     def _pack_cells(self) -> None:
-        size = self.work.resolution
-        self._launch("pack_cells", 2 * (-(-size // FINE)) ** 3)
-        self._launch("mark_blocks", (-(-size // COARSE)) ** 3)
+        self._launch("pack_cells", 2 * self._blocks(FINE))
+        self._launch("mark_blocks", self._blocks(COARSE))
+
+    def _blocks(self, side: int) -> int:
+        return (-(-self.work.resolution // side)) ** 3
 
     def _put_lesson(self, lesson: Lesson) -> None:
         pixels, views, put = self.work.pixels, lesson.views, self.arrays.put
