@@ -154,7 +154,7 @@ PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
     # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.3 dB.
     "render": {
-        "steps": 0, "first_steps": 32, "refined_by": 0.8, "occupancy_every": 16, "occupancy_from": 64,
+        "steps": 0, "first_steps": 32, "refined_by": 0.4, "occupancy_every": 16, "occupancy_from": 64,
         "minimum_weight": 1e-2,
     },
     "optimizer": {"horizon": 10000},
