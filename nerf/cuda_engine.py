@@ -182,6 +182,7 @@ class CudaEngine(DeviceModel):
         work, n_rays = self.work, call.n_rays
         work.seed, work.first_ray, work.background = call.seed, call.first_ray, call.background
         work.loss_scale, work.distortion = 1 / (3 * max(n_rays, 1)), call.distortion / max(n_rays, 1)
+        work.near = call.near
         self._rays(n_rays)
         self._launch("draw_rays", n_rays)
         n_marched, n_used = self._trace(call.step_length, call.levels)
@@ -274,7 +275,7 @@ class CudaEngine(DeviceModel):
         """Returns the gradients that are needed from those by what `render` returns, see `Engine.render_vjp`."""
         self._put_gradients()
         self._clear_network_gradients()
-        self.work.distortion = 0
+        self.work.distortion = self.work.near = 0
         by_pixel = torch.cat([grads[0], grads[1][:, None], grads[2][:, None]], dim=1)
         by_ray = [name for name in ("origin", "direction", "code") if needed[name]]
         found = {name: torch.zeros_like(getattr(rays, name)) for name in by_ray}

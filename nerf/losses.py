@@ -29,6 +29,20 @@ def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> T
     return ((over_black + through / 2).square() + through.square() / 12).mean()
 
 
+def near_part(t: Tensor, near: float) -> Tensor:
+    """Returns the part of its gradient that a sample at distance t from its camera keeps (Philip and Deschaintre 2023).
+
+    Where cameras stand, rays are denser by the square of the distance: unless that is evened out, what is near a camera
+    learns soonest, and becomes a cloud that explains its picture alone. near: where fading begins, the unit of t.
+    """
+    return (t / near).clamp(max=1).square()
+
+
+def faded(value: Tensor, part: Tensor) -> Tensor:
+    """Returns `value` as it is, with a gradient of which only `part` goes on."""
+    return value.detach() + part * (value - value.detach())
+
+
 def distortion_loss(density: Tensor, place: Tensor, samples: Samples, length: float) -> Tensor:
     """Returns how far apart along their rays light is seen, mean over rays (Barron et al. 2022, equation 15).
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nerf.cameras import Cameras, Rays
 from nerf.config import RenderSettings
 from nerf.field import RadianceField
-from nerf.losses import distortion_loss
+from nerf.losses import distortion_loss, faded, near_part
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.contraction import Contraction
@@ -126,14 +126,20 @@ class RadianceModel(nn.Module):
         """Returns positions (S, 3) of samples in the unit cube."""
         return self.cube.unit_from_world(samples.positions(rays)).clamp(0, 1)
 
-    def shade(self, rays: Rays, samples: Samples, code: Tensor | None = None) -> tuple[Rendering, Tensor, Tensor]:
+    def shade(
+        self, rays: Rays, samples: Samples, code: Tensor | None = None, near: float = 0.0
+    ) -> tuple[Rendering, Tensor, Tensor]:
         """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).
 
         Differentiable in the field's parameters, in rays, whose samples stay at their t, and in code (R, code_size).
+        near: scene units; gradients of samples that are nearer to their camera fade, see `near_part`.
         """
         position = self.unit_positions(rays, samples)
         density, features = self.field.density(position)
         rgb = self.field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
+        if near > 0:
+            part = near_part(samples.t, near)
+            density, rgb = faded(density, part), faded(rgb, part[:, None])
         return composite(density / self.cube.side, rgb, samples), position, density
 
     def distortion(self, rays: Rays, samples: Samples, density: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nerf.losses import distortion_loss, photometric_loss
+from nerf.losses import distortion_loss, faded, near_part, photometric_loss
 from nerf.ops.composite import Rendering, weights
 from nerf.ops.march import Samples
 
@@ -76,3 +76,11 @@ def test_distortion_is_the_sum_over_all_pairs_of_a_ray_and_its_gradient_that_of_
 def test_rays_without_samples_have_no_distortion():
     assert distortion([], [], [], 3) == 0
     assert distortion([], [], [], 0) == 0
+
+
+def test_what_is_nearer_than_the_fading_begins_keeps_its_value_and_a_part_of_its_gradient():
+    value = torch.tensor([3.0, 5.0, 7.0], requires_grad=True)
+    out = faded(value, near_part(torch.tensor([0.5, 2.0, 9.0]), near=2.0))
+    out.sum().backward()
+    assert out.tolist() == [3.0, 5.0, 7.0]
+    assert value.grad.tolist() == [0.0625, 1.0, 1.0]

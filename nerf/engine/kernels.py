@@ -71,7 +71,7 @@ class Work(Structure):
         *[(name, c_int64) for name in ("first_ray", "number", "n_rays", "n_hull_cells")],
         ("space", Contraction),
         *[(name, c_float) for name in ("step", "greatest_thickness", "minimum_weight", "light_left", "loss_scale")],
-        *[(name, c_float) for name in ("distortion", "rate", "beta1", "beta2", "epsilon")],
+        *[(name, c_float) for name in ("distortion", "near", "rate", "beta1", "beta2", "epsilon")],
         *[(name, c_int32) for name in ("background", "resolution", "levels")],
     ]
 

@@ -117,6 +117,7 @@ class StepCall(Structure):
         ("beta2", c_float),
         ("epsilon", c_float),
         ("distortion", c_float),
+        ("near", c_float),
         ("n_rays", c_int32),
         ("rays_per_tile", c_int32),
         ("levels", c_int32),

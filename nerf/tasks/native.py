@@ -24,6 +24,7 @@ from nerf.tasks.radiance import (
     StepReport,
     adapted_rays,
     averaged,
+    fading_near,
     load_model_state,
     model_state,
     new_model,
@@ -50,6 +51,7 @@ class NativeRadianceTask:
         self.settings = settings = suited(settings, views)
         slack = pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+        self.near = fading_near(settings, cube)
         self.model = self._new_model(cube, hull)
         self.adjustments = Adjustments(views, settings, cube)
         self.views = self.adjustments.views
@@ -87,6 +89,7 @@ class NativeRadianceTask:
             beta2=adam.beta2,
             epsilon=adam.epsilon,
             distortion=settings.train.distortion,
+            near=self.near,
             n_rays=self.rays_per_step,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),
             levels=self.model.active_levels(progress),

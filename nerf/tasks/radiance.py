@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Rays
-from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
+from nerf.config import FADE_AROUND, STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.field import RadianceField
-from nerf.hull import scene_space, silhouette_distances
+from nerf.hull import fills_space, scene_space, silhouette_distances
 from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
@@ -58,14 +58,32 @@ def pose_slack(settings: Settings) -> float:
 
 
 def suited(settings: Settings, views: Views) -> Settings:
-    """Returns the settings with what they leave to the capture chosen: `render.steps`.
+    """Returns the settings with what they leave to the capture chosen: `render.steps` and `train.fade_near`.
 
-    Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise.
+    Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise. And
+    they see the same places: what is a cloud before one is seen by the others.
     """
-    if settings.render.steps > 0:
-        return settings
-    steps = STEPS_ONE_WAY if forward_facing(views.cameras) else STEPS_AROUND
-    return replace(settings, render=replace(settings.render, steps=steps))
+    render, train, one_way = settings.render, settings.train, forward_facing(views.cameras)
+    if render.steps == 0:
+        render = replace(render, steps=STEPS_ONE_WAY if one_way else STEPS_AROUND)
+    if train.fade_near < 0:
+        around = fills_space(views, settings.scene.bounds) and not one_way
+        train = replace(train, fade_near=FADE_AROUND if around else 0.0)
+    return replace(settings, render=render, train=train)
+
+
+def fading_near(settings: Settings, cube: Cube) -> float:
+    """Returns the distance from a camera, scene units, within which gradients fade; 0 for none.
+
+    Raises:
+        InputError: `train.fade_near` is set, but no distance of the cameras is known.
+    """
+    part = settings.train.fade_near
+    if part > 0 and cube.contraction is None:
+        raise InputError(
+            f"train.fade_near={part:g} is for photographs of a whole place; this scene has bounds: leave it 0"
+        )
+    return part * cube.contraction.radius if part > 0 else 0.0
 
 
 class RadianceTask:
@@ -77,6 +95,7 @@ class RadianceTask:
         self.settings = settings = suited(settings, views)
         slack = pose_slack(settings)
         cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+        self.near = fading_near(settings, cube)
         self.model = self._new_model(cube, hull)
         self.adjustments = Adjustments(views, settings, cube)
         self.views = self.adjustments.views
@@ -105,7 +124,7 @@ class RadianceTask:
         samples = model.samples(rays, model.step_length(progress), offset)
         change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.adjustments.colors.clone()
         here = turned(rays, *change[frame].split(3, dim=1)) if self.adjustments.refines else rays
-        rendering, position, density = model.shade(here, samples)
+        rendering, position, density = model.shade(here, samples, near=self.near)
         if self.adjustments.exposes:
             rendering = shown(rendering, color.requires_grad_()[frame], target)
         loss = photometric_loss(rendering, target, settings.train.background)

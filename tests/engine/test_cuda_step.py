@@ -88,11 +88,12 @@ def test_every_background_has_the_gradient_of_the_reference(device, channels, ba
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("contracted", [False, True])
-def test_distortion_has_the_gradient_of_the_reference(device, contracted):
+def test_distortion_and_fading_have_the_gradient_of_the_reference(device, contracted):
     changes = {"train": {"distortion": 3.0}}
     views = None
     if contracted:
         changes["scene"], views = {"bounds": 0.0}, ball_photographs()
+        changes["train"]["fade_near"] = 1.0
     reference = ball_task(changes=changes, views=views)
     task = CudaRadianceTask(reference.views, reference.settings, launcher(device, 4))
     truth, loss, _, gradients, report = both_gradients(reference, task)

@@ -11,6 +11,7 @@ from nerf.cameras import Rays
 from nerf.engine import library
 from nerf.engine.signatures import DrawnRays
 from nerf.engine.tensors import address
+from nerf.errors import InputError
 from nerf.losses import photometric_loss
 from nerf.native_rendering import parameter_addresses
 from nerf.rendering import RadianceModel
@@ -65,7 +66,7 @@ def reference_gradients(task: NativeRadianceTask, progress: float = 1.0) -> tupl
     target = rgba if task.views.has_alpha else rgba[:, :3]
     with model.field.encoding.coarsest(model.active_levels(progress)):
         samples = model.samples(rays, model.step_length(progress), offset)
-        rendering, _, density = RadianceModel.shade(model, rays, samples)
+        rendering, _, density = RadianceModel.shade(model, rays, samples, near=task.near)
     loss = photometric_loss(rendering, target, task.settings.train.background)
     names = list(task.parameters)
     distortion = task.settings.train.distortion * model.distortion(rays, samples, density)
@@ -121,6 +122,26 @@ def test_distortion_has_the_gradient_of_the_reference(isa, contracted):
     assert native_loss == pytest.approx(loss, rel=2e-3 if isa == "avx512bf16" else 1e-6)
     for name, gradient in gradients.items():
         assert relative_error(gradient, truth[name]) < TOLERANCE[isa], name
+
+
+def test_fading_near_cameras_has_the_gradient_of_the_reference(isa):
+    def gradients_at(part: float) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        train = {"distortion": 3.0, "fade_near": part}
+        changes = {"train": train, "render": {"minimum_weight": 0.0}, "scene": {"bounds": 0.0}}
+        task = ball_task(changes=changes, views=ball_photographs())
+        round_to_bfloat16(task)
+        return native_gradients(task)[0], reference_gradients(task)[0]
+
+    plain, _ = gradients_at(0.0)
+    found, truth = gradients_at(1.0)
+    for name, gradient in found.items():
+        assert relative_error(gradient, truth[name]) < TOLERANCE[isa], name
+        assert relative_error(gradient, plain[name]) > 0.1, name
+
+
+def test_fading_near_cameras_is_refused_where_bounds_say_where_the_scene_is():
+    with pytest.raises(InputError, match=r"train\.fade_near=1 is for photographs"):
+        ball_task(changes={"train": {"fade_near": 1.0}})
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -29,7 +29,7 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
     with model.field.encoding.coarsest(model.active_levels(progress)):
         moved = turned(rays, *change[frame].split(3, dim=1))
         samples = model.samples(moved, model.step_length(progress), offset)
-        rendering, _, density = RadianceModel.shade(model, moved, samples)
+        rendering, _, density = RadianceModel.shade(model, moved, samples, near=task.near)
     loss = photometric_loss(
         shown(rendering, color[frame], rgba), rgba if task.views.has_alpha else rgba[:, :3], "random"
     )
@@ -43,7 +43,11 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
 SCENES = {
     "in its cube": (ball_views(), {}, 1.0),
     "the coarse levels": (ball_views(), {"render": {"minimum_weight": 0.0}}, 0.0),
-    "photographs through lenses": (ball_photographs(), {"scene": {"bounds": 0}, "train": {"distortion": 0.01}}, 1.0),
+    "photographs through lenses": (
+        ball_photographs(),
+        {"scene": {"bounds": 0}, "train": {"distortion": 0.01, "fade_near": 1.0}},
+        1.0,
+    ),
 }
 
 

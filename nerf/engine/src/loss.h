@@ -32,6 +32,17 @@ inline float photometric_loss(const Pixel<float>& pixel, const float* rgba, Back
     return loss * scale;
 }
 
+// Samples of a ray that are nearer to its camera than `near` keep but a part of their gradients; see near_part.
+template <class GradColor>
+inline void fade_near(int64_t n, const float* t, float near, float* grad_tau, GradColor grad_color) {
+    for (int64_t i = 0; i < n; ++i) {
+        if (t[i] >= near) continue;
+        const float part = t[i] / near * (t[i] / near);
+        grad_tau[i] *= part;
+        for (int c = 0; c < 3; ++c) grad_color(i, c) *= part;
+    }
+}
+
 // The gradient by the weights of the distortion: of `scale` times the sum of w_i w_j |s_i - s_j| over all pairs plus
 // that of w_i^2 length / 3. s: where the samples of the ray are, increasing; length: of the interval each stands for.
 inline void distortion_vjp(int n, const float* passing, const float* reaching, const float* s, float length,

@@ -34,6 +34,7 @@ struct StepCall {
     float step_length;  // scene units
     float rate, beta1, beta2, epsilon;
     float distortion;  // weight of that loss
+    float near;        // distance from a camera within which gradients fade, scene units; 0: they do not
     int32_t n_rays, rays_per_tile, levels, background, threads;
     const ColorMap* colors;        // (F), or null: pictures show colours as they are
     ViewGradient* view_gradients;  // (F), where to write the gradients by the pictures, or null

@@ -46,7 +46,7 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     batch.marched = work.marched();
     batch.reached = work.reached();
     keep_samples(work, batch);
-    work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays),
+    work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays), call.near,
                   batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
     if (call.view_gradients && call.turns) cameras_vjp(here, rays, batch, worker);
 }

@@ -67,12 +67,12 @@ public:
     }
 
     // From the gradient by the pixels, and the distortion times `distortion`, to the gradients by the encoding,
-    // [level][sample][feature], and by the network (added).
+    // [level][sample][feature], and by the network (added). near: see fade_near.
     void backward(const Field<A>& field, const Space& space, const Pixel<float>* grad_pixels, int n_rays,
-                  float distortion, float* grad_encoding, float* grad_network, Stopwatch& watch) {
+                  float distortion, float near, float* grad_encoding, float* grad_network, Stopwatch& watch) {
         watch.start();
         if (distortion > 0) distort(space, n_rays, distortion);
-        pixels_vjp(grad_pixels, n_rays, space.step / space.side, distortion > 0);
+        pixels_vjp(grad_pixels, n_rays, space.step / space.side, distortion > 0, near);
         watch.lap(COMPOSITE);
         resize_gradients(field);
         for (int block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
@@ -176,17 +176,18 @@ protected:
     }
 
     // Gradients by optical thickness, times the length of a step, and by the colour network's outputs.
-    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool distorted) {
+    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool distorted, float near) {
         grad_rgb_.resize(n_blocks(), GROUP);
         if (n_used_ % BLOCK) std::fill_n(grad_rgb_.block(n_blocks() - 1), GROUP * BLOCK, 0.0f);
         std::fill(grad_thickness_.begin() + n_used_, grad_thickness_.end(), 0.0f);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = marched_.first(ray);
+            const int at = marched_.first(ray), count = marched_.first(ray + 1) - at;
+            const auto grad_rgb = [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); };
             composite_vjp<float>(
-                marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at,
+                count, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at, grad_pixels[ray],
-                grad_along_.data() + at, [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); },
-                distorted ? grad_weight_.data() + at : nullptr);
+                grad_along_.data() + at, grad_rgb, distorted ? grad_weight_.data() + at : nullptr);
+            fade_near(count, t_.data() + at, near, grad_along_.data() + at, grad_rgb);
         }
         for (int along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];
         constexpr int n = LANES<float>;

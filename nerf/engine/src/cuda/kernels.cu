@@ -135,12 +135,16 @@ KERNEL composite_rays_vjp(const Work __grid_constant__ work) {
     if (ray >= work.n_rays) return;
     const int64_t first = work.samples.first[ray];
     const LayerArrays& last = work.layers[work.n_layers - 1];
+    const auto grad_rgb = [&](int64_t i, int c) -> float& {
+        return column(last.grad_out, GROUP, first + i)[c * BLOCK];
+    };
+    const int64_t n = work.samples.first[ray + 1] - first;
     composite_vjp<float>(
-        work.samples.first[ray + 1] - first, work.passing + first, work.samples.t + first,
+        n, work.passing + first, work.samples.t + first,
         [&](int64_t i, int c) { return column(last.out, GROUP, first + i)[c * BLOCK]; }, work.reaching + first,
-        reinterpret_cast<const Pixel<float>*>(work.grad_pixel)[ray], work.grad_thickness + first,
-        [&](int64_t i, int c) -> float& { return column(last.grad_out, GROUP, first + i)[c * BLOCK]; },
+        reinterpret_cast<const Pixel<float>*>(work.grad_pixel)[ray], work.grad_thickness + first, grad_rgb,
         work.grad_weight ? work.grad_weight + first : nullptr);
+    fade_near(n, work.samples.t + first, work.near, work.grad_thickness + first, grad_rgb);
 }
 
 KERNEL photometric(const Work __grid_constant__ work) {

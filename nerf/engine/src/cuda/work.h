@@ -95,7 +95,8 @@ struct Work {
     uint64_t seed, update;
     int64_t first_ray, number, n_rays, n_hull_cells;
     Contraction<float> space;
-    float step, greatest_thickness, minimum_weight, light_left, loss_scale, distortion, rate, beta1, beta2, epsilon;
+    float step, greatest_thickness, minimum_weight, light_left, loss_scale, distortion, near, rate, beta1, beta2,
+        epsilon;
     int32_t background, resolution, levels;
 };
 
