@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
-_LEFT_TO_CAPTURE = {
-    "render.steps": 0,
-    "train.fade_near": -1.0,
-}  # values in whose place a run holds what its capture decided
+_LEFT_TO_CAPTURE = {"render.steps": 0}  # values in whose place a run holds what its capture decided
 
 
 class Parser(argparse.ArgumentParser):

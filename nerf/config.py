@@ -18,7 +18,6 @@ from nerf.errors import InputError, nearest
 
 STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter if all cameras face one way
 FEWEST_STEPS = 16
-FADE_AROUND = 1.0  # see `train.fade_near`
 
 
 def setting(
@@ -115,9 +114,8 @@ class TrainSettings:
     distortion: float = setting(0.0, "weight of the loss that draws a ray's light together; 0 = none", 0.0, 1e3)
     fade_near: float = setting(
         0.0,
-        "photographs: nearer than this part of the cameras' distance gradients fade, against clouds; 0 = none, "
-        f"-1 = {FADE_AROUND:g} for cameras all round a scene without bounds, else none",
-        -1.0,
+        "photographs: nearer than this part of the cameras' distance gradients fade, against clouds; 0 = none",
+        0.0,
         10.0,
     )
     background: str = setting(
@@ -166,7 +164,7 @@ PHOTOGRAPHS = {
         "minimum_weight": 1e-2,
     },
     "optimizer": {"horizon": 10000},
-    "train": {"steps": 10000, "samples": 32768, "distortion": 0.01, "fade_near": -1.0},
+    "train": {"steps": 10000, "samples": 32768, "distortion": 0.01},
 }  # fmt: skip
 
 
@@ -280,8 +278,6 @@ def _validated(settings: Settings, source: str) -> Settings:
         )
     if isinstance(settings, Settings) and 0 < settings.render.steps < FEWEST_STEPS:
         raise InputError(f"{source}: render.steps: {settings.render.steps} is neither 0 nor at least {FEWEST_STEPS}")
-    if isinstance(settings, Settings) and -1 < train.fade_near < 0:
-        raise InputError(f"{source}: train.fade_near: {train.fade_near:g} is neither -1 nor at least 0")
     if train.steps == 0 and train.max_seconds == 0:
         raise InputError(f"{source}: train.steps and train.max_seconds are both 0: training would never end")
     return settings

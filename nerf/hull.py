@@ -75,11 +75,6 @@ def tight_cube(views: Views, cube: Cube, slack: float = 0.0) -> Cube:
     return Cube(center - side / 2, side)
 
 
-def fills_space(views: Views, bounds: float) -> bool:
-    """Returns whether all of space is contracted, see `scene_space`."""
-    return bounds == 0 and views.unbounded and not views.has_alpha
-
-
 def scene_space(views: Views, bounds: float, resolution: int, slack: float = 0.0) -> tuple[Cube, Tensor]:
     """Returns the cube of the scene and its cells that can hold matter, (G, G, G) bool, [x, y, z].
 
@@ -87,7 +82,7 @@ def scene_space(views: Views, bounds: float, resolution: int, slack: float = 0.0
     alpha, from the cameras. Without alpha every cell can hold matter. Photographs of what lies all around get a
     contracted space, see `nerf.surroundings`. slack: see `carve`.
     """
-    if fills_space(views, bounds):
+    if bounds == 0 and views.unbounded and not views.has_alpha:
         return contracted_space(views, resolution)
     if bounds > 0:
         cube = Cube(torch.full((3,), -bounds), 2 * bounds)

@@ -54,9 +54,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     task = backend.task(views, settings)
     if task.settings != settings:
         settings = task.settings
-        near = f"gradients fade within {task.near:.3g} units of a camera" if task.near > 0 else "no fading near cameras"
-        steps = f"{settings.render.steps} steps along the diagonal (render.steps)"
-        print(f"from the cameras: {steps}, {near} (train.fade_near)")
+        print(f"march: {settings.render.steps} steps along the diagonal (render.steps), from the cameras")
     if task.adjustments:
         learned = ["poses"] * task.adjustments.refines + ["exposures"] * task.adjustments.exposes
         print(f"learned with the scene: the pictures' {' and '.join(learned)} (capture.*)")

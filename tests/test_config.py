@@ -40,7 +40,6 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         (["field.finest_resolution=8"], "below field.base_resolution"),
         (["train.steps=0"], "never end"),
         (["render.steps=8"], "neither 0 nor at least 16"),
-        (["train.fade_near=-0.5"], "neither -1 nor at least 0"),
         (["levels"], "expected section.name=value"),
     ],
 )

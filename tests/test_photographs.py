@@ -74,26 +74,13 @@ def test_what_faces_one_way_is_marched_coarsely_unless_told(given, around, one_w
     assert suited(settings, views).render.steps == one_way
 
 
-def test_gradients_fade_near_cameras_all_round_a_scene_without_bounds():
-    def chosen(views, words=()):
-        return suited(read_settings(None, words, photograph_settings()), views).train.fade_near
-
-    views = replace(ball_views(channels=3), unbounded=True)
-    assert chosen(views) == 1
-    assert chosen(views, ["train.fade_near=0.5"]) == 0.5 and chosen(views, ["train.fade_near=0"]) == 0
-    assert chosen(views, ["scene.bounds=1"]) == 0 and chosen(replace(views, unbounded=False)) == 0
-    poses = torch.eye(3, 4).repeat(len(views), 1, 1)
-    assert chosen(replace(views, cameras=replace(views.cameras, world_from_camera=poses))) == 0
-
-
 def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, capsys):
     words = ["train", "--scene", str(ball_photographs), "--out", str(tmp_path / "run"), "render.steps=0"]
     words += ["field.log2_table_size=10", "output.video=", "output.mesh="]
     assert main([*words, "--steps", "1"]) == 0
-    assert "512 steps along the diagonal (render.steps), gradients fade within" in capsys.readouterr().out
+    assert "march: 512 steps along the diagonal" in capsys.readouterr().out
     for name in ("settings.yaml", "repeat.yaml"):
-        text = (tmp_path / "run" / name).read_text()
-        assert " steps: 512" in text and " fade_near: 1.0" in text
+        assert " steps: 512" in (tmp_path / "run" / name).read_text()
     assert main([*words, "--steps", "2", "--resume"]) == 0
     assert "resumed at step 1" in capsys.readouterr().out
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nerf.cameras import Rays
-from nerf.config import FADE_AROUND, STEPS_AROUND, STEPS_ONE_WAY, Settings
+from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.field import RadianceField
-from nerf.hull import fills_space, scene_space, silhouette_distances
+from nerf.hull import scene_space, silhouette_distances
 from nerf.losses import photometric_loss
 from nerf.occupancy import OccupancyGrid
 from nerf.ops.march import Cube
@@ -58,18 +58,14 @@ def pose_slack(settings: Settings) -> float:
 
 
 def suited(settings: Settings, views: Views) -> Settings:
-    """Returns the settings with what they leave to the capture chosen: `render.steps` and `train.fade_near`.
+    """Returns the settings with what they leave to the capture chosen: `render.steps`.
 
-    Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise. And
-    they see the same places: what is a cloud before one is seen by the others.
+    Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise.
     """
-    render, train, one_way = settings.render, settings.train, forward_facing(views.cameras)
-    if render.steps == 0:
-        render = replace(render, steps=STEPS_ONE_WAY if one_way else STEPS_AROUND)
-    if train.fade_near < 0:
-        around = fills_space(views, settings.scene.bounds) and not one_way
-        train = replace(train, fade_near=FADE_AROUND if around else 0.0)
-    return replace(settings, render=render, train=train)
+    if settings.render.steps > 0:
+        return settings
+    steps = STEPS_ONE_WAY if forward_facing(views.cameras) else STEPS_AROUND
+    return replace(settings, render=replace(settings.render, steps=steps))
 
 
 def fading_near(settings: Settings, cube: Cube) -> float:
