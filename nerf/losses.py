@@ -32,7 +32,7 @@ def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> T
 def near_part(t: Tensor, near: float) -> Tensor:
     """Returns the part of its gradient that a sample at distance t from its camera keeps (Philip and Deschaintre 2023).
 
-    Where cameras stand, rays are denser by the square of the distance: unless that is evened out, what is near a camera
+    Rays are dense near their camera, by the inverse square of the distance: unless that is evened out, what is near
     learns soonest, and becomes a cloud that explains its picture alone. near: where fading begins, the unit of t.
     """
     return (t / near).clamp(max=1).square()

@@ -77,7 +77,8 @@ def fading_near(settings: Settings, cube: Cube) -> float:
     part = settings.train.fade_near
     if part > 0 and cube.contraction is None:
         raise InputError(
-            f"train.fade_near={part:g} is for photographs of a whole place; this scene has bounds: leave it 0"
+            f"train.fade_near={part:g} is for photographs of a whole place; this scene has bounds or silhouettes: "
+            "leave it 0"
         )
     return part * cube.contraction.radius if part > 0 else 0.0
 
