@@ -104,5 +104,5 @@ setup(
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
         "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],
     },
-    entry_points={"console_scripts": ["nerf = nerf.cli:main"]},
+    entry_points={"console_scripts": ["nerf = nerf.cli.main:main"]},
 )

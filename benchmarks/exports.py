@@ -13,10 +13,10 @@ from statistics import median
 
 import torch
 
-from nerf.backends import choose_backend
-from nerf.export.film import FilmRequest, plan
-from nerf.export.surface import SurfaceRequest, make_surface
-from nerf.trained import TrainedRun, open_run
+from nerf.backends.choice import choose_backend
+from nerf.meshing.surface import SurfaceRequest, make_surface
+from nerf.video.plan import FilmRequest, plan
+from nerf.workflows.trained import TrainedRun, open_run
 
 FRAMES = {"reference": 2, "native": 12}
 

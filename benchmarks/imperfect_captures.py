@@ -6,7 +6,7 @@ Poses: every training camera is turned by --degrees about a random axis and move
 cameras' middle in a random direction. Exposure: the light of every training picture is multiplied by 2 ** s, s uniform
 in [-stops, stops], and the picture clipped and rounded again. Held-out views are as they were. All runs take the same
 steps. Scores are the mean PSNR over white of the held-out views: as they are, and each with its pose or its gain and
-offset aligned to the picture (`nerf.alignment`), in every row alike. Recovered: of what the fault costs.
+offset aligned to the picture (`nerf.workflows.align`), in every row alike. Recovered: of what the fault costs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from statistics import mean
 
 import torch
 
-from nerf.alignment import aligned_camera, aligned_colors
+from nerf.backends.native_task import NativeRadianceTask
 from nerf.config import SceneSettings, Settings, read_settings
 from nerf.files import write_text
-from nerf.metrics import psnr
+from nerf.rendering.metrics import psnr
 from nerf.scenes import Views, find_scene, load_scene
-from nerf.tasks.adjustments import rotations
-from nerf.tasks.native import NativeRadianceTask
+from nerf.training.camera_optimizer import rotations
+from nerf.workflows.align import aligned_camera, aligned_colors
 
 
 def disturbed(views: Views, degrees: float, part: float, random: torch.Generator) -> Views:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy
 
 from nerf import engine
+from nerf.backends.native_task import NativeRadianceTask
 from nerf.engine.build import find_compiler, instruction_sets
-from nerf.tasks.native import NativeRadianceTask
 
 SOURCE = Path(__file__).with_name("machine.cpp")
 

@@ -15,15 +15,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nerf.cameras import Cameras, Rays
 from nerf.config import Settings
+from nerf.geometry.cameras import Cameras, Rays
+from nerf.geometry.scene_box import Cube
 from nerf.ops.composite import Rendering, composite
 from nerf.ops.hash_grid import grid_levels, hash_grid
-from nerf.ops.march import Cube, march
+from nerf.ops.march import march
 from nerf.ops.spherical_harmonics import spherical_harmonics
-from nerf.rendering import Picture
+from nerf.rendering.model import Picture
 from nerf.scenes import Views
-from nerf.tasks.radiance import RadianceTask
+from nerf.training.radiance import RadianceTask
 
 SAMPLES, STEPS, CELLS, OCCUPANCY_EVERY = 65536, 512, 128, 16
 LEAST_THICKNESS, DECAY, RATE, LAST_RATE = 0.01, 0.95, 1e-2, 3e-4

@@ -25,14 +25,14 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from nerf.cameras import Cameras, look_at
+from nerf.backends.native_task import NativeRadianceTask
 from nerf.config import Settings, photograph_settings, read_settings
-from nerf.lenses import lens_terms
-from nerf.metrics import psnr
+from nerf.geometry.cameras import Cameras, look_at
+from nerf.geometry.lenses import lens_terms
+from nerf.rendering.metrics import psnr
 from nerf.scenes import Place, Scene, Views, load_scene
 from nerf.scenes.builtin import digger_surface
 from nerf.scenes.raytracing import ShadedSurface, rendered_image
-from nerf.tasks.native import NativeRadianceTask
 
 LENSES = {
     "pinhole": {},

@@ -11,7 +11,7 @@ import numpy
 import torch
 import trimesh
 
-from nerf.metrics import surface_scores
+from nerf.rendering.metrics import surface_scores
 from nerf.scenes.raytracing import load_open3d
 
 POINTS = 200_000

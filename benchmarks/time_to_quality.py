@@ -26,16 +26,16 @@ from machine import Work, bounds, measure
 from peer import Peer, Reference, curve
 
 from nerf import engine
-from nerf.cameras import Cameras
+from nerf.backends.native_model import parameter_addresses
+from nerf.backends.native_task import NativeRadianceTask
 from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.files import write_text
-from nerf.metrics import psnr
-from nerf.native_rendering import parameter_addresses
-from nerf.preview import bake, lost
-from nerf.rendering import RadianceModel
+from nerf.geometry.cameras import Cameras
+from nerf.rendering.baked import bake, lost
+from nerf.rendering.metrics import psnr
+from nerf.rendering.model import RadianceModel
 from nerf.scenes import Views, find_scene, load_scene
-from nerf.tasks.native import NativeRadianceTask
 
 MARKS = (25, 28, 30, 32, 33, 34)  # dB
 LINE = 16  # numbers of a cache line

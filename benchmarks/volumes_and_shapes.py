@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from nerf.cli import main as nerf
-from nerf.fit_settings import read_fit_settings
+from nerf.cli.main import main as nerf
 from nerf.signals import baselines
-from nerf.signals.volumes import read_volume
-from nerf.tasks.kinds import find_kind
+from nerf.signals.files.voxels import read_volume
+from nerf.signals.registry import find_kind
+from nerf.signals.settings import read_fit_settings
 
 CT, SLICE, T1 = "example_ct_sm.nii.gz", "CT_small.dcm", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 ONE, NOISE = "tomography.slices=1", "tomography.photons=1e5"

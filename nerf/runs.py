@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from nerf import __version__
-from nerf.cameras import Cameras
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import replacing, unwritable, write_text
+from nerf.geometry.cameras import Cameras
 
 CHECKPOINT_FORMAT = 1
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from nerf.cli import main
+from nerf.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""Shared by the tests: a small scene with a known shape, written as files."""
+"""Shared by the tests: a small scene with a known shape, written as files; instruction sets and threads in turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nerf.cameras import look_at
+from nerf import engine
+from nerf.engine.build import instruction_sets
+from nerf.geometry.cameras import look_at
 
 torch.set_num_threads(1)  # the tests' tensors are too small to share
 RADIUS, DISTANCE, ANGLE = 0.5, 2.0, 0.9  # of the ball and of the cameras, scene units; field of view, radians
@@ -77,7 +79,7 @@ def ball_scene(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def ball_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder trained on the ball for 300 steps, with its scene beside it."""
-    from nerf.cli import main
+    from nerf.cli.main import main
 
     root = tmp_path_factory.mktemp("ball_run")
     scene = write_ball_scene(root / "ball")
@@ -95,3 +97,21 @@ def ball_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     assert main(words) == 0
     return root / "run"
+
+
+@pytest.fixture(params=[entry.name for entry in instruction_sets()])
+def isa(request, monkeypatch) -> str:
+    """Forces one instruction set; skips where the processor, or the build, lacks it."""
+    if request.param not in engine.available():
+        pytest.skip(f"this processor or build has no {request.param}")
+    monkeypatch.setenv("NERF_ISA", request.param)
+    return request.param
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request) -> int:
+    """Runs torch and the engine on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

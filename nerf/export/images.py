@@ -7,13 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerf.color import to_bytes
 from nerf.files import replacing
-from nerf.rendering import Picture
-
-
-def to_bytes(rgb: Tensor) -> Tensor:
-    """Returns uint8 colours of float colours in [0, 1], rounded to nearest."""
-    return (rgb.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+from nerf.rendering.model import Picture
 
 
 def write_rgb(file: Path, rgb: Tensor) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy
 
 from nerf.errors import InputError
-from nerf.export.mesh import Mesh
 from nerf.files import check_writable, replacing
+from nerf.meshing.mesh import Mesh
 
 POINTS_SEED = 0
 FIELDS = [("x", "f4"), ("y", "f4"), ("z", "f4"), ("nx", "f4"), ("ny", "f4"), ("nz", "f4")]

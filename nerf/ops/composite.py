@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerf.ops.autograd import NativeOp, is_native
 from nerf.ops.march import Samples
-from nerf.ops.native import NativeOp, is_native
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "refe
         sigma: (S,) density per scene unit, >= 0.
         rgb: (S, 3).
         samples: where the S samples lie.
-        backend: see `nerf.ops.native`.
+        backend: see `nerf.ops.autograd`.
 
     Differentiable in sigma and rgb by the analytic gradient: once by the reference, twice by the native backend, which
     goes through `composite_reference` for it. Not in t: where samples lie is given.
@@ -87,7 +87,7 @@ def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "refe
 
 
 def _native_composite(sigma: Tensor, rgb: Tensor, samples: Samples) -> Rendering:
-    from nerf.engine import ops
+    from nerf.engine import bindings as ops
 
     first = torch.zeros(samples.n_rays + 1, dtype=torch.int64)
     first[1:] = torch.bincount(samples.ray, minlength=samples.n_rays).cumsum(0)

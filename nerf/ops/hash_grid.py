@@ -15,7 +15,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from nerf.ops.native import NativeOp, is_native
+from nerf.ops.autograd import NativeOp, is_native
 
 # The spatial hash of Teschner et al. 2003; the first is 1 for cache coherence.
 PRIMES = (1, 2654435761, 805459861, 3674653429)
@@ -60,7 +60,7 @@ def hash_grid(position: Tensor, table: Tensor, levels: tuple[Level, ...], backen
         position: (S, D), in [0, 1].
         table: (rows of all levels, F).
         levels: L levels, see `grid_levels`.
-        backend: see `nerf.ops.native`.
+        backend: see `nerf.ops.autograd`.
 
     Differentiable in table, and in position almost everywhere; twice through the reference.
 
@@ -94,7 +94,8 @@ def _check_shapes(position: Tensor, table: Tensor, levels: tuple[Level, ...]) ->
 
 
 def _native_hash_grid(position: Tensor, table: Tensor, levels: tuple[Level, ...]) -> Tensor:
-    from nerf.engine import ops, signatures
+    from nerf.engine import bindings as ops
+    from nerf.engine import signatures
 
     if position.numel():
         low, high = (bound.item() for bound in position.detach().aminmax())

@@ -3,7 +3,7 @@
 A ray is cut into steps of one length; sample i of a ray lies at t = t_enter + (i + offset) * step, where t_enter is
 where the ray enters the cube (or its origin, inside), and offset in [0, 1) is 0.5 for pictures and random for training.
 Samples whose cell is empty are left out. Samples of all rays are packed: sorted by ray, then by t. In a contracted
-space the steps are of one length in s, see `nerf.ops.contraction`, and begin at the near distance.
+space the steps are of one length in s, see `nerf.geometry.contraction`, and begin at the near distance.
 """
 
 from __future__ import annotations
@@ -14,59 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.cameras import Rays
-from nerf.ops.contraction import FAR, Contraction
-from nerf.ops.native import is_native
-
-
-@dataclass(frozen=True)
-class Cube:
-    """The axis-aligned cube that holds the scene, or a part of all space once that is contracted.
-
-    corner: (3,) float32, least coordinates; side: scene units; both after the contraction, if there is one.
-    """
-
-    corner: Tensor
-    side: float
-    contraction: Contraction | None = None
-
-    def unit_from_world(self, point: Tensor) -> Tensor:
-        """Returns points (..., 3) with the cube mapped to [0, 1]^3."""
-        return ((self.contraction.contract(point) if self.contraction else point) - self.corner) / self.side
-
-    def world_from_unit(self, position: Tensor) -> Tensor:
-        """Returns world points (..., 3) of positions in [0, 1]^3."""
-        point = self.corner + position * self.side
-        return self.contraction.expand(point) if self.contraction else point
-
-    def unit_length(self, point: Tensor) -> Tensor | float:
-        """Returns the scene units, at world points (N, 3), that the density's unit, a side of the cube, stands for."""
-        return self.side * self.contraction.growth(point) if self.contraction else self.side
-
-    def marched(self, rays: Rays, samples: Samples) -> Tensor:
-        """Returns how far along the march of their rays S samples are, (S,) sides of the cube."""
-        if self.contraction is None:
-            return samples.t / self.side
-        return self.contraction.stretch(rays).s(samples.ray, samples.t) / self.side
-
-    @property
-    def diagonal(self) -> float:
-        return self.side * math.sqrt(3)
-
-    def farthest(self, eye: Tensor) -> float:
-        """Returns the distance of the farthest place that is marched to, from eyes (N, 3), scene units."""
-        if self.contraction is not None:
-            center, half = self.contraction.center, FAR * self.contraction.radius
-        else:
-            center, half = self.corner + self.side / 2, self.diagonal / 2
-        return (eye - center).norm(dim=1).max().item() + half
-
-    @property
-    def core(self) -> Cube:
-        """The cube in the world that is worth meshing: all of it or, contracted, what lies within the radius."""
-        if self.contraction is None:
-            return self
-        return Cube(self.contraction.center - self.contraction.radius, 2 * self.contraction.radius)
+from nerf.geometry.cameras import Rays
+from nerf.geometry.scene_box import Cube
+from nerf.ops.autograd import is_native
 
 
 @dataclass(frozen=True)
@@ -117,7 +67,7 @@ def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor,
         occupied: (G, G, G) bool, indexed [x, y, z].
         step: length of a step, scene units (of s where space is contracted).
         offset: (R,) in [0, 1), the place of a sample in its step.
-        backend: see `nerf.ops.native`.
+        backend: see `nerf.ops.autograd`.
 
     Where samples lie is no function to differentiate: t has no gradient. Gradients by rays go through
     `Samples.positions`.
@@ -128,7 +78,7 @@ def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor,
     with torch.no_grad():
         if not is_native(backend):
             return march_reference(rays, cube, occupied, step, offset)
-        from nerf.engine import ops
+        from nerf.engine import bindings as ops
 
         parts = (rays.origin.contiguous(), rays.direction.contiguous(), offset.contiguous())
         if not all(torch.isfinite(part).all() for part in parts):

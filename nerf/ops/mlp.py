@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nerf.ops.native import NativeOp, is_native
+from nerf.ops.autograd import NativeOp, is_native
 
 
 def mlp(value: Tensor, weights: Sequence[Tensor], backend: str = "reference") -> Tensor:
@@ -20,7 +20,7 @@ def mlp(value: Tensor, weights: Sequence[Tensor], backend: str = "reference") ->
     """
     if not is_native(backend):
         return mlp_reference(value, weights)
-    from nerf.engine import ops
+    from nerf.engine import bindings as ops
 
     widths = [value.shape[1], *(weight.shape[0] for weight in weights)]
     if [weight.shape[1] for weight in weights] != widths[:-1] or not weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.ops.native import NativeOp, is_native
+from nerf.ops.autograd import NativeOp, is_native
 
 HIGHEST_DEGREE = 4
 
@@ -25,7 +25,7 @@ def spherical_harmonics(direction: Tensor, degree: int, backend: str = "referenc
         raise ValueError(f"spherical_harmonics: expected directions (S, 3), got {tuple(direction.shape)}")
     if not is_native(backend):
         return spherical_harmonics_reference(direction, degree)
-    from nerf.engine import ops
+    from nerf.engine import bindings as ops
 
     op = NativeOp(
         lambda inputs: ops.spherical_harmonics(*inputs, degree),

@@ -11,8 +11,8 @@ from nerf.scenes.blender import is_blender, load_blender
 from nerf.scenes.captures import scene_of
 from nerf.scenes.colmap import find_model, load_colmap
 from nerf.scenes.llff import is_llff, load_llff
-from nerf.scenes.photos import find_poses, is_photos
 from nerf.scenes.scene import Scene, Views
+from nerf.scenes.sfm import find_poses, is_photos
 from nerf.scenes.transforms import is_transforms, load_transforms
 
 BUILTIN = "lego"  # the name under which the built-in scene is written

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy
 import torch
 
-from nerf.cameras import Cameras
 from nerf.errors import InputError
+from nerf.geometry.cameras import Cameras
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import Views, box_average
 

@@ -10,9 +10,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from nerf.cameras import Cameras
 from nerf.errors import InputError
-from nerf.lenses import TERMS, distort, undistort
+from nerf.geometry.cameras import Cameras
+from nerf.geometry.lenses import TERMS, distort, undistort
 from nerf.scenes.pictures import picture_size, read_mask, read_pictures
 from nerf.scenes.scene import Scene, Views
 
@@ -27,8 +27,9 @@ class Photo:
     """A photograph as a format describes it.
 
     name: unique, as the format sorts it. world_from_camera: (3, 4) float64. focal, center, size: pixels, (x, y), of the
-    camera; the file may hold the picture at another scale. lens: see `nerf.lenses`. depths: least and greatest depth of
-    what it shows, scene units, or None. mask: a picture that is black where the photograph is not to be used, or None.
+    camera; the file may hold the picture at another scale. lens: see `nerf.geometry.lenses`. depths: least and
+    greatest depth of what it shows, scene units, or None. mask: a picture that is
+    black where the photograph is not to be used, or None.
     tracked: how many known points it sees, and how far off they are in the mean, pixels, or None. split: which the
     format says, empty if it says none.
     """

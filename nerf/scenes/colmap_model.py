@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy
 
 from nerf.errors import InputError, nearest
-from nerf.lenses import COLMAP_MODELS, lens_terms
+from nerf.geometry.lenses import COLMAP_MODELS, lens_terms
 
 NAME_OF_NUMBER = {number: name for name, (number, _) in COLMAP_MODELS.items()}
 LONGEST_NAME = 4096  # bytes of a picture's name
@@ -24,7 +24,7 @@ NO_LENS = "undistort the pictures with COLMAP's image_undistorter, or choose a m
 
 @dataclass(frozen=True)
 class ColmapCamera:
-    """A camera: size (width, height), focal and center in pixels, lens as in `nerf.lenses`."""
+    """A camera: size (width, height), focal and center in pixels, lens as in `nerf.geometry.lenses`."""
 
     size: tuple[int, int]
     focal: tuple[float, float]

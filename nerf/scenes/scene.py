@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.cameras import Cameras
-from nerf.colour import over
+from nerf.color import over
+from nerf.geometry.cameras import Cameras
 
 
 @dataclass(frozen=True)

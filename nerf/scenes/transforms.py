@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 
 from nerf.errors import InputError, nearest
-from nerf.lenses import lens_terms
+from nerf.geometry.lenses import lens_terms
 from nerf.scenes.captures import SPLITS, Capture, Photo, checked_photo, found_photos, inside
 from nerf.scenes.pictures import SUFFIXES, picture_size
 

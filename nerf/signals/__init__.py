@@ -1,1 +1,1 @@
-"""Files of signals -> tensors, and back; nothing is learned here."""
+"""Everything of `nerf fit`: pictures, films, sounds, shapes, scans."""

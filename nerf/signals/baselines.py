@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.signals.kspace import from_k_space
-from nerf.signals.tomography import Scan
+from nerf.signals.scanners.ct import Scan
+from nerf.signals.scanners.mri import from_k_space
 
 FILTERS = ("ramp", "shepp-logan", "cosine", "hamming", "hann")
 

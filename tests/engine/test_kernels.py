@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerf.cameras import Rays
 from nerf.config import FieldSettings
 from nerf.engine.kernels import BLOCK, GROUP, KERNELS, LayerArrays, SampleArrays, Work, grid_of, padded
 from nerf.engine.nvrtc import KERNELS as SOURCE
 from nerf.engine.signatures import Level
+from nerf.geometry.cameras import Rays
+from nerf.geometry.contraction import Contraction
+from nerf.geometry.scene_box import Cube
 from nerf.ops.composite import composite_reference
-from nerf.ops.contraction import Contraction
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
-from nerf.ops.march import Cube, Samples, march_reference
-from nerf.rendering import NEGLIGIBLE_WEIGHT, PART_OF_HEAVIEST
+from nerf.ops.march import Samples, march_reference
+from nerf.rendering.model import NEGLIGIBLE_WEIGHT, PART_OF_HEAVIEST
 from tests.engine.launchers import DEVICES, launcher
 
 TOLERANCE = 5e-5  # as of the engine's float functions, see test_ops.py

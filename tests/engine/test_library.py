@@ -9,11 +9,14 @@ import subprocess
 
 import pytest
 
-from nerf import cuda_tensors, engine, occupancy, rendering
+from nerf import engine
+from nerf.backends import cuda_arrays as cuda_tensors
 from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruction_sets, library_name
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
-from nerf.ops import contraction
+from nerf.geometry import contraction
+from nerf.rendering import model as rendering
+from nerf.rendering import occupancy
 
 # Numbers that decide what is computed, which C++ and Python both have to name.
 SHARED = {

@@ -17,9 +17,9 @@ WORK = """
 import sys
 import torch
 from pathlib import Path
-from nerf.tasks.cuda import CudaRadianceTask, cuda_model
+from nerf.backends.cuda_task import CudaRadianceTask, cuda_model
 from tests.engine.shim import ShimLauncher
-from tests.engine.small_scene import ball_photographs, ball_task, ball_views
+from tests.backends.small_scene import ball_photographs, ball_task, ball_views
 
 changes = {
     "field": {"features_per_level": 2, "levels": 5, "density_width": 19, "geometry_features": 17, "color_width": 21},

@@ -4,10 +4,10 @@ import numpy
 import pytest
 
 from nerf.errors import InputError
-from nerf.export.mesh import Mesh
 from nerf.export.pointcloud import check_points_file, sampled, write_points
+from nerf.meshing.mesh import Mesh
 from nerf.scenes.raytracing import load_open3d
-from tests.export.test_mesh_files import ball
+from tests.meshing.test_mesh_files import ball
 
 
 def test_points_are_uniform_by_area():

@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from nerf.cameras import Rays
-from nerf.ops.march import Cube, cube_interval, march_reference
+from nerf.geometry.cameras import Rays
+from nerf.geometry.scene_box import Cube
+from nerf.ops.march import cube_interval, march_reference
 
 CUBE = Cube(torch.tensor([-1.0, -1.0, -1.0]), 2.0)
 

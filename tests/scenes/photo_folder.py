@@ -11,8 +11,8 @@ import numpy
 import torch
 from PIL import Image
 
-from nerf.cameras import look_at
-from nerf.lenses import COLMAP_MODELS
+from nerf.geometry.cameras import look_at
+from nerf.geometry.lenses import COLMAP_MODELS
 
 WIDTH, HEIGHT, FOCAL, N = 32, 24, 30.0, 12
 OPENCV = (FOCAL, FOCAL + 1, 15.5, 12.5, 0.05, -0.02, 0.001, -0.002)

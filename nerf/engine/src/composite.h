@@ -12,7 +12,7 @@
 
 namespace nerf {
 
-// See RadianceModel.samples in nerf/rendering.py.
+// See RadianceModel.samples in nerf/rendering/model.py.
 constexpr float NEGLIGIBLE_WEIGHT = 1e-4f, PART_OF_HEAVIEST = 0.5f;
 
 template <class T> struct Pixel {

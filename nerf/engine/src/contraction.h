@@ -1,4 +1,4 @@
-// Contraction: all of space in a ball, marched with steps that grow with the distance; see nerf/ops/contraction.py.
+// Contraction: all of space in a ball, marched with steps that grow with the distance; see nerf/geometry/contraction.py.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The radiance field: position -> density and features; features and direction -> colour. See nerf/field.py.
+// The radiance field: position -> density and features; features and direction -> colour. See nerf/fields/radiance.py.
 //
 // The parameters are float arrays that belong to the caller; the field keeps its own copies, in the form its loops
 // read: table rows as bfloat16 pairs, weights as words of the arithmetic A.

@@ -1,4 +1,4 @@
-// Lenses: from where a ray is drawn to its direction in the camera; see nerf/lenses.py.
+// Lenses: from where a ray is drawn to its direction in the camera; see nerf/geometry/lenses.py.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 
 namespace nerf {
 
-// The order of TERMS in nerf/lenses.py.
+// The order of TERMS in nerf/geometry/lenses.py.
 struct Lens {
     float fisheye, k1, k2, k3, k4, d1, d2, d3, p1, p2, s1, s2;
 };

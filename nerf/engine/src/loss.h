@@ -1,4 +1,4 @@
-// The losses of one ray and their gradients; see nerf/losses.py.
+// The losses of one ray and their gradients; see nerf/rendering/losses.py.
 #pragma once
 
 #include "composite.h"

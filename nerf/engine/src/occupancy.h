@@ -1,4 +1,4 @@
-// The occupancy grid: a moving maximum of the densities seen in every cell; see nerf/occupancy.py.
+// The occupancy grid: a moving maximum of the densities seen in every cell; see nerf/rendering/occupancy.py.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // The rules of the occupancy grid: which cells are looked at, and when a cell counts as occupied; see
-// nerf/occupancy.py.
+// nerf/rendering/occupancy.py.
 #pragma once
 
 #include <algorithm>

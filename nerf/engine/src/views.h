@@ -1,4 +1,4 @@
-// What is peculiar to each picture: where its camera stands and how it shows colours; see nerf/tasks/adjustments.py.
+// What is peculiar to each picture: where its camera stands and how it shows colours; see nerf/training/camera_optimizer.py.
 #pragma once
 
 #include "composite.h"

@@ -1,0 +1,178 @@
+"""A model's arrays on a launcher's device, in the forms that the CUDA kernels read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nerf.backends.native_model import field_shape
+from nerf.engine.kernels import Launcher, LayerArrays, Work, grid_of, padded
+from nerf.rendering.model import RadianceModel
+from nerf.scenes import Views
+
+FINE, COARSE = 4, 16  # cells along the sides of the blocks of src/march.h; a small one has two words of bits
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a model learns from: pictures, the flat indices of the pixels to draw, and Adam's moments by name."""
+
+    views: Views
+    candidates: Tensor
+    moments: dict[str, dict[str, Tensor]]
+
+    def tensors(self) -> list[Tensor]:
+        """Returns the moments."""
+        return [moment for moments in self.moments.values() for moment in moments.values()]
+
+
+@dataclass
+class Arrays:
+    """The device's arrays by name: kept from call to call, made anew when they must be larger."""
+
+    launcher: Launcher
+    held: dict[str, Tensor] = field(default_factory=dict)
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Returns an array whose first length is at least that of `shape`; zero at first, then what was left in it."""
+        held = self.held.get(name)
+        if held is None or held.shape[1:] != shape[1:] or held.shape[0] < shape[0]:
+            room = shape[0] if held is None else max(shape[0], held.shape[0] * 5 // 4)
+            held = None
+            self.held.pop(name, None)  # gone before its successor is made
+            self.held[name] = held = self.launcher.zeros((room, *shape[1:]), dtype)
+        return held
+
+    def put(self, name: str, value: Tensor) -> int:
+        """Copies a tensor to the device and returns its address there."""
+        self.held[name] = array = self.launcher.zeros(tuple(value.shape), value.dtype)
+        array.copy_(value)
+        return array.data_ptr()
+
+
+class DeviceModel:
+    """A model's tensors on a device, what the kernels are told of them, and the way to launch those."""
+
+    def __init__(self, model: RadianceModel, launcher: Launcher, lesson: Lesson | None) -> None:
+        self.model, self.launcher, self.lesson = model, launcher, lesson
+        self.arrays, self.batch = Arrays(launcher), Arrays(launcher)
+        self.parameters = dict(model.field.named_parameters())
+        self.work = work = Work(shape=field_shape(model.field))
+        self.levels, self.features = work.shape.n_levels, work.shape.features
+        rows = [level.rows for level in work.shape.levels[: self.levels]]
+        work.first_row[: self.levels] = [sum(rows[:level]) for level in range(self.levels)]
+        self.n_rows = sum(rows)
+        self.words_per_row = max(1, self.features // 2)
+        minimum = model.settings.minimum_transmittance
+        work.greatest_thickness = -math.log(minimum) if minimum > 0 else math.inf
+        work.minimum_weight = model.settings.minimum_weight
+        work.space.corner[:], work.space.side = model.cube.corner.tolist(), model.cube.side
+        contraction = model.cube.contraction
+        if contraction is not None:
+            work.space.center[:] = contraction.center.tolist()
+            work.space.radius, work.space.near = contraction.radius, contraction.near
+        work.resolution = model.occupancy.resolution
+        work.n_layers = len(self._layers())
+        self.refresh()
+
+    def _layers(self) -> list[tuple[str, int]]:
+        """Returns the layers' names and their `split`, see LayerShape in src/layer.h."""
+        density, color = self.model.field.density_mlp.weights, self.model.field.color_mlp.weights
+        splits = [weight.shape[1] for weight in [*density, *color]]
+        splits[len(density)] = density[-1].shape[0]
+        names = [f"density_mlp.weights.{i}" for i in range(len(density))]
+        return list(zip([*names, *(f"color_mlp.weights.{i}" for i in range(len(color)))], splits))
+
+    def refresh(self) -> None:
+        """Copies the model's tensors to the device."""
+        work, put = self.work, self.arrays.put
+        moments = self.lesson.moments if self.lesson else {}
+        for key, tensors in {"": self.parameters, **moments}.items():
+            for name, tensor in tensors.items():
+                put(key + name, tensor.detach())
+        at = {name: tensor.data_ptr() for name, tensor in self.arrays.held.items()}
+        work.table = at["encoding.table"]
+        work.table_first_moment = at.get("exp_avgencoding.table")
+        work.table_second_moment = at.get("exp_avg_sqencoding.table")
+        work.packed = self.arrays.get("packed", (self.n_rows * self.words_per_row,), torch.int32).data_ptr()
+        for index, (name, split) in enumerate(self._layers()):
+            outputs, inputs = self.parameters[name].shape
+            size = padded(outputs) * (padded(split) + padded(inputs - split))
+            forms = {form: self.arrays.get(f"{form}.{name}", (size,)).data_ptr() for form in ("forward", "transposed")}
+            work.layers[index] = LayerArrays(
+                weights=at[name],
+                **forms,
+                first_moment=at.get("exp_avg" + name),
+                second_moment=at.get("exp_avg_sq" + name),
+                outputs=outputs,
+                inputs=inputs,
+                split=split,
+            )
+        self._put_cells()
+        if self.lesson:
+            self._put_lesson(self.lesson)
+        self._launch("pack_table", self.n_rows * self.words_per_row)
+        self._launch_layers("pack_network")
+
+    def _put_cells(self) -> None:
+        work, occupancy = self.work, self.model.occupancy
+        for name in ("hull", "occupied", "value"):
+            setattr(work, name, self.arrays.put(name, getattr(occupancy, name)))
+        cells = occupancy.hull.flatten().nonzero().squeeze(1).to(torch.int32)
+        work.hull_cells, work.n_hull_cells = self.arrays.put("hull_cells", cells), len(cells)
+        work.bits = self.arrays.get("bits", (2 * self._blocks(FINE),), torch.int32).data_ptr()
+        work.empty = self.arrays.get("empty", (self._blocks(FINE),), torch.uint8).data_ptr()
+        self._pack_cells()
+
+    def _pack_cells(self) -> None:
+        self._launch("pack_cells", 2 * self._blocks(FINE))
+        self._launch("mark_blocks", self._blocks(COARSE))
+
+    def _blocks(self, side: int) -> int:
+        return (-(-self.work.resolution // side)) ** 3
+
+    def _put_lesson(self, lesson: Lesson) -> None:
+        pixels, views, put = self.work.pixels, lesson.views, self.arrays.put
+        if "images" not in self.arrays.held:
+            pixels.images, pixels.candidates = put("images", views.images), put("candidates", lesson.candidates)
+            cameras = views.cameras
+            pixels.poses = put("poses", cameras.world_from_camera)
+            pixels.focal, pixels.center = put("focal", cameras.focal), put("center", cameras.center)
+            pixels.lens = None if cameras.pinhole else put("lens", cameras.lens)
+            pixels.n_candidates, pixels.width, pixels.height = len(lesson.candidates), cameras.width, cameras.height
+            pixels.channels, pixels.bytes, pixels.white = (
+                views.images.shape[-1],
+                views.images.element_size(),
+                views.white,
+            )
+        self.work.adam = self.arrays.get("adam", (8,)).data_ptr()
+        self._put_gradients()
+
+    def _put_gradients(self) -> None:
+        """Makes room for the gradients by the parameters; those by the table are zero between two uses."""
+        self.work.grad_table = self.arrays.get("grad_table", (self.n_rows, self.features)).data_ptr()
+        for index, (name, _) in enumerate(self._layers()):
+            layer = self.work.layers[index]
+            size = self.arrays.held[f"forward.{name}"].shape[0]
+            layer.grad_weights = self.arrays.get(f"grad.{name}", (size,)).data_ptr()
+
+    @torch.no_grad()
+    def copy_back(self) -> None:
+        """Copies what training changes from the device into the model's tensors."""
+        moments = self.lesson.moments if self.lesson else {}
+        for key, tensors in {"": self.parameters, **moments}.items():
+            for name, tensor in tensors.items():
+                tensor.copy_(self.arrays.held[key + name])
+        for name in ("occupied", "value"):
+            getattr(self.model.occupancy, name).copy_(self.arrays.held[name])
+
+    def _launch(self, kernel: str, threads: int, across: int = 1, deep: int = 1) -> None:
+        if threads > 0:
+            self.launcher.launch(kernel, self.work, grid_of(threads, across, deep))
+
+    def _launch_layers(self, kernel: str) -> None:
+        layers = self.work.layers[: self.work.n_layers]
+        self._launch(kernel, max(layer.outputs * layer.inputs for layer in layers), len(layers))

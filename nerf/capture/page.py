@@ -1,0 +1,110 @@
+"""The capture check as one HTML page without anything beside it: warnings, facts, a drawing, the pictures' ranking."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerf.capture.quality import BLURRED, CaptureCheck
+from nerf.files import write_text
+from nerf.geometry.camera_rig import up_direction
+from nerf.geometry.cameras import Cameras
+from nerf.geometry.scene_box import Cube
+
+PANEL = 420  # pixels a side of a drawing
+MOST_POINTS = 3000
+NEAREST = 0.95  # of the points are drawn: the rest lie far out
+FRUSTUM = 0.04  # length of a drawn camera, of the drawing
+STYLE = (
+    "body{font:15px/1.5 sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "td,th{text-align:left;padding:.1rem .8rem .1rem 0;vertical-align:top}"
+    ".warning{background:#fff3d6;border-left:4px solid #d90;padding:.4rem .8rem;margin:.4rem 0}"
+    ".learned{stroke:#26c}.held{stroke:#2a2}"
+    "svg{border:1px solid #ccc;margin-right:.6rem;background:#fff}svg *{fill:none}"
+)
+
+
+def write_page(
+    file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, cube: Cube
+) -> None:
+    """Writes the page. cameras: by split, in the order of the pictures' names."""
+    blurred = {(facts.split, facts.name) for facts in check.pictures if facts.detail < BLURRED}
+    drawing = "".join(
+        f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
+        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, cube))
+    )
+    rows = "".join(
+        f"<tr{' style=color:#d22' if (facts.split, facts.name) in blurred else ''}><td>{html.escape(facts.name)}"
+        f"<td>{facts.split}<td>{facts.detail:.2f}<td>{'' if facts.points is None else facts.points}"
+        f"<td>{'' if facts.error is None else f'{facts.error:.2f}'}"
+        for facts in check.pictures
+    )
+    body = [
+        f"<h1>{html.escape(title)}</h1>",
+        *(f"<p class=warning>{html.escape(warning)}" for warning in check.warnings),
+        "<table>",
+        *(f"<tr><th>{html.escape(what)}<td>{html.escape(how)}" for what, how in check.facts),
+        f"</table><h2>Cameras, points and bounds</h2>{drawing}",
+        "<p>Blue: learned from; green: held out; grey: points; orange: bounds.",
+        "<h2>Pictures, the softest first</h2>",
+        "<table><tr><th>picture<th>split<th>detail, of the median<th>points<th>reprojection, pixels",
+        f"{rows}</table>",
+    ]
+    head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
+    write_text(file, "\n".join([head, *body]) + "\n")
+
+
+def drawings(cameras: dict[str, Cameras], points: Tensor | None, cube: Cube) -> list[str]:
+    """Returns two SVG drawings, seen from above and from the side."""
+    everyone = torch.cat([views.world_from_camera for views in cameras.values()])
+    up = up_direction(next(iter(cameras.values())))
+    side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
+    ahead = torch.linalg.cross(up, side)
+    middle = cube.corner + cube.side / 2 if cube.contraction is None else cube.contraction.center
+    half = cube.side / 2 if cube.contraction is None else cube.contraction.radius
+    reach = 1.1 * max((everyone[:, :, 3] - middle).norm(dim=1).max().item(), half)
+    if points is not None and len(points):
+        apart = (points - middle).norm(dim=1)
+        points = points[apart <= torch.quantile(apart[:: -(-len(apart) // 10**5)], NEAREST)]
+        points = points[:: -(-len(points) // MOST_POINTS)]
+    found = []
+    for right, upwards in ((side, ahead), (side, up)):
+        plane = torch.stack([right, -upwards], 1) * (PANEL / 2 / reach)
+        parts = [_bounds(cube, middle, half, plane)]
+        if points is not None and len(points):
+            parts.append(_points((points - middle) @ plane))
+        for split, views in cameras.items():
+            parts += [_camera(views, frame, middle, plane, reach, split == "train") for frame in range(len(views))]
+        box = f"width={PANEL} height={PANEL} viewBox='{-PANEL / 2} {-PANEL / 2} {PANEL} {PANEL}'"
+        found.append(f"<svg {box}>{''.join(parts)}</svg>")
+    return found
+
+
+def _points(place: Tensor) -> str:
+    dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in place.tolist())
+    return f"<path d='{dots}' stroke='#999' stroke-width='1.5' stroke-linecap='round'/>"
+
+
+def _bounds(cube: Cube, middle: Tensor, half: float, plane: Tensor) -> str:
+    if cube.contraction is not None:
+        radius = half * plane[:, 0].norm().item()
+        return f"<circle r='{radius:.1f}' stroke='#e80' stroke-dasharray='4 3'/>"
+    corner = torch.cartesian_prod(*[torch.tensor([-half, half])] * 3)
+    place = (corner + cube.corner + cube.side / 2 - middle) @ plane
+    edges = [(a, b) for a in range(8) for b in range(a) if (corner[a] != corner[b]).sum() == 1]
+    lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*place[a].tolist(), *place[b].tolist()) for a, b in edges)
+    return f"<path d='{lines}' stroke='#e80'/>"
+
+
+def _camera(cameras: Cameras, frame: int, middle: Tensor, plane: Tensor, reach: float, learned: bool) -> str:
+    pose, (width, height) = cameras.world_from_camera[frame], cameras.size[frame].tolist()
+    slope = torch.tensor([width, height]) / 2 / cameras.focal[frame]
+    corner = torch.tensor([[0.0, 0, 0], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
+    corner = corner * torch.tensor([*slope.clamp(max=1).tolist(), 1.0]) * FRUSTUM * reach
+    place = (corner @ pose[:, :3].T + pose[:, 3] - middle) @ plane
+    eye, *border = ["{:.1f} {:.1f}".format(*point) for point in place.tolist()]
+    kind = "learned" if learned else "held"
+    return f"<path class={kind} d='M{'L'.join(border)}Z{''.join(f'M{eye}L{point}' for point in border)}'/>"

@@ -1,0 +1,231 @@
+"""A capture looked over before training: what there is, what was chosen, and warnings that say how to mend it."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.geometry.camera_rig import camera_cube, forward_facing, up_direction
+from nerf.geometry.cameras import Cameras
+from nerf.scenes import Scene, Views
+
+BLURRED = 0.5  # of the median detail: softer pictures are blurred; a Gaussian of one pixel leaves 0.3 to 0.48
+SMALLEST = 6  # pixels of a side: half of it must have an inside
+SOFT = 0.1  # median detail below which all pictures have more pixels than detail
+FEW_PICTURES = 20  # all round a scene
+WIDE_GAP, WIDE_STEP = 100.0, 35.0  # degrees without a camera; between neighbouring cameras
+LARGE_ERROR = 1.5  # pixels of reprojection in the mean
+FEW_POINTS = 0.15  # of the median number of points that a picture sees
+UNEVEN = 0.5  # stops between the brightness of pictures, standard deviation
+MOST_NAMED = 12  # names in a warning
+GAMMA = 2.2  # of display colours, nearly
+PRESETS = (
+    "the defaults for photographs: pictures of a whole place, without silhouettes",
+    "the defaults for renders of one thing, with silhouettes",
+)
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """One picture. detail: see `detail`, as a part of the median's. points, error: see `Views.tracked`, or None."""
+
+    name: str
+    split: str
+    detail: float
+    points: int | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class CaptureCheck:
+    """What is said before training. facts: (what, how much). pictures: the blurred first."""
+
+    facts: list[tuple[str, str]]
+    warnings: list[str]
+    pictures: list[PictureFacts]
+
+    def text(self) -> str:
+        """Returns the page as plain text."""
+        wide = max(len(what) for what, _ in self.facts)
+        lines = [f"{what:<{wide}}  {how}" for what, how in self.facts]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def detail(picture: Tensor) -> float:
+    """Returns how much finer than two pixels a picture's (H, W, C) detail is: blur lowers it, contrast does not matter.
+
+    It is the mean square of the picture's Laplacian over that of the picture at half the size.
+    """
+    if min(picture.shape[:2]) < SMALLEST:
+        return 0.0
+    grey = picture.float().mean(dim=2)
+    half = torch.nn.functional.avg_pool2d(grey[None], 2)[0]
+
+    def energy(image: Tensor) -> float:
+        inner = 4 * image[1:-1, 1:-1] - image[:-2, 1:-1] - image[2:, 1:-1] - image[1:-1, :-2] - image[1:-1, 2:]
+        return inner.square().mean().item()
+
+    # Whole grey levels leave a quarter of one in every Laplacian: a flat picture is neither sharp nor blurred.
+    return energy(grey) / (energy(half) + 1.0)
+
+
+def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
+    """Returns what there is to say about a scene that has been read.
+
+    bounds: where the scene is, in words. memory: bytes that training will take.
+    """
+    splits = scene.splits
+    pictures = [facts for split, views in splits.items() for facts in _pictures(views, split)]
+    middle = torch.tensor([facts.detail for facts in pictures]).median().item()
+    pictures = [PictureFacts(p.name, p.split, p.detail / max(middle, 1e-9), p.points, p.error) for p in pictures]
+    pictures.sort(key=lambda facts: facts.detail)
+    train, warnings = splits["train"], [note.removeprefix("warning: ") for note in scene.notes if _warns(note)]
+    warnings += _picture_warnings(pictures, middle) + _brightness_warnings(train)
+    around, more = _coverage(train.cameras)
+    counts = ", ".join(f"{len(views)} {split}" for split, views in splits.items())
+    facts = [
+        ("pictures", f"{counts}; {_sizes(splits)}{', with alpha' if train.has_alpha else ''}"),
+        *(("found", note) for note in scene.notes if not _warns(note)),
+        ("detail", f"softest {pictures[0].name} ({pictures[0].detail:.2f} of the median), {_softest(pictures)}"),
+        ("cameras", around),
+        *_tracked_facts(pictures, scene),
+        ("bounds", bounds),
+        ("memory", f"about {memory / 2**30:.1f} GiB"),
+        ("settings", PRESETS[scene.kind == "blender"]),
+    ]
+    return CaptureCheck(facts, warnings + more + _tracked_warnings(pictures) + _memory_warnings(memory), pictures)
+
+
+def _warns(note: str) -> bool:
+    return note.startswith("warning: ")
+
+
+def _pictures(views: Views, split: str) -> list[PictureFacts]:
+    found = []
+    for frame, name in enumerate(views.names):
+        sharp = detail(views.picture(frame, "black") * 255)
+        points, error = (None, None) if views.tracked is None else views.tracked[frame].tolist()
+        found.append(PictureFacts(name, split, sharp, None if points is None else int(points), error))
+    return found
+
+
+def _sizes(splits: dict[str, Views]) -> str:
+    sizes = torch.cat([views.cameras.size for views in splits.values()]).unique(dim=0).tolist()
+    width, height = sizes[-1]
+    return f"{width} x {height} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes to {width} x {height} pixels"
+
+
+def _softest(pictures: list[PictureFacts]) -> str:
+    return f"sharpest {pictures[-1].name} ({pictures[-1].detail:.2f})"
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _picture_warnings(pictures: list[PictureFacts], middle: float) -> list[str]:
+    warnings = []
+    if blurred := [facts.name for facts in pictures if facts.detail < BLURRED]:
+        warnings.append(
+            f"{len(blurred)} of {len(pictures)} photos are blurred: remove {_named(blurred)}, "
+            "unless nothing else shows what they show"
+        )
+    if middle < SOFT:
+        warnings.append("the photos have more pixels than detail: --downscale 2 loses nothing and is faster")
+    return warnings
+
+
+def _brightness_warnings(views: Views) -> list[str]:
+    light = torch.stack([views.picture(frame, "black").mean() for frame in range(len(views))])
+    if views.has_alpha:
+        light /= (views.images[..., 3].float().mean(dim=(1, 2)) / views.white).clamp(min=1e-3)
+    stops = GAMMA * light.clamp(min=1e-3).log2()
+    if len(views) < 2 or not stops.std() > UNEVEN:
+        return []
+    return [
+        f"the photos differ in brightness by {stops.std():.1f} stops (standard deviation): if the exposure changed "
+        "from one to the next, train with capture.exposure=learn"
+    ]
+
+
+def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
+    """Returns where the cameras stand, and warnings."""
+    if forward_facing(cameras):
+        return "all face one way: what they do not see from there will be guessed", []
+    try:
+        cube = camera_cube(cameras)
+    except InputError:
+        return "all in one place", ["the cameras stand in one place: nothing tells depth; walk while taking pictures"]
+    up, middle = up_direction(cameras), cube.corner + cube.side / 2
+    offset = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 3] - middle, dim=1)
+    height = (offset @ up).clamp(-1, 1).asin().rad2deg()
+    side = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
+    side = torch.nn.functional.normalize(side, dim=0)
+    azimuth = torch.atan2(offset @ torch.linalg.cross(up, side), offset @ side).rad2deg().sort().values
+    gap = torch.cat([azimuth[1:], azimuth[:1] + 360]) - azimuth
+    cosine = (offset @ offset.T).fill_diagonal_(-1).amax(1).clamp(-1, 1)
+    step = cosine.acos().rad2deg()
+    around = (
+        f"round the scene, from {height.min():.0f} to {height.max():.0f} degrees above its middle; largest gap "
+        f"{gap.max():.0f} degrees; neighbours {step.median():.0f} degrees apart in the median"
+    )
+    warnings = []
+    if gap.max() > WIDE_GAP:
+        at = math.radians((azimuth[gap.argmax()] + gap.max() / 2).item())
+        there = math.cos(at) * side + math.sin(at) * torch.linalg.cross(up, side)
+        warnings.append(
+            f"no camera in {gap.max():.0f} degrees round the scene, about ({', '.join(f'{v:.2f}' for v in there)}) "
+            "from its middle: what faces there will be guessed; take pictures from there"
+        )
+    if step.median() > WIDE_STEP or len(cameras) < FEW_PICTURES:
+        warnings.append(
+            f"{len(cameras)} pictures, {step.median():.0f} degrees apart, are few for a scene seen all round: take "
+            "more, or expect fog in front of the cameras"
+        )
+    return around, warnings
+
+
+def _tracked_facts(pictures: list[PictureFacts], scene: Scene) -> list[tuple[str, str]]:
+    told = [facts for facts in pictures if facts.points is not None]
+    if not told or scene.points is None:
+        return []
+    error = sum(facts.error * facts.points for facts in told) / max(1, sum(facts.points for facts in told))
+    counts = sorted(facts.points for facts in told)
+    return [
+        ("points", f"{len(scene.points)} that can be trusted; a picture sees {counts[0]} to {counts[-1]} points"),
+        ("reprojection", f"{error:.2f} pixels in the mean, at most {max(p.error for p in told):.2f} in a picture"),
+    ]
+
+
+def _tracked_warnings(pictures: list[PictureFacts]) -> list[str]:
+    told = [facts for facts in pictures if facts.points is not None]
+    if not told:
+        return []
+    warnings = []
+    middle = sorted(facts.points for facts in told)[len(told) // 2]
+    few = [facts.name for facts in told if facts.points < FEW_POINTS * middle]
+    if few:
+        warnings.append(
+            f"{len(few)} of {len(told)} photos see few points of the others, their poses are unsure: remove "
+            f"{_named(few)}, or train with capture.poses=refine"
+        )
+    off = [facts.name for facts in told if facts.error > LARGE_ERROR]
+    if off:
+        warnings.append(
+            f"points are more than {LARGE_ERROR:g} pixels off in {len(off)} of {len(told)} photos ({_named(off)}): "
+            "train with capture.poses=refine"
+        )
+    return warnings
+
+
+def _memory_warnings(memory: int) -> list[str]:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    if memory < 0.8 * there:
+        return []
+    return [f"training takes about {memory / 2**30:.1f} GiB of {there / 2**30:.1f}: shrink the pictures, --downscale 2"]

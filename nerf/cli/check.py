@@ -1,0 +1,38 @@
+"""``nerf check``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerf.cli.arguments import (
+    whole,
+)
+from nerf.config import Settings, photograph_settings, settings_from_dict
+from nerf.files import check_writable
+
+if TYPE_CHECKING:
+    pass
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("scene", help="a folder, or a name under data/")
+    parser.add_argument("--out", type=Path, help="the page (default: runs/<scene>/check.html)")
+    parser.add_argument("--downscale", type=whole(1, 8), default=1, help="shrink the pictures by this whole factor")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Looks a capture over as training would read it, and writes a page about it."""
+    from nerf.scenes import find_scene, has_photographs
+    from nerf.workflows.check import looked_over
+
+    place = find_scene(arguments.scene)
+    base = photograph_settings() if has_photographs(place.folder) else Settings()
+    settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
+    file = arguments.out or Path("runs") / place.name / "check.html"
+    check_writable(file)
+    print(looked_over(place, settings, file).text())
+    print(f"page: {file}")
+    return 0

@@ -1,0 +1,18 @@
+"""``nerf doctor``."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds nothing: the command takes no options."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what is here and what will be used, and tries every backend; 1 if one computes wrong."""
+    from nerf.workflows.doctor import page
+
+    text, well = page()
+    print(text)
+    return 0 if well else 1

@@ -1,0 +1,43 @@
+"""``nerf evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerf.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+from nerf.cli.arguments import run_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    run_argument(parser)
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument("--scene", help="the scene's folder or name, if it has moved since the training")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores a trained model on views that it may not have seen."""
+    from nerf.scenes import find_scene
+    from nerf.workflows.evaluate import evaluate as evaluate_run
+    from nerf.workflows.trained import open_run
+
+    trained = open_run(arguments.run_folder, arguments.backend)
+    scene = find_scene(arguments.scene).folder if arguments.scene else Path(trained.record["folder"])
+    if not scene.is_dir():
+        raise InputError(
+            f"{scene}: the scene that {arguments.run_folder} was trained on is not there; "
+            "say where it is with --scene FOLDER"
+        )
+    metrics = evaluate_run(trained, scene, arguments.split)
+    for score in metrics["views"]:
+        print(f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
+    print(
+        f"mean of {len(metrics['views'])} {arguments.split} views on {metrics['background']}: "
+        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written beside the run in {arguments.run_folder}"
+    )
+    return 0

@@ -1,0 +1,76 @@
+"""``nerf render``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nerf.cli.arguments import (
+    between,
+    size,
+    whole,
+)
+
+if TYPE_CHECKING:
+    pass
+from nerf.cli.arguments import crop_argument, run_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    run_argument(parser)
+    from nerf.export.choices import EASES, PATHS, PREVIEWS, SHOWN
+
+    parser.add_argument(
+        "--path", choices=PATHS, default="auto", help="of the camera; auto: orbit, or spiral if all face one way"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="key frames, JSON, for --path keys; a film's track is one"
+    )
+    parser.add_argument("--out", type=Path, required=True, help=".mp4, .webm, .mov, .gif; no suffix: folder of PNGs")
+    parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="several: side by side")
+    parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
+    parser.add_argument("--frames", type=whole(2, 100000), default=90)
+    parser.add_argument("--size", type=size, help="WxH pixels of a panel (default: as the pictures)")
+    parser.add_argument("--fps", type=whole(1, 240), default=30)
+    parser.add_argument("--fov", type=between(1, 170), default=0.0, help="vertical angle of view, degrees")
+    parser.add_argument("--ease", choices=EASES, default="linear", help="smooth: from rest to rest")
+    parser.add_argument(
+        "--loop", action=argparse.BooleanOptionalAction, help="end where it began (default: by the path)"
+    )
+    crop_argument(parser)
+    parser.add_argument(
+        "--preview",
+        nargs="?",
+        choices=PREVIEWS,
+        const="baked",
+        help="film quickly: from a baked grid, or with coarse steps; what it loses is printed",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Films a trained model along a camera path."""
+    from nerf.rendering.crop import crop_box
+    from nerf.video.plan import FilmRequest
+    from nerf.video.writer import check_video_file
+    from nerf.workflows.film import film
+    from nerf.workflows.trained import open_run
+
+    check_video_file(arguments.out, arguments.alpha)
+    trained = open_run(arguments.run_folder, arguments.backend)
+    request = FilmRequest(
+        path=arguments.path,
+        frames=arguments.frames,
+        size=arguments.size or (trained.cameras.width, trained.cameras.height),
+        fps=arguments.fps,
+        shown=tuple(arguments.show),
+        loop=arguments.loop,
+        ease=arguments.ease,
+        view=arguments.fov,
+        keys=arguments.keys,
+        alpha=arguments.alpha,
+        preview=arguments.preview or "",
+    )
+    film(trained, arguments.out, request, crop_box(arguments.crop) if arguments.crop else None)
+    return 0

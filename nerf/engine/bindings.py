@@ -1,0 +1,209 @@
+"""The engine's functions one by one, on float32 or float64 CPU tensors, each with its vector-Jacobian product.
+
+They are the text of the fused training step, which is how tests hold that text to the reference, in double precision
+too. Gradients by parameters come back as new tensors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nerf.engine import library
+from nerf.engine.signatures import (
+    CompositeCall,
+    HarmonicsCall,
+    HashGridCall,
+    Level,
+    MarchCallDouble,
+    MarchCallFloat,
+    MlpCall,
+)
+from nerf.engine.tensors import address
+
+_SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+
+def _call(name: str, dtype: torch.dtype, *arguments: object) -> None:
+    if dtype not in _SUFFIX:
+        raise TypeError(f"{name}: expected float32 or float64 tensors, got {dtype}")
+    library().call(f"nerf_{name}_{_SUFFIX[dtype]}", *arguments)
+
+
+def hash_grid(position: Tensor, table: Tensor, levels: Sequence[Level]) -> Tensor:
+    """Returns features (S, L * F) of positions (S, 1 to 4) in [0, 1]; table (rows, F). See `nerf.ops.hash_grid`."""
+    out = table.new_empty(len(position), len(levels) * table.shape[1])
+    _hash_grid(position, table, out, levels)
+    return out
+
+
+def hash_grid_vjp(
+    position: Tensor, table: Tensor, levels: Sequence[Level], grad: Tensor, needed: tuple[bool, bool] = (True, True)
+) -> tuple[Tensor | None, Tensor | None]:
+    """Returns the gradients by positions and table, if needed, from that by the features (S, L * F)."""
+    grads = [torch.zeros_like(value) if wanted else None for value, wanted in zip((position, table), needed)]
+    if any(needed):
+        _hash_grid(position, table, grad, levels, *grads)
+    return grads[0], grads[1]
+
+
+def _hash_grid(
+    position: Tensor,
+    table: Tensor,
+    out: Tensor,
+    levels: Sequence[Level],
+    grad_position: Tensor | None = None,
+    grad_table: Tensor | None = None,
+) -> None:
+    dtype = table.dtype
+    call = HashGridCall(
+        levels=(Level * len(levels))(*levels),
+        position=address(position, dtype),
+        table=address(table, dtype),
+        out=address(out, dtype),
+        grad_position=address(grad_position, dtype) if grad_position is not None else None,
+        grad_table=address(grad_table, dtype) if grad_table is not None else None,
+        n=len(position),
+        dimensions=position.shape[1],
+        n_levels=len(levels),
+        features=table.shape[1],
+        threads=torch.get_num_threads(),
+    )
+    _call("hash_grid", dtype, ctypes.byref(call))
+
+
+def mlp(value: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Returns (S, outputs) of inputs (S, inputs); ReLU between layers, no biases. See `nerf.fields.mlp`."""
+    out = value.new_empty(len(value), weights[-1].shape[0])
+    _mlp(value, weights, out, None, None)
+    return out
+
+
+def mlp_vjp(value: Tensor, weights: Sequence[Tensor], grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Returns the gradients by the inputs (S, inputs) and by every weight, from that by the outputs (S, outputs)."""
+    grad_value, grad_weights = torch.zeros_like(value), [torch.zeros_like(weight) for weight in weights]
+    _mlp(value, weights, grad, grad_value, grad_weights)
+    return grad_value, grad_weights
+
+
+def _mlp(
+    value: Tensor,
+    weights: Sequence[Tensor],
+    out: Tensor,
+    grad_value: Tensor | None,
+    grad_weights: Sequence[Tensor] | None,
+) -> None:
+    dtype, n_layers = value.dtype, len(weights)
+    pointers = ctypes.c_void_p * n_layers
+    widths = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
+    call = MlpCall(
+        widths=(ctypes.c_int32 * len(widths))(*widths),
+        weights=pointers(*(address(weight, dtype) for weight in weights)),
+        input=address(value, dtype),
+        out=address(out, dtype),
+        grad_input=address(grad_value, dtype) if grad_value is not None else None,
+        grad_weights=pointers(*(address(weight, dtype) for weight in grad_weights)) if grad_weights else None,
+        n=len(value),
+        n_layers=n_layers,
+        threads=torch.get_num_threads(),
+    )
+    _call("mlp", dtype, ctypes.byref(call), grad_value is not None)
+
+
+def spherical_harmonics(direction: Tensor, degree: int) -> Tensor:
+    """Returns the first degree^2 harmonics (S, degree^2) of unit directions (S, 3)."""
+    out = direction.new_empty(len(direction), degree**2)
+    _harmonics(direction, out, None, degree)
+    return out
+
+
+def spherical_harmonics_vjp(direction: Tensor, degree: int, grad: Tensor) -> Tensor:
+    """Returns the gradient by directions (S, 3), their length taken as free, from that by the harmonics."""
+    grad_direction = torch.empty_like(direction)
+    _harmonics(direction, grad, grad_direction, degree)
+    return grad_direction
+
+
+def _harmonics(direction: Tensor, out: Tensor, grad_direction: Tensor | None, degree: int) -> None:
+    dtype = direction.dtype
+    place = address(grad_direction, dtype) if grad_direction is not None else None
+    call = HarmonicsCall(address(direction, dtype), address(out, dtype), place, len(direction), degree)
+    _call("spherical_harmonics", dtype, ctypes.byref(call))
+
+
+def march(
+    ray: tuple[Tensor, Tensor, Tensor],
+    corner: Tensor,
+    side: float,
+    occupied: Tensor,
+    step: float,
+    contraction: tuple[Tensor, float, float] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Returns how many samples rays have in occupied cells (R,) int64, and their distances t (S,), packed by ray.
+
+    ray: origin (R, 3), direction (R, 3) and offset (R,) of the samples in their steps. corner: (3,) and side of the
+    cube. occupied: (G, G, G) bool. step: scene units. contraction: its center (3,), radius and near distance, if
+    there is one. See `nerf.ops.march`.
+    """
+    dtype, n_rays = ray[0].dtype, len(ray[0])
+    count = torch.zeros(n_rays, dtype=torch.int64)
+    kind = MarchCallFloat if dtype == torch.float32 else MarchCallDouble
+    call = kind(
+        *(address(part, dtype) for part in ray),
+        occupied=address(occupied, torch.bool),
+        count=address(count, torch.int64),
+        side=side,
+        step=step,
+        n_rays=n_rays,
+        resolution=occupied.shape[0],
+        threads=torch.get_num_threads(),
+    )
+    call.corner[:] = corner.tolist()
+    if contraction is not None:
+        call.center[:], call.radius, call.near = contraction[0].tolist(), *contraction[1:]
+    _call("march", dtype, ctypes.byref(call))
+    first = count.cumsum(0) - count
+    t = torch.empty(int(count.sum()), dtype=dtype)
+    call.first, call.t = address(first, torch.int64), address(t, dtype)
+    _call("march", dtype, ctypes.byref(call))
+    return count, t
+
+
+def composite(thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor) -> Tensor:
+    """Returns pixels (R, 5): colour over black, opacity, and depth times opacity. See `nerf.ops.composite`.
+
+    thickness: (S,) optical thickness. rgb: (S, 3). t: (S,). first: (R + 1,) int64, where the samples of a ray begin.
+    """
+    pixel = thickness.new_empty(len(first) - 1, 5)
+    _composite(thickness, rgb, t, first, pixel, None)
+    return pixel
+
+
+def composite_vjp(
+    thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor, grad_pixel: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the gradients by thickness (S,) and rgb (S, 3) from that by the pixels (R, 5)."""
+    grads = torch.zeros_like(thickness), torch.zeros_like(rgb)
+    _composite(thickness, rgb, t, first, grad_pixel, grads)
+    return grads
+
+
+def _composite(
+    thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor, pixel: Tensor, grads: tuple[Tensor, Tensor] | None
+) -> None:
+    dtype = thickness.dtype
+    places = [address(part, dtype) for part in grads] if grads else [None, None]
+    call = CompositeCall(
+        address(thickness, dtype),
+        address(rgb, dtype),
+        address(t, dtype),
+        address(first, torch.int64),
+        address(pixel, dtype),
+        *places,
+        len(first) - 1,
+        torch.get_num_threads(),
+    )
+    _call("composite", dtype, ctypes.byref(call), grads is not None)

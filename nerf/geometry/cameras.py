@@ -1,0 +1,124 @@
+"""Cameras: pixel -> ray and back.
+
+Axes of a camera: x to the right, y down, z forward (OpenCV). Pixel (column, row) covers [column, column + 1) x
+[row, row + 1), so its centre is at +0.5. ``world_from_camera`` is a (3, 4) matrix [R | c]: rotation, centre.
+The world is the frame of the input poses; lengths are scene units. How a lens bends rays: `nerf.geometry.lenses`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf.geometry.lenses import TERMS, distort, place_of_point, ray_of_place, undistort
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Half-lines in the world.
+
+    origin: (R, 3) float32, scene units. direction: (R, 3) float32, of unit length.
+    """
+
+    origin: Tensor
+    direction: Tensor
+
+    def __len__(self) -> int:
+        return self.origin.shape[0]
+
+    def __getitem__(self, which: slice | Tensor) -> Rays:
+        return Rays(self.origin[which], self.direction[which])
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Cameras with their lenses and their pictures' sizes.
+
+    world_from_camera: (F, 3, 4) float32. focal: (F, 2) float32, pixels (x, y). center: (F, 2) float32, the principal
+    point, pixels. width, height: of the largest pictures, pixels. lens: (F, 12) float32, see
+    `nerf.geometry.lenses`, pinholes if not given. size: (F, 2) int64, width and
+    height of each picture, the largest if not given.
+    """
+
+    world_from_camera: Tensor
+    focal: Tensor
+    center: Tensor
+    width: int
+    height: int
+    lens: Tensor | None = None
+    size: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.lens is None:
+            object.__setattr__(self, "lens", torch.zeros(len(self), len(TERMS)))
+        if self.size is None:
+            object.__setattr__(self, "size", torch.tensor([[self.width, self.height]]).repeat(len(self), 1))
+
+    def __len__(self) -> int:
+        return self.world_from_camera.shape[0]
+
+    def __getitem__(self, which: slice | Tensor) -> Cameras:
+        each = (self.world_from_camera, self.focal, self.center, self.lens, self.size)
+        pose, focal, center, lens, size = (value[which] for value in each)
+        return Cameras(pose, focal, center, self.width, self.height, lens, size)
+
+    @property
+    def pinhole(self) -> bool:
+        """Whether no lens bends anything."""
+        return not bool(self.lens.any())
+
+    def rays(self, frame: Tensor | int, column: Tensor, row: Tensor) -> Rays:
+        """Returns the rays through pixel centres; column, row: (R,) int64; frame: the same, or one for all."""
+        pixel = torch.stack([column, row], dim=-1) + 0.5
+        place = (pixel - self.center[frame]) / self.focal[frame]
+        if self.pinhole:
+            in_camera = torch.cat([place, torch.ones_like(place[:, :1])], dim=-1)
+        else:
+            in_camera = ray_of_place(self.lens[frame], undistort(self.lens[frame], place))
+        pose = self.world_from_camera[frame]
+        direction = torch.einsum("...ij,...j->...i", pose[..., :3], in_camera)
+        origin = pose[..., 3].expand_as(direction).contiguous()
+        return Rays(origin, torch.nn.functional.normalize(direction, dim=-1))
+
+    def image_rays(self, frame: int, start: int = 0, stop: int | None = None) -> Rays:
+        """Returns the rays of a picture's pixels from number `start` to `stop`, counted row by row; all by default."""
+        width, height = self.size[frame].tolist()
+        n_pixels = height * width
+        pixel = torch.arange(start, n_pixels if stop is None else min(stop, n_pixels))
+        return self.rays(frame, pixel % width, pixel // width)
+
+    def project(self, frame: int, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns pixel positions (N, 2) and depths along the camera's z axis (N,) of world points (N, 3).
+
+        A position means something only where the depth is positive or, for a fisheye, wherever the picture reaches.
+        """
+        pose, lens = self.world_from_camera[frame], self.lens[frame]
+        in_camera = (point - pose[:, 3]) @ pose[:, :3]
+        place = place_of_point(lens, in_camera)
+        if lens.any():
+            place = distort(lens, place)[0]
+        return place * self.focal[frame] + self.center[frame], in_camera[:, 2]
+
+    def shows(self, frame: int, pixel: Tensor, depth: Tensor) -> Tensor:
+        """Returns whether projections, pixel (N, 2) and depth (N,), lie in front of a camera and in its picture."""
+        return (depth > 0) & (pixel >= 0).all(dim=1) & (pixel < self.size[frame]).all(dim=1)
+
+    def resized(self, width: int, height: int) -> Cameras:
+        """Returns the same cameras with pictures of another size: the height is kept whole, the width cut or widened.
+
+        Pixels stay square; the principal point keeps its place relative to the middle of the picture.
+        """
+        factor = height / self.size[:, 1:]
+        offset = self.center - self.size / 2
+        center = offset * factor + torch.tensor([width / 2, height / 2])
+        return Cameras(self.world_from_camera, self.focal * factor, center, width, height, self.lens)
+
+
+def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """Returns world_from_camera (3, 4) of a camera at `eye` (3,) that looks at `target` (3,) with `up` (3,) upwards."""
+    forward = torch.nn.functional.normalize(target - eye, dim=0)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up), dim=0)
+    down = torch.linalg.cross(forward, right)
+    return torch.stack([right, down, forward, eye], dim=1)

@@ -1,0 +1,65 @@
+"""From the frame of the input poses to the one that a user wants: another axis upwards, another scale, a named unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nerf.geometry.cameras import Cameras
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A turn and a scale about the origin. turn: (3, 3). unit: what lengths are in afterwards; "" = scene units."""
+
+    turn: Tensor
+    scale: float
+    unit: str
+
+    def points(self, point: Tensor) -> Tensor:
+        """Returns points (N, 3) in the new frame."""
+        return self.scale * point @ self.turn.T
+
+    def directions(self, direction: Tensor) -> Tensor:
+        """Returns unit vectors (N, 3) in the new frame."""
+        return direction @ self.turn.T
+
+    def cameras(self, cameras: Cameras) -> Cameras:
+        """Returns the cameras in the new frame."""
+        pose = cameras.world_from_camera
+        turned = torch.cat([self.turn @ pose[:, :, :3], self.points(pose[:, :, 3])[:, :, None]], dim=2)
+        return replace(cameras, world_from_camera=turned)
+
+    @property
+    def words(self) -> str:
+        """What lengths are in, and in which frame."""
+        same = self.scale == 1 and torch.equal(self.turn, torch.eye(3))
+        frame = "in the frame of the input poses" if same else f"turned and scaled by {self.scale:g}"
+        return f"{self.unit or 'scene units'}, {frame}"
+
+
+def placement(up: str, scene_up: Tensor, scale: float, unit: str) -> Placement:
+    """Returns the placement that turns the scene's up direction (3,) to a signed axis as "z" or "-y"; "" = as it is.
+
+    The turn is the smallest that does so.
+    """
+    if not up:
+        return Placement(torch.eye(3), scale, unit)
+    target = torch.zeros(3, dtype=torch.float64)
+    target["xyz".index(up[-1])] = -1.0 if up[0] == "-" else 1.0
+    source = torch.nn.functional.normalize(scene_up.double(), dim=0)
+    across, along = torch.linalg.cross(source, target), (source @ target).item()
+    if along < -1 + 1e-9:  # upside down: half a turn about any axis across
+        axis = torch.nn.functional.normalize(
+            torch.linalg.cross(source, torch.eye(3).double()[source.abs().argmin()]), dim=0
+        )
+        turn = 2 * axis[:, None] * axis - torch.eye(3).double()
+    else:  # Rodrigues' formula with the angle between the two
+        x, y, z = across.tolist()
+        skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+        turn = torch.eye(3).double() + skew + skew @ skew / (1 + along)
+    return Placement(turn.float(), scale, unit)

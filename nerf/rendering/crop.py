@@ -1,0 +1,62 @@
+"""The crop box: one for every output. What lies outside of it is not there."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.geometry.scene_box import Box
+from nerf.rendering.model import RadianceModel
+from nerf.rendering.occupancy import OccupancyGrid
+
+CUT_RESOLUTION = 256  # cells a side in which a film is cut, at least: half a voxel of the default mesh
+MUCH = 0.05  # part of the content that is not cut without a warning
+
+
+def crop_box(numbers: list[float]) -> Box:
+    """Returns the box of six numbers: least x y z, greatest x y z.
+
+    Raises:
+        InputError: it holds nothing.
+    """
+    low, high = torch.tensor(numbers[:3]), torch.tensor(numbers[3:])
+    if not (low < high).all():
+        raise InputError(f"--crop: {numbers[:3]} is not below {numbers[3:]}; give x0 y0 z0 x1 y1 z1, least first")
+    return Box(low, high)
+
+
+def cell_centers(grid: OccupancyGrid, model: RadianceModel) -> Tensor:
+    """Returns the world points (G^3, 3) in the middle of the cells of a grid over the model's cube."""
+    axis = (torch.arange(grid.resolution) + 0.5) / grid.resolution
+    return model.cube.world_from_unit(torch.cartesian_prod(axis, axis, axis))
+
+
+def cropped(model: RadianceModel, box: Box | None) -> RadianceModel:
+    """Returns the model with nothing outside of the box, and says how much was cut.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    if box is None:
+        return model
+    grid = model.occupancy
+    factor = -(-CUT_RESOLUTION // grid.resolution)
+    fine = OccupancyGrid(torch.zeros((grid.resolution * factor,) * 3, dtype=torch.bool))
+    inside = box.holds(cell_centers(fine, model)).view(fine.hull.shape)
+    for name in ("hull", "occupied"):
+        whole = getattr(grid, name)
+        for axis in range(3):
+            whole = whole.repeat_interleave(factor, dim=axis)
+        getattr(fine, name).copy_(whole & inside)
+    cut = 1 - fine.occupied.sum().item() / max(1, grid.occupied.sum().item() * factor**3)
+    if cut == 1:
+        raise InputError("--crop: nothing of the scene is in the box; it is in the frame of the input poses")
+    warning = "warning: " if cut > MUCH else ""
+    print(f"{warning}crop: {cut:.1%} of the cells with matter are cut away")
+    made = copy.copy(model)
+    made._modules = {**model._modules, "occupancy": fine}
+    made._engine = None
+    return made

@@ -1,0 +1,139 @@
+"""A compressed picture as a file: header, network, coefficients; a checksum over all of it.
+
+``NRFP``, version, then the header of `Header.FORMAT`, the network's weights, the entropy coder's 32-bit words, and the
+first 16 bytes of the SHA-256 of all before. Little-endian. Sizes are checked before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from nerf.errors import InputError
+from nerf.files import replacing
+from nerf.signals.compression.coding import Reader, code
+from nerf.signals.compression.network import Network
+from nerf.signals.compression.wavelet import band_shapes, synthesis
+
+MAGIC, VERSION, CHECK = b"NRFP", 1, 16
+MOST_PIXELS, MOST_LEVELS = 2**28, 8
+CENTRE_UNIT = 256  # of `centre`
+
+
+@dataclass
+class Header:
+    """Sizes, the quantiser, and the colour transform.
+
+    step: of the quantiser. centre: where in its cell a coefficient of magnitude 1, and a larger one, is restored;
+    counts of 1 / 256 below the middle. mean: (C,) of the colours, in [0, 1]. basis: (C, C), orthonormal rows.
+    """
+
+    width: int
+    height: int
+    levels: int
+    step: float
+    centre: tuple[int, int]
+    mean: numpy.ndarray
+    basis: numpy.ndarray
+
+    FORMAT = "<4sBBBIIfBB"
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        return band_shapes(self.height, self.width, self.levels)
+
+    def to_bytes(self) -> bytes:
+        """Returns the header as it stands in the file."""
+        sizes = (self.channels, self.levels, self.width, self.height)
+        start = struct.pack(self.FORMAT, MAGIC, VERSION, *sizes, self.step, *self.centre)
+        return start + self.mean.astype("<f4").tobytes() + self.basis.astype("<f4").tobytes()
+
+
+def write_compressed(file: Path, header: Header, network: Network, words: numpy.ndarray) -> None:
+    """Writes a compressed picture."""
+    data = header.to_bytes() + network.to_bytes() + words.astype("<u4").tobytes()
+    with replacing(file) as partial:
+        partial.write_bytes(data + hashlib.sha256(data).digest()[:CHECK])
+
+
+def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
+    """Returns what `write_compressed` wrote.
+
+    Raises:
+        InputError: the file is not a compressed picture, or any of its bytes has changed.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    start = struct.calcsize(Header.FORMAT)
+    if len(data) < start + CHECK or data[:4] != MAGIC:
+        raise InputError(f"{file}: not a picture that nerf compress wrote")
+    body, check = data[:-CHECK], data[-CHECK:]
+    if hashlib.sha256(body).digest()[:CHECK] != check:
+        raise InputError(f"{file}: damaged: the checksum does not fit; restore the file")
+    _, version, channels, levels, width, height, step, *centre = struct.unpack_from(Header.FORMAT, body)
+    if version != VERSION:
+        raise InputError(f"{file}: version {version}, this program reads {VERSION}; use the one that wrote it")
+    sane = 1 <= channels <= 4 and levels <= MOST_LEVELS and 0 < width * height <= MOST_PIXELS and step > 0
+    n_bands = channels * (3 * levels + 1)
+    ends = start + 4 * channels + 4 * channels**2 + Network.size(n_bands)
+    if not sane or ends > len(body) or (len(body) - ends) % 4:
+        raise InputError(f"{file}: impossible sizes in its header; restore the file")
+    numbers = numpy.frombuffer(body, "<f4", channels + channels**2, start).astype(numpy.float64)
+    header = Header(
+        width, height, levels, step, tuple(centre), numbers[:channels], numbers[channels:].reshape(channels, -1)
+    )
+    network = Network.from_bytes(body[start + numbers.nbytes // 2 : ends], n_bands)
+    return header, network, numpy.frombuffer(body, "<u4", offset=ends).astype(numpy.uint32)
+
+
+def restored(header: Header, coefficients: list[list[numpy.ndarray]]) -> numpy.ndarray:
+    """Returns the picture (H, W, C) uint8 of quantised coefficients by channel and band."""
+    planes = []
+    for bands in coefficients:
+        values = []
+        for band in bands:
+            magnitude = numpy.abs(band).astype(numpy.float64)
+            below = numpy.where(magnitude == 1, header.centre[0], header.centre[1]) / CENTRE_UNIT
+            values.append(numpy.sign(band) * numpy.maximum(magnitude - below, 0) * header.step)
+        planes.append(synthesis(values))
+    picture = numpy.empty((header.height, header.width, header.channels), numpy.uint8)
+    for channel in range(header.channels):
+        value = numpy.full((header.height, header.width), header.mean[channel])
+        for plane, weight in zip(
+            planes, header.basis[:, channel]
+        ):  # one after the other: the order is part of the bits
+            value = value + weight * plane
+        picture[:, :, channel] = numpy.clip(numpy.floor(value * 255 + 0.5), 0, 255)
+    return picture
+
+
+def decompressed(file: Path) -> numpy.ndarray:
+    """Returns the picture (H, W, C) uint8 of a compressed file.
+
+    Raises:
+        InputError: the file is not whole, or the entropy coder is not installed.
+    """
+    header, network, words = read_compressed(file)
+    return restored(header, code(Reader(words), network, header.shapes))
+
+
+def decompress(file: Path, out: Path) -> str:
+    """Writes the picture of a compressed file, lossless formats only, and returns what it wrote, in words."""
+    from PIL import Image
+
+    if out.suffix.lower() not in (".png", ".tif", ".tiff", ".bmp"):
+        raise InputError(f'{out}: "{out.suffix}" would change the pixels; use .png, .tif or .bmp')
+    picture = decompressed(file)
+    with replacing(out) as partial:
+        Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(partial)
+    return f"picture: {out} ({picture.shape[1]} x {picture.shape[0]})"

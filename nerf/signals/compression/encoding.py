@@ -1,0 +1,219 @@
+"""The encoder: a quantiser step is sought that meets the rate or the quality; the network learns what to expect.
+
+The network is trained on the very coefficients that it will code, its loss being their size in bits: the mean code
+length. Rounding its weights to int8 is part of the training (straight-through gradients; Bengio et al. 2013).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from nerf.config import OptimizerSettings
+from nerf.errors import InputError
+from nerf.seeding import generator
+from nerf.signals.compression.coding import Writer, code
+from nerf.signals.compression.container import CENTRE_UNIT, MOST_PIXELS, Header, restored, write_compressed
+from nerf.signals.compression.contexts import PASSES, UNIT, earlier, outer_features, pass_features
+from nerf.signals.compression.network import LARGEST_INDEX, STEPS_A_LOGIT, WEIGHT_UNIT, Network
+from nerf.signals.compression.wavelet import analysis
+from nerf.training.adam import Descent
+
+LEVELS = 6
+DEAD_ZONE = 0.16  # what is this much nearer to the larger magnitude still takes the smaller one: bits weigh too
+BATCH, FIRST_STEPS, NEXT_STEPS = 2**15, 500, 150
+TRIALS = 9  # quantiser steps that are tried
+NEAR = 0.005  # relative error of the rate, or dB of the quality, that ends the search
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked for: bits per pixel, or decibels; the other is 0."""
+
+    bits_per_pixel: float = 0.0
+    psnr: float = 0.0
+
+
+class Forecast(nn.Module):
+    """The network as it is trained: float weights, rounded to what the file holds when they are used."""
+
+    def __init__(self, n_bands: int, random: torch.Generator) -> None:
+        super().__init__()
+        into, passes, out, bands = Network.shapes(n_bands)
+        self.into = nn.Parameter(torch.empty(into).uniform_(-0.3, 0.3, generator=random))
+        self.passes = nn.Parameter(torch.zeros(passes))
+        self.out = nn.Parameter(torch.empty(out).uniform_(-0.3, 0.3, generator=random))
+        self.bands = nn.Parameter(torch.full(bands, -1.0))
+
+    def forward(self, features: Tensor, number: Tensor, band: Tensor) -> Tensor:
+        """Returns the two logits (N, 2) of features (N, 13), pass numbers and bands (N,)."""
+        into, passes, out, bands = (_rounded(part) for part in (self.into, self.passes, self.out, self.bands))
+        hidden = torch.relu(features / UNIT @ into.T + passes[number])
+        bound = LARGEST_INDEX / STEPS_A_LOGIT
+        return (hidden @ out.T + bands[band]).clamp(-bound, bound)
+
+    def network(self) -> Network:
+        """Returns the network of the file."""
+        parts = [self.into, self.passes, self.out, self.bands]
+        return Network(*((_rounded(part.detach()) * WEIGHT_UNIT).double().numpy() for part in parts))
+
+
+def _rounded(weight: Tensor) -> Tensor:
+    whole = (weight * WEIGHT_UNIT).round().clamp(-127, 127) / WEIGHT_UNIT
+    return weight + (whole - weight).detach()
+
+
+def code_length(logit: Tensor, magnitude: Tensor) -> Tensor:
+    """Returns the bits (N,) of coefficients with magnitudes (N,), given logits (N, 2); a sign is one bit."""
+    nothing = magnitude == 0
+    first = torch.nn.functional.softplus(torch.where(nothing, logit[:, 0], -logit[:, 0]))
+    growth = logit[:, 1]
+    later = (magnitude - 1) * torch.nn.functional.softplus(-growth) + torch.nn.functional.softplus(growth)
+    return torch.where(nothing, first, first + later + math.log(2)) / math.log(2)
+
+
+@dataclass
+class Contexts:
+    """All coefficients with what is known before them: features (N, 13), passes, bands and magnitudes (N,)."""
+
+    features: Tensor
+    number: Tensor
+    band: Tensor
+    magnitude: Tensor
+
+    @staticmethod
+    def of(coefficients: list[list[numpy.ndarray]]) -> Contexts:
+        """Returns the contexts of coefficients by channel and band, in the order in which they are coded."""
+        magnitudes = [[numpy.abs(band) for band in bands] for bands in coefficients]
+        columns: list[list[numpy.ndarray]] = [[], [], [], []]
+        for channel, bands in enumerate(magnitudes):
+            for band, magnitude in enumerate(bands):
+                outer = outer_features(magnitudes, channel, band, magnitude.shape)
+                for number, (row, column) in enumerate(PASSES):
+                    features = pass_features(earlier(magnitude, number), outer, number)
+                    columns[0].append(features.astype(numpy.float32))
+                    columns[1].append(numpy.full(len(features), number))
+                    columns[2].append(numpy.full(len(features), channel * len(bands) + band))
+                    columns[3].append(magnitude[row::2, column::2].ravel().astype(numpy.float32))
+        return Contexts(*(torch.from_numpy(numpy.concatenate(parts)) for parts in columns))
+
+    def train(self, forecast: Forecast, steps: int, seed: int, busy: Callable[[], None]) -> None:
+        """Trains a forecast on random coefficients."""
+        settings = OptimizerSettings(learning_rate=2e-2, final_factor=0.05, epsilon=1e-8)
+        descent = Descent(dict(forecast.named_parameters()), settings)
+        for step in range(steps):
+            chosen = torch.randint(len(self.magnitude), (BATCH,), generator=generator(seed, "coefficients", step))
+            logit = forecast(self.features[chosen], self.number[chosen], self.band[chosen])
+            descent.descend(code_length(logit, self.magnitude[chosen]).mean(), step / steps)
+            busy()
+
+
+class Encoder:
+    """A picture's coefficients, coded with one quantiser step or another. picture: (H, W, C) uint8."""
+
+    def __init__(self, picture: numpy.ndarray, seed: int = 0) -> None:
+        self.picture, self.seed = picture, seed
+        height, width, channels = picture.shape
+        colours = picture.reshape(-1, channels).astype(numpy.float64) / 255
+        mean = colours.mean(axis=0).astype(numpy.float32).astype(numpy.float64)
+        basis = numpy.linalg.eigh((colours - mean).T @ (colours - mean))[1].T[::-1].astype(numpy.float32)
+        self.header = Header(width, height, LEVELS, 1.0, (0, 0), mean, basis.astype(numpy.float64))
+        planes = ((colours - mean) @ self.header.basis.T).T.reshape(channels, height, width)
+        self.bands = [analysis(plane, LEVELS) for plane in planes]
+        self.forecast = Forecast(channels * len(self.bands[0]), generator(seed, "parameters"))
+        self.steps = FIRST_STEPS
+
+    def quantised(self, step: float) -> list[list[numpy.ndarray]]:
+        """Returns whole coefficients by channel and band, and notes in the header how to restore them."""
+        self.header.step = float(numpy.float32(step))
+        out, cells = [], ([], [])
+        for bands in self.bands:
+            out.append([])
+            for band in bands:
+                size = numpy.abs(band) / self.header.step
+                whole = numpy.floor(size + 0.5 - DEAD_ZONE)
+                for cell, chosen in zip(cells, (whole == 1, whole > 1)):
+                    cell.append((whole - size)[chosen])
+                out[-1].append((numpy.sign(band) * whole).astype(numpy.int32))
+        below = (numpy.concatenate(cell) for cell in cells)
+        self.header.centre = tuple(
+            int(numpy.clip(round(cell.mean() * CENTRE_UNIT) if len(cell) else 0, 0, 255)) for cell in below
+        )
+        return out
+
+    def coded(self, step: float, busy: Callable[[], None]) -> tuple[numpy.ndarray, int]:
+        """Returns the words that the coder wrote with a quantiser step, and the bytes of the whole file."""
+        coefficients = self.quantised(step)
+        Contexts.of(coefficients).train(self.forecast, self.steps, self.seed, busy)
+        self.steps = NEXT_STEPS
+        writer = Writer()
+        code(writer, self.forecast.network(), self.header.shapes, coefficients)
+        words = writer.coder.get_compressed()
+        network = Network.size(len(self.forecast.bands))
+        return words, len(self.header.to_bytes()) + network + 4 * len(words) + 16
+
+    def psnr(self, step: float) -> float:
+        """Returns the decibels of the picture that a quantiser step leaves."""
+        error = restored(self.header, self.quantised(step)).astype(numpy.float64) - self.picture
+        return 10 * math.log10(255**2 / max((error**2).mean(), 1e-9))
+
+
+def compress(file: Path, out: Path, target: Target, seed: int = 0) -> dict[str, float]:
+    """Writes a picture as a compressed file of a rate or a quality; returns bits per pixel, psnr and the step.
+
+    Raises:
+        InputError: the file is not an 8-bit picture, or the entropy coder is missing.
+    """
+    from tqdm import tqdm
+
+    from nerf.signals.files.pictures import read_picture
+
+    values, hdr = read_picture(file)
+    if hdr or values.shape[0] * values.shape[1] > MOST_PIXELS:
+        raise InputError(f"{file}: expected a picture of 8 bits a channel with at most {MOST_PIXELS} pixels")
+    picture = (values * 255).round().to(torch.uint8).numpy()
+    encoder = Encoder(picture, seed)
+    with tqdm(desc="compressing", unit="step") as bar:
+        found = search(encoder, target, bar.update)
+    words, size = found
+    write_compressed(out, encoder.header, encoder.forecast.network(), words)
+    pixels = picture.shape[0] * picture.shape[1]
+    return {
+        "bits_per_pixel": 8 * out.stat().st_size / pixels,
+        "bytes": float(out.stat().st_size),
+        "psnr": encoder.psnr(encoder.header.step),
+        "step": encoder.header.step,
+    }
+
+
+def search(encoder: Encoder, target: Target, busy: Callable[[], None]) -> tuple[numpy.ndarray, int]:
+    """Returns the words and the bytes of the file at the quantiser step that meets the target most nearly.
+
+    A rate is never exceeded unless no step reaches it: the last trials make room.
+    """
+    if target.psnr > 0:
+        low, high = math.log(1e-4), math.log(4.0)
+        for _ in range(20):  # the quality falls with the step
+            middle = (low + high) / 2
+            low, high = (middle, high) if encoder.psnr(math.exp(middle)) > target.psnr else (low, middle)
+        encoder.coded(math.exp(low), busy)
+        return encoder.coded(math.exp(low), busy)
+    pixels = encoder.picture.shape[0] * encoder.picture.shape[1]
+    step, slope = 0.1, -1.0
+    before: tuple[float, float] | None = None
+    for trial in range(TRIALS):
+        words, size = encoder.coded(step, busy)
+        excess = math.log(8 * size / pixels / target.bits_per_pixel)
+        if -NEAR < excess <= 0 or trial == TRIALS - 1:
+            break
+        if before is not None and abs(math.log(step) - before[0]) > 1e-4:
+            slope = min(-0.3, max(-3.0, (excess - before[1]) / (math.log(step) - before[0])))
+        before = (math.log(step), excess)
+        step = math.exp(math.log(step) - (excess + NEAR / 2) / slope)
+    return words, size

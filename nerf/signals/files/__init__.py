@@ -1,0 +1,1 @@
+"""Signals from and to files."""

@@ -1,0 +1,1 @@
+"""What scanners measure of a volume."""

@@ -1,0 +1,161 @@
+"""One core for every signal: a kind says what is drawn and compared; the rest is the same for all.
+
+A kind is a subclass of `Signal`, named in `nerf.signals.registry`. Fitting calls, in this order: `read`, `record`,
+`loss` at every step, `evaluate`, `export`. Decoding a run needs no source: it calls `recall` and `export`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.fields.coordinate import SignalField
+from nerf.runs import checked
+from nerf.seeding import generator
+from nerf.signals.settings import FitSettings
+from nerf.training.adam import Descent
+from nerf.training.trainer import StepReport
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """What is asked of a decoded file; 0 or None: as the source.
+
+    size: (width, height) of pictures. region: (x0, y0, x1, y1), parts of the picture from its upper left corner.
+    rate: samples or frames a second. resolution: cells along the longest side of meshes and volumes.
+    """
+
+    size: tuple[int, int] | None = None
+    region: tuple[float, float, float, float] | None = None
+    rate: float = 0.0
+    resolution: int = 0
+
+
+class Signal(ABC):
+    """A signal that a field is fitted to.
+
+    inputs, outputs: dimensions of the field. figure: psnr or snr, what -10 log10 of a step's error is called; evaluate
+    returns it too. suffix: of the file that decoding writes unless told. samples: how many there are to draw from.
+    options: attributes of `DecodeRequest` that the kind can answer.
+    """
+
+    figure: ClassVar[str] = "psnr"
+    suffix: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    inputs: int
+    outputs: int
+    samples: int
+
+    @classmethod
+    @abstractmethod
+    def read(cls, file: Path, settings: FitSettings) -> Signal:
+        """Returns the signal of a file, with its samples.
+
+        Raises:
+            InputError: the file is not of this kind, or damaged.
+        """
+
+    @classmethod
+    @abstractmethod
+    def recall(cls, record: dict[str, Any], settings: FitSettings) -> Signal:
+        """Returns the signal of what `record` said, without samples: enough for `export`."""
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Returns what the field does not hold and `export` needs, as JSON has it."""
+
+    @abstractmethod
+    def loss(self, field: SignalField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
+        """Returns the loss on random samples, a scalar to descend, and the error that the display shows in dB.
+
+        The error is a mean square as a part of the signal's peak (psnr) or of its power (snr).
+        """
+
+    @abstractmethod
+    def evaluate(self, field: SignalField) -> dict[str, Any]:
+        """Returns the figures of merit for metrics.json, of the whole signal."""
+
+    @abstractmethod
+    def export(self, field: SignalField, file: Path, request: DecodeRequest) -> str:
+        """Writes the signal to a file and returns what it wrote, in words.
+
+        Raises:
+            InputError: the file's format or the request does not suit the kind.
+        """
+
+    def describe(self) -> str:
+        """Returns what was read, in words."""
+        return f"{self.samples} samples, {self.inputs} -> {self.outputs}"
+
+
+class SignalTask:
+    """A field, the signal it learns, and its optimiser: what `nerf.training.trainer.Trainer` trains."""
+
+    counted = "samples"
+
+    def __init__(self, signal: Signal, settings: FitSettings, backend: str = "reference") -> None:
+        self.signal, self.settings, self.figure = signal, settings, signal.figure
+        self.field = new_field(signal, settings, backend)
+        self.descent = Descent(dict(self.field.named_parameters()), settings.optimizer)
+
+    def train_step(self, step: int, progress: float) -> StepReport:
+        """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
+
+        Raises:
+            InputError: the loss is not a finite number.
+        """
+        train = self.settings.train
+        loss, error = self.signal.loss(self.field, train.samples, generator(train.seed, "step", step))
+        if not (math.isfinite(error) and math.isfinite(loss.item())):
+            raise InputError(
+                f"training diverged at step {step}: the loss is {error}; train again with a lower "
+                f"optimizer.learning_rate than {self.settings.optimizer.learning_rate:g}"
+            )
+        self.descent.descend(loss, progress)
+        return StepReport(error, 0, train.samples)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns every tensor that training changes, by name."""
+        return field_state(self.field) | self.descent.state()
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Takes over a state that `state` returned, exactly."""
+        load_field_state(self.field, tensors)
+        self.descent.load_state(tensors)
+
+    def memory(self) -> int:
+        """Returns an estimate in bytes: the interpreter, samples, parameters with moments, and one batch's numbers."""
+        settings = self.settings.field
+        parameters = sum(value.numel() * value.element_size() for value in self.state().values())
+        encoded = getattr(self.field.encoding, "width", self.field.inputs)
+        per_sample = 4 * (4 * encoded + 4 * settings.width * settings.layers + 4 * self.field.outputs)
+        samples = 8 * self.signal.samples * (self.field.inputs + self.field.outputs)
+        return 400 * 2**20 + samples + 2 * parameters + self.settings.train.samples * per_sample
+
+
+def new_field(signal: Signal, settings: FitSettings, backend: str) -> SignalField:
+    """Returns a field of a signal with its first parameters, drawn from the seed."""
+    random = generator(settings.train.seed, "parameters")
+    return SignalField(settings.field, signal.inputs, signal.outputs, random, backend)
+
+
+def field_state(field: SignalField) -> dict[str, Tensor]:
+    """Returns the tensors of a field by name, ``field.*``."""
+    return {f"field.{name}": value.detach() for name, value in field.state_dict().items()}
+
+
+def load_field_state(field: SignalField, tensors: dict[str, Tensor]) -> None:
+    """Takes over the tensors of a field, exactly.
+
+    Raises:
+        InputError: a tensor is missing, has another shape than the settings say, or is not finite.
+    """
+    for name, value in field.state_dict().items():
+        value.copy_(checked(tensors, f"field.{name}", value.shape))

@@ -1,1 +1,0 @@
-"""What is learned: one file a purpose, all trained by `nerf.training`."""

@@ -1,0 +1,1 @@
+"""Learning: the loop, its schedule, what is drawn, what moves by Adam."""

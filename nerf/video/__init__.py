@@ -1,0 +1,1 @@
+"""From camera paths to films."""

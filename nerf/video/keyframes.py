@@ -1,0 +1,123 @@
+"""Camera tracks as JSON: written beside a film, read as key frames.
+
+{"format": "nerf camera track", "width", "height", "loop", "seconds", "frames": [{"time", "world_from_camera", "focal",
+"center"}]}: poses in the frame of the input (x right, y down, z forward), focal and center in pixels of that size. A
+key written by hand may give "eye" and "target" in place of the matrix; time, focal and center may be left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.files import write_text
+from nerf.geometry.camera_rig import up_direction
+from nerf.geometry.cameras import Cameras, look_at
+
+FORMAT = "nerf camera track"
+MOST_BYTES = 2**26  # of a file with key frames
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key frames: poses (K, 3, 4), vertical field of view (K,) radians, and times (K,) or, of a loop, (K + 1,)."""
+
+    poses: Tensor
+    view: Tensor
+    loop: bool
+    when: Tensor | None
+
+
+def write_track(file: Path, cameras: Cameras, fps: int, loop: bool) -> None:
+    """Writes the cameras of a film, one a frame."""
+    frames = [
+        {
+            "time": frame / fps,
+            "world_from_camera": cameras.world_from_camera[frame].tolist(),
+            "focal": cameras.focal[frame].tolist(),
+            "center": cameras.center[frame].tolist(),
+        }
+        for frame in range(len(cameras))
+    ]
+    head = {"format": FORMAT, "width": cameras.width, "height": cameras.height, "loop": loop}
+    write_text(file, json.dumps({**head, "seconds": len(cameras) / fps, "frames": frames}, indent=1))
+
+
+def read_keys(file: Path, cameras: Cameras) -> Keys:
+    """Returns the key frames in a file; what it leaves out is taken from the training cameras.
+
+    Raises:
+        InputError: the file cannot be read, or a key of it is not a camera.
+    """
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise InputError(f"{file}: larger than {MOST_BYTES >> 20} MiB; that is no file of key frames")
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: no key frames can be read from it ({error})") from None
+    keys = tree.get("frames") if isinstance(tree, dict) else None
+    if not isinstance(keys, list) or len(keys) < 2 or not all(isinstance(key, dict) for key in keys):
+        raise InputError(f'{file}: expected {{"frames": [...]}} with at least two key frames')
+    default = 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
+    poses, views = [], []
+    for number, key in enumerate(keys):
+        where = f"{file}: key frame {number}"
+        poses.append(_pose(key, up_direction(cameras), where))
+        views.append(_view(key, tree, default, where))
+    return Keys(torch.stack(poses), torch.tensor(views), tree.get("loop") is True, _times(keys, tree, file))
+
+
+def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Tensor:
+    try:
+        numbers = torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = torch.empty(0)
+    if numbers.shape != shape or not numbers.isfinite().all():
+        raise InputError(f"{where}: expected {' x '.join(map(str, shape))} finite numbers, got {str(value)[:80]}")
+    return numbers
+
+
+def _pose(key: dict[str, Any], up: Tensor, where: str) -> Tensor:
+    if "world_from_camera" not in key:
+        if not {"eye", "target"} <= key.keys():
+            raise InputError(f'{where}: expected "world_from_camera", or "eye" and "target"')
+        eye, target = (_numbers(key[name], (3,), f'{where}: "{name}"').float() for name in ("eye", "target"))
+        pose = look_at(eye, target, up)
+        if torch.linalg.det(pose[:, :3]) < 0.5:
+            raise InputError(f'{where}: "eye" and "target" are in one place, or one above the other')
+        return pose
+    rows = key["world_from_camera"]
+    pose = _numbers(rows[:3] if isinstance(rows, list) else rows, (3, 4), f"{where}: world_from_camera")
+    turn = pose[:, :3]
+    if not torch.allclose(turn @ turn.T, torch.eye(3, dtype=torch.float64), atol=1e-3) or torch.linalg.det(turn) < 0:
+        raise InputError(f"{where}: world_from_camera: its first three columns are no rotation")
+    return pose.float()
+
+
+def _view(key: dict[str, Any], tree: dict[str, Any], default: float, where: str) -> float:
+    if "focal" not in key or "height" not in tree:
+        return default
+    focal = _numbers(key["focal"], (2,), f"{where}: focal")[1].item()
+    height = _numbers(tree["height"], (), f"{where}: height").item()
+    if not (focal > 0 and height > 0):
+        raise InputError(f"{where}: focal and height must be above 0")
+    return 2 * math.atan(height / 2 / focal)
+
+
+def _times(keys: list[dict[str, Any]], tree: dict[str, Any], file: Path) -> Tensor | None:
+    if not all("time" in key for key in keys):
+        return None
+    when = [_numbers(key["time"], (), f"{file}: key frame {number}: time").item() for number, key in enumerate(keys)]
+    if tree.get("loop") is True:
+        last = _numbers(tree.get("seconds"), (), f"{file}: seconds").item()
+        when.append(when[0] + last)
+    if any(later <= earlier for earlier, later in zip(when, when[1:])):
+        raise InputError(f"{file}: the times of the key frames do not increase")
+    return torch.tensor(when, dtype=torch.float64)

@@ -1,0 +1,129 @@
+"""Films: frames to .mp4, .webm, .mov, .gif, or a folder of PNG pictures.
+
+Frames lie as PNG pictures beside the film until it is encoded, so that no rendering is lost if that fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from nerf.errors import InputError
+from nerf.files import check_writable, replacing, unwritable
+from nerf.video.frames import Frames
+
+FRAME_NAME = "{:05d}.png"
+
+
+PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"  # the 256 colours that suit the whole film
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How ffmpeg writes a format. pixels: its pixel format for even sizes, odd sizes, and with alpha if it can."""
+
+    codec: str
+    even: str
+    odd: str
+    alpha: str | None
+    options: tuple[str, ...]
+
+
+# yuv420p is what every player shows, but halves the size for colours; H.264 then wants even sizes.
+ENCODINGS = {
+    ".mp4": Encoding("libx264", "yuv420p", "yuv444p", None, ("-crf", "18", "-movflags", "+faststart")),
+    ".webm": Encoding("libvpx-vp9", "yuv420p", "yuv420p", "yuva420p", ("-crf", "24", "-b:v", "0", "-row-mt", "1")),
+    ".mov": Encoding("prores_ks", "yuv422p10le", "yuv444p10le", "yuva444p10le", ("-vendor", "apl0")),
+    ".gif": Encoding("gif", "pal8", "pal8", None, ("-loop", "0", "-vf", PALETTE)),
+}
+
+
+def check_video_file(file: Path, alpha: bool = False) -> None:
+    """Raises InputError now, not after the rendering, if a film cannot be written under this name.
+
+    A name without a suffix is a folder for PNG pictures.
+    """
+    suffix = file.suffix.lower()
+    if suffix and suffix not in ENCODINGS:
+        raise InputError(
+            f'{file}: "{file.suffix}" is not a film format; use one of {", ".join(ENCODINGS)}, '
+            "or a name without a dot for a folder of PNG pictures"
+        )
+    if alpha and suffix and ENCODINGS[suffix].alpha is None:
+        raise InputError(
+            f"{file}: {suffix} films have no alpha; use .webm, .mov or a name without a dot (PNG pictures)"
+        )
+    if not suffix and file.exists() and (not file.is_dir() or any(file.iterdir())):
+        raise InputError(f"{file}: exists already; name a new folder for the pictures")
+    check_writable(file if suffix else file / FRAME_NAME.format(0))
+    if not suffix:
+        file.rmdir()
+
+
+def write_video(file: Path, frames: Frames, fps: int) -> None:
+    """Renders one frame per camera and writes a film of exactly that size and number of frames.
+
+    Raises:
+        InputError: the film cannot be written; says where the frames are kept.
+    """
+    from PIL import Image
+    from tqdm import tqdm
+
+    folder = file.with_name(file.stem + ".frames") if file.suffix else file
+    try:
+        if file.suffix:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for frame in tqdm(range(len(frames.cameras)), desc=f"filming {file.name}", unit="frame"):
+            picture = Image.fromarray(frames[frame].numpy())
+            picture.save(folder / FRAME_NAME.format(frame), compress_level=1)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    if not file.suffix:
+        return
+    try:
+        with replacing(file) as partial:
+            _encode(partial, folder, frames, fps)
+    except InputError as error:
+        raise InputError(f"{error}; the frames are kept in {folder}") from None
+    shutil.rmtree(folder)
+
+
+def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
+    import imageio_ffmpeg
+    import numpy
+    from PIL import Image
+
+    encoding, (width, height), count = ENCODINGS[file.suffix.lower()], frames.size, len(frames.cameras)
+    even = width % 2 == 0 and height % 2 == 0
+    encoder = imageio_ffmpeg.write_frames(
+        str(file),
+        (width, height),
+        fps=fps,
+        codec=encoding.codec,
+        quality=None,
+        macro_block_size=1,
+        pix_fmt_in="rgba" if frames.alpha else "rgb24",
+        pix_fmt_out=encoding.alpha if frames.alpha else encoding.even if even else encoding.odd,
+        output_params=list(encoding.options),
+        ffmpeg_log_level="error",
+    )
+    encoder.send(None)
+    try:
+        for frame in range(count):
+            encoder.send(numpy.array(Image.open(folder / FRAME_NAME.format(frame))).tobytes())
+    finally:
+        encoder.close()
+    # Closing does not say whether the encoder could write: a full disk leaves a file that no player opens.
+    if _frames_in(file) != count:
+        raise OSError(f"the encoder wrote {_frames_in(file)} of {count} frames")
+
+
+def _frames_in(file: Path) -> int:
+    import imageio_ffmpeg
+
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(str(file))[0]
+    except RuntimeError:
+        return 0

@@ -1,0 +1,112 @@
+"""Held-out views rendered and scored: what metrics.json states, it states with its protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from nerf import __version__
+from nerf.color import BACKGROUNDS
+from nerf.errors import InputError
+from nerf.export.images import write_depth, write_rgb
+from nerf.files import write_text
+from nerf.rendering.metrics import psnr, ssim
+from nerf.rendering.model import Picture
+from nerf.scenes import Place, Views, load_scene
+from nerf.workflows.align import aligned_camera, aligned_colors
+from nerf.workflows.trained import TrainedRun
+
+PROTOCOL = "float32 pictures clipped to [0, 1]; PSNR from each view's mean squared error, then the mean over views"
+
+
+def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+    """Renders every view of a split, writes the pictures and the metrics into the run folder, returns the metrics.
+
+    The metrics of the test split are ``metrics.json``, those of another ``metrics_<split>.json``.
+
+    What was learned of the training pictures, poses or exposures, is aligned to each held-out picture, and stated.
+    Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
+
+    Raises:
+        InputError: the scene is not there, or a view cannot be scored.
+    """
+    from tqdm import tqdm
+
+    settings = run.settings.scene
+    splits = load_scene(Place(run.record["name"], scene, ""), (split,), settings).splits
+    if split not in splits:
+        raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
+    views = splits[split]
+    folder = run.folder.path / split
+    file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
+    file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
+    unit = depth_unit(run, views)
+    scores = []
+    for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
+        picture = aligned_picture(run, views, frame, split)
+        rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
+        if views.used is not None:  # what a mask hides is no error
+            rgb = torch.where(views.used[frame, : len(rgb), : rgb.shape[1], None], rgb, truth)
+        score = {"view": name, "psnr": psnr(rgb, truth), "ssim": ssim(rgb, truth)}
+        if not all(math.isfinite(score[key]) for key in ("psnr", "ssim")):
+            raise InputError(f"view {name}: PSNR is {score['psnr']}, as of an empty view rendered empty; leave it out")
+        scores.append(score)
+        write_rgb(folder / f"{name}.png", rgb)
+        write_depth(folder / f"{name}_depth.png", picture, unit)
+    metrics = {
+        "psnr": mean(score["psnr"] for score in scores),
+        "ssim": mean(score["ssim"] for score in scores),
+        "scene": run.record["name"],
+        "split": split,
+        "views": scores,
+        "resolution": [views.cameras.width, views.cameras.height],
+        "downscale": settings.downscale,
+        "pixels": "as stored, not undistorted",
+        "background": settings.background,
+        "protocol": PROTOCOL,
+        "alignment": alignment_words(run, split),
+        "depth_unit": unit,
+        "training_seconds": run.facts["seconds"],
+        "steps": run.facts["step"],
+        "seed": run.settings.train.seed,
+        "version": __version__,
+        "trained_with": run.facts["version"],
+        "device": "cpu",
+        "backend": run.record["backend"],
+        "rendered_by": f"{run.backend.name} ({run.backend.detail})",
+        "threads": run.record["threads"],
+    }
+    write_text(file, json.dumps(metrics, indent=1))
+    return metrics
+
+
+def aligned_picture(run: TrainedRun, views: Views, frame: int, split: str) -> Picture:
+    """Returns what a view shows, from the pose and in the exposure that suit it best where the run has learned such."""
+    capture, background = run.settings.capture, run.settings.scene.background
+    exposes, cameras = capture.exposure == "learn", views.cameras[frame : frame + 1]
+    if capture.poses == "refine" and split == "train":
+        cameras = run.cameras[frame : frame + 1]
+    elif capture.poses == "refine":
+        cameras = aligned_camera(run.model, views, frame, background, exposes)
+    picture = run.model.picture(cameras, 0)
+    return aligned_colors(picture, views, frame, background) if exposes else picture
+
+
+def alignment_words(run: TrainedRun, split: str) -> str:
+    """Returns what of each view is fitted to that view itself before it is scored."""
+    capture, words = run.settings.capture, []
+    if capture.poses == "refine":
+        words.append("pose as learned" if split == "train" else "pose: 6 numbers, by the view's own colours")
+    if capture.exposure == "learn":
+        words.append("gain and offset of each colour channel: 6 numbers, least squares on the view itself")
+    return "; ".join(words) or "none"
+
+
+def depth_unit(run: TrainedRun, views: Views) -> float:
+    """Returns the scene units of one count of a 16-bit depth picture: the farthest place that is rendered is 65535."""
+    return run.model.cube.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535

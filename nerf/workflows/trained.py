@@ -1,0 +1,52 @@
+"""A run folder opened for use: the model, its settings and the cameras it learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nerf.backends.choice import Backend, choose_backend
+from nerf.config import Settings
+from nerf.geometry.cameras import Cameras
+from nerf.geometry.scene_box import Cube
+from nerf.rendering.baked import BakedModel
+from nerf.rendering.model import RadianceModel
+from nerf.runs import RunFolder
+from nerf.training.camera_optimizer import refined_cameras
+from nerf.training.radiance import load_model_state
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder holds.
+
+    backend: what renders the model. facts: step, seconds and version of the checkpoint. record: what scene was read.
+    cameras: of the training views, refined if they were.
+    """
+
+    folder: RunFolder
+    backend: Backend
+    settings: Settings
+    facts: dict[str, Any]
+    record: dict[str, Any]
+    cameras: Cameras
+    model: RadianceModel | BakedModel
+
+
+def open_run(path: Path, backend: str = "auto") -> TrainedRun:
+    """Returns the run in a folder, rendered by a backend; needs no pictures.
+
+    Raises:
+        InputError: the folder holds no whole run.
+    """
+    folder = RunFolder(path)
+    settings = folder.load_settings()
+    record, cameras = folder.load_scene()
+    tensors, facts = folder.load_checkpoint()
+    chosen = choose_backend(backend)
+    model = chosen.model(settings, Cube(torch.zeros(3), 1.0))
+    load_model_state(model, tensors)
+    return TrainedRun(folder, chosen, settings, facts, record, refined_cameras(cameras, tensors), model.eval())

@@ -1,0 +1,100 @@
+"""Textures: every place of the surface finds its colour in them."""
+
+import numpy
+import pytest
+import torch
+
+from nerf.color import to_bytes
+from nerf.geometry.cameras import Rays
+from nerf.meshing.appearance import seen_color
+from nerf.meshing.mesh import Mesh, vertex_normals
+from nerf.meshing.texture import painted, sheet, unwrapped
+from nerf.meshing.volume import look
+from nerf.rendering.model import Picture
+from tests.ball import ball_model, cameras_round
+from tests.conftest import RADIUS, ball_color
+from tests.meshing.test_mesh import icosphere
+
+
+@pytest.fixture(scope="module")
+def unwrapped_ball():
+    pytest.importorskip("xatlas")
+    shape = icosphere(3)
+    return unwrapped(Mesh(shape.vertices, shape.faces, vertex_normals(shape)), 256)
+
+
+def test_unwrapping_keeps_the_triangles(unwrapped_ball):
+    shape = icosphere(3)
+    assert len(unwrapped_ball.faces) == len(shape.faces)
+    assert (unwrapped_ball.uv >= 0).all() and (unwrapped_ball.uv <= 1).all()
+    ours, theirs = (numpy.sort(m.vertices[m.faces].mean(1), axis=0) for m in (unwrapped_ball, shape))
+    assert numpy.allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_texture_holds_the_colour_of_every_place(unwrapped_ball):
+    texels = sheet(unwrapped_ball, 256)
+    assert numpy.abs(numpy.linalg.norm(texels.normal, axis=1) - 1).max() < 1e-5
+    assert (texels.normal * texels.point).sum(1).min() > 0.95
+    texture = painted(texels, to_bytes(torch.from_numpy(texels.point) * 0.4 + 0.5).numpy())
+    faces = unwrapped_ball.faces
+    weight = numpy.random.default_rng(0).dirichlet([1, 1, 1], len(faces)).astype(numpy.float32)[..., None]
+    point = (unwrapped_ball.vertices[faces] * weight).sum(1)
+    uv = (unwrapped_ball.uv[faces] * weight).sum(1)
+    texel = (uv * 256).astype(int).clip(0, 255)
+    found = texture[255 - texel[:, 1], texel[:, 0]] / 255
+    assert numpy.abs(found - (point * 0.4 + 0.5)).max() < 0.05  # a texel is a hundredth of the ball wide
+
+
+def directions(count):
+    return torch.nn.functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+
+
+@pytest.mark.parametrize("radius", [RADIUS, RADIUS - 0.008, RADIUS + 0.005])
+def test_the_colour_of_a_place_is_that_of_the_ball_even_from_a_little_off_it(radius):
+    model, normal = ball_model(), directions(500)
+    rgb = seen_color(model, look(model, cameras_round(size=96)), radius * normal, normal, 0.02)
+    assert numpy.abs(rgb.numpy() - ball_color(normal.numpy())).mean() < 0.02
+
+
+def test_only_cameras_that_see_a_place_tell_its_colour():
+    """One camera is shown red things, another green ones: each place has the colour of its own camera."""
+    model, cameras = ball_model(), cameras_round(40)
+    height = cameras.world_from_camera[:, 2, 3]
+    two = cameras[torch.stack([height.argmin(), height.argmax()])]
+    views = look(model, two)
+    paint = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    model.picture = lambda lens, frame: Picture(paint[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
+    normal = torch.nn.functional.normalize(two.world_from_camera[:, :, 3], dim=1)
+    normal = torch.cat([normal, torch.linalg.cross(normal[:1], normal.new_tensor([[1.0, 0, 0]]))])
+    rgb = seen_color(model, views, RADIUS * normal, normal, 0.02)
+    assert torch.allclose(rgb[:2], paint, atol=1e-5)
+    assert numpy.allclose(rgb[2], ball_color(normal[2].numpy()), atol=1e-5)  # seen by none: the field is asked
+
+
+def test_the_camera_that_faces_a_place_counts_most():
+    model, cameras = ball_model(), cameras_round(40)
+    eye = cameras.world_from_camera[:, :, 3]
+    near = (eye[0] - eye).norm(dim=1).argsort()[[0, 5]]
+    views = look(model, cameras[near])
+    bright = torch.tensor([1.0, 0.0])
+    model.picture = lambda lens, frame: Picture(bright[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
+    normal = torch.nn.functional.normalize(eye[0], dim=0)[None]
+    assert seen_color(model, views, RADIUS * normal, normal, 0.02).min() > 0.55
+
+
+def test_the_background_beside_a_thing_does_not_bleed_into_it():
+    model = ball_model()
+    cameras = cameras_round(6)
+    rays = Rays(cameras.world_from_camera[:, :, 3], cameras.world_from_camera[:, :, 2])
+    assert model.surface(rays).isfinite().all()
+    real = model.picture
+
+    def haloed(lens, frame):  # what light pixels at the rim hold is not the ball's
+        picture = real(lens, frame)
+        thin = (picture.opacity > 0) & (picture.opacity <= 0.5)
+        return Picture(torch.where(thin[..., None], 9 * torch.ones(3), picture.rgb), picture.opacity, picture.depth)
+
+    views, normal = look(model, cameras), directions(500)
+    expected = seen_color(model, views, RADIUS * normal, normal, 0.02)
+    model.picture = haloed
+    assert torch.equal(seen_color(model, views, RADIUS * normal, normal, 0.02), expected)

@@ -1,0 +1,82 @@
+"""Volumes: what cameras say of places, and what is inside of the ball."""
+
+import math
+
+import pytest
+import torch
+
+from nerf.errors import InputError
+from nerf.geometry.cameras import Cameras, look_at
+from nerf.meshing.volume import DensityVolume, DepthViews, FusedVolume, look
+from tests.ball import ball_model, cameras_round
+from tests.conftest import RADIUS
+
+
+@pytest.fixture(scope="module")
+def views():
+    return look(ball_model(), cameras_round())
+
+
+def wall(distance):
+    """Returns one camera at the origin that looks along z at what is `distance` (H, W) away."""
+    pose = look_at(torch.zeros(3), torch.tensor([0.0, 0, 1]), torch.tensor([0.0, -1, 0]))
+    size = distance.shape[0]
+    lens = torch.full((1, 2), float(size))
+    return DepthViews(Cameras(pose[None], lens, lens / 2, size, size), distance[None])
+
+
+def test_a_place_is_in_front_of_what_a_camera_sees_by_the_difference_of_distances():
+    views = wall(torch.full((4, 4), 3.0))
+    point = torch.tensor([[0, 0, 1.0], [0, 0, 3.5], [0, 0, -1.0], [5.0, 0, 1.0]])
+    gap = views.gaps(0, point, 1.0)
+    assert torch.allclose(gap[:2], torch.tensor([2.0, -0.5]), atol=1e-5)
+    assert gap[2:].isnan().all()  # behind the camera, and out of its picture
+
+
+def test_distances_are_interpolated_between_pixels_but_not_over_an_edge():
+    columns = torch.tensor([1.0, 1.2, 9.0, math.inf]).expand(4, 4).contiguous()
+    views = wall(columns)
+
+    def seen(column):  # the distance read at a place between pixel middles, in the second row
+        point = torch.tensor([[(column - 2) / 4, 0.0, 1.0]])
+        return views.gaps(0, point, 1.0).item() + point.norm().item()
+
+    assert seen(1.0) == pytest.approx(1.1, abs=1e-4)
+    assert seen(1.9) == pytest.approx(1.2, abs=1e-4) and seen(2.4) == pytest.approx(9.0, abs=1e-4)
+    assert seen(3.2) == math.inf
+
+
+@pytest.mark.parametrize("kind", [DensityVolume, FusedVolume])
+def test_the_ball_is_inside_and_its_hollow_too(views, kind):
+    volume = kind(ball_model(), views, 48)
+    values = volume.planes(0, 48)
+    axis = torch.linspace(-0.6, 0.6, 49)
+    radius = torch.cartesian_prod(axis, axis, axis).norm(dim=1).view(49, 49, 49)
+    cell = 1.2 / 48
+    assert (values[radius < RADIUS - 1.5 * cell] > 0).all()  # the middle is hollow, and seen by no camera
+    assert (values[radius > RADIUS + 1.5 * cell] < 0).all()
+
+
+@pytest.mark.parametrize("kind", [DensityVolume, FusedVolume])
+def test_planes_are_the_same_however_many_are_asked_for(views, kind):
+    volume = kind(ball_model(), views, 24)
+    assert torch.equal(torch.cat([volume.planes(0, 9), volume.planes(10, 24)]), volume.planes(0, 24))
+
+
+def test_cameras_that_see_through_fog_outvote_those_that_do_not():
+    # Half of the cameras see the ball, half see through it: it counts as free, not as half there.
+    cameras = cameras_round(24)
+    model = ball_model()
+    views = look(model, cameras)
+    clear = views.distance.clone()
+    clear[::2] = math.inf
+    point = torch.tensor([[0.0, 0.0, RADIUS - 0.02]])
+    assert FusedVolume(model, views, 48).fused(point).item() > 0
+    assert FusedVolume(model, DepthViews(cameras, clear), 48).fused(point).item() < 0
+
+
+def test_an_empty_model_is_an_error():
+    model = ball_model()
+    model.occupancy.occupied.zero_()
+    with pytest.raises(InputError, match="the model is empty"):
+        look(model, cameras_round(3))

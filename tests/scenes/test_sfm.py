@@ -1,0 +1,97 @@
+"""Bare photographs and videos: frames, poses found by structure-from-motion, and what is said where there are none."""
+
+import sys
+
+import numpy
+import pytest
+from PIL import Image
+
+from nerf.config import SceneSettings
+from nerf.errors import InputError
+from nerf.scenes import Place, formats, load_scene
+from nerf.scenes.sfm import find_poses, photo_names, sharpness, take_frames
+from tests.scenes import photo_folder as made
+
+
+def wall_photos(folder, n=6, width=320, height=240):
+    """Writes pictures of a corner of two textured walls, taken while walking past it; returns the eyes (n, 3)."""
+    from scipy.ndimage import gaussian_filter
+
+    generator = numpy.random.default_rng(5)
+    fine = generator.random((2, 512, 512, 3))
+    walls = sum(gaussian_filter(fine, (0, s, s, 0)) / gaussian_filter(fine, (0, s, s, 0)).std() for s in (1.5, 4, 12))
+    walls = 255 * (walls - walls.min()) / (walls.max() - walls.min())
+    row, column = numpy.mgrid[:height, :width] + 0.5
+    slope = numpy.stack([(column - width / 2) / 300, (row - height / 2) / 300, numpy.ones_like(row)], -1)
+    eyes = numpy.array([[0.25 * i - 0.6, 0.05 * (-1) ** i, 0.1 * i] for i in range(n)])
+    folder.mkdir(parents=True)
+    for view, eye in enumerate(eyes):
+        shown, nearest = numpy.zeros((height, width, 3)), numpy.full((height, width), numpy.inf)
+        for wall, normal in enumerate(([0.6, 0, -0.8], [-0.6, 0, -0.8])):  # they meet at z = 4
+            normal = numpy.array(normal)
+            t = ((numpy.array([0, 0, 4]) - eye) @ normal) / (slope @ normal)
+            point = eye + t[..., None] * slope
+            place = numpy.stack([point[..., 1], point[..., 0]], -1) * 90 + 256
+            color = walls[wall][tuple(place.astype(int).clip(0, 511).transpose(2, 0, 1))]
+            near = (t > 0) & (t < nearest)
+            shown[near], nearest[near] = color[near], t[near]
+        Image.fromarray(shown.astype(numpy.uint8)).save(folder / f"w_{view}.png")
+    return eyes
+
+
+def test_poses_of_bare_photographs_are_found_once_and_kept_in_colmaps_format(tmp_path):
+    pytest.importorskip("pycolmap")
+    eyes = wall_photos(tmp_path / "images")
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "images" / "x_flat.png")
+    assert formats(tmp_path) == ["photos"]
+    scene = load_scene(Place("walls", tmp_path, ""), ("train",), SceneSettings())
+    assert formats(tmp_path) == ["colmap"] and (tmp_path / "sparse" / "0" / "images.bin").is_file()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".sfm")]
+    cameras = scene.splits["train"].cameras
+    assert len(cameras) == 6 and scene.splits["train"].depths is not None
+    assert any("x_flat.png: only 0 features" in note for note in scene.notes)
+    # Up to a similarity, the eyes are where the pictures were taken from: distances agree in proportion.
+    centers = cameras.world_from_camera[:, :, 3].double().numpy()
+    found = numpy.linalg.norm(centers[:, None] - centers, axis=2)
+    true = numpy.linalg.norm(eyes[:, None] - eyes, axis=2)
+    scale = (found * true).sum() / (true * true).sum()
+    assert numpy.abs(found / scale - true).max() < 0.03 * true.max()
+
+
+def test_photographs_that_show_nothing_end_in_advice(tmp_path):
+    pytest.importorskip("pycolmap")
+    for view in range(4):
+        Image.new("RGB", (160, 120), (30 * view, 90, 90)).save(tmp_path / f"{view}.png")
+    assert photo_names(tmp_path) == ["0.png", "1.png", "2.png", "3.png"]
+    with pytest.raises(InputError, match="no camera poses found in 4 pictures; take sharp pictures"):
+        find_poses(tmp_path)
+    assert not (tmp_path / "sparse").exists()
+
+
+def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
+    made.write_pictures(tmp_path / "images")
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(InputError, match=r"pip install 'nerf\[sfm\]'"):
+        load_scene(Place("bare", tmp_path, ""), ("train",), SceneSettings())
+
+
+def test_the_sharpest_frame_of_every_part_of_a_video_is_kept(tmp_path, monkeypatch):
+    from imageio_ffmpeg import write_frames
+
+    generator = numpy.random.default_rng(0)
+    blocks = numpy.kron(generator.integers(0, 255, (8, 8, 1)), numpy.ones((8, 8, 3))).astype(numpy.uint8)
+    writer = write_frames(str(tmp_path / "clip.mp4"), (64, 64), fps=10, quality=9, macro_block_size=1)
+    writer.send(None)
+    for index in range(12):
+        frame = blocks if index % 4 == 2 else (blocks // 2 + 64)
+        writer.send(numpy.ascontiguousarray(frame))
+    writer.close()
+    monkeypatch.setattr("nerf.scenes.sfm.FRAMES_OF_VIDEO", 3)
+    assert formats(tmp_path) == ["photos"]
+    take_frames(tmp_path / "clip.mp4", tmp_path / "images")
+    assert photo_names(tmp_path / "images") == ["frame_0000.jpg", "frame_0001.jpg", "frame_0002.jpg"]
+    kept = numpy.asarray(Image.open(tmp_path / "images" / "frame_0001.jpg"))
+    assert sharpness(kept) > 2 * sharpness(blocks // 2 + 64)
+    (tmp_path / "other.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match="other.mp4: not a readable video"):
+        take_frames(tmp_path / "other.mp4", tmp_path / "more")

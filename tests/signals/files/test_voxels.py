@@ -1,0 +1,101 @@
+import numpy
+import pytest
+
+from nerf.errors import InputError
+from nerf.signals.files.voxels import VoxelVolume, read_volume, write_nifti
+
+nibabel = pytest.importorskip("nibabel")
+pydicom = pytest.importorskip("pydicom")
+
+
+def a_volume() -> VoxelVolume:
+    values = numpy.random.default_rng(0).normal(size=(9, 10, 4)).astype(numpy.float32)
+    affine = numpy.array([[0, -2, 0, 5], [3, 0, 0, -7], [0, 0, 4, 1], [0, 0, 0, 1]], float)
+    return VoxelVolume(values, affine)
+
+
+def write_slice(file, z: float, values: numpy.ndarray | None, **changes) -> None:
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.CTImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
+    data.Rows, data.Columns = 9, 8
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 0
+    data.RescaleSlope, data.RescaleIntercept = 2, -1024
+    data.PixelSpacing, data.SliceThickness = [0.5, 0.25], 3
+    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [10, 20, z]
+    for name, value in changes.items():
+        setattr(data, name, value)
+    if values is not None:
+        data.PixelData = values.astype(numpy.uint16).tobytes()
+    data.save_as(file, enforce_file_format=True)
+
+
+def test_a_nifti_file_comes_back_with_its_affine(tmp_path):
+    volume = a_volume()
+    for name in ("a.nii", "a.nii.gz"):
+        write_nifti(tmp_path / name, volume)
+        again = read_volume(tmp_path / name)
+        assert (again.values == volume.values).all() and numpy.allclose(again.affine, volume.affine, atol=1e-6)
+    assert numpy.allclose(again.spacing, [3, 2, 4])
+    assert numpy.allclose(again.middle(2).affine @ [0, 0, 0, 1], again.affine @ [0, 0, 1, 1])
+    assert (again.middle(2).values == volume.values[:, :, 1:3]).all() and again.middle(0) is again
+
+
+def test_dicom_slices_are_sorted_by_height_scaled_and_turned_to_right_front_head(tmp_path):
+    rows = numpy.arange(72).reshape(9, 8)
+    write_slice(tmp_path / "1.dcm", 6.0, rows + 100)
+    write_slice(tmp_path / "2.dcm", 4.0, rows)
+    volume = read_volume(tmp_path)
+    assert volume.values.shape == (8, 9, 2)
+    assert volume.values[3, 2, 0] == 2 * rows[2, 3] - 1024 and volume.values[3, 2, 1] == 2 * (rows[2, 3] + 100) - 1024
+    # Columns step by PixelSpacing[1], rows by PixelSpacing[0]; left and back become minus right and minus front.
+    assert numpy.allclose(volume.affine @ [3, 2, 1, 1], [-10 - 3 * 0.25, -20 - 2 * 0.5, 6, 1])
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("nan", "not finite"), ("constant", "nothing to fit"), ("cut", "cut off"), ("text", "cannot be read"),
+        ("huge", "more than"), ("pixels", "without pixel data"), ("short", "cannot be read"), ("gap", "evenly spaced"),
+        ("not dicom", "not a DICOM"), ("missing", "not found"), ("pickle", "cannot be read"), ("words", "real numbers"),
+    ],
+)  # fmt: skip
+def test_a_bad_volume_is_refused_in_one_line(tmp_path, case, words):
+    file = tmp_path / "a.nii.gz"
+    values = a_volume().values.copy()
+    if case in ("nan", "constant"):
+        values[:] = 3.0
+        values[0, 0, 0] = numpy.nan if case == "nan" else 3.0
+        write_nifti(file, VoxelVolume(values, numpy.eye(4)))
+    elif case == "cut":
+        write_nifti(file, a_volume())
+        file.write_bytes(file.read_bytes()[:-300])
+    elif case == "text":
+        file.write_text("no volume")
+    elif case == "huge":
+        file = tmp_path / "a.nii"
+        image = nibabel.Nifti1Image(numpy.zeros((8, 8, 2), numpy.uint8), numpy.eye(4))
+        image.header["dim"][1:4] = 20000
+        file.write_bytes(image.header.binaryblock + b"\0" * 200)
+    elif case in ("pixels", "short"):
+        file = tmp_path / "a.dcm"
+        write_slice(file, 0, None if case == "pixels" else numpy.zeros((9, 8)))
+        if case == "short":
+            file.write_bytes(file.read_bytes()[:-40])
+    elif case == "gap":
+        file = tmp_path
+        for z in (0, 3, 9):
+            write_slice(tmp_path / f"{z}.dcm", z, numpy.arange(72))
+    elif case == "not dicom":
+        file = tmp_path / "a.dcm"
+        file.write_bytes(b"x" * 400)
+    elif case in ("pickle", "words"):
+        file = tmp_path / "a.npy"
+        numpy.save(file, numpy.array([[{}] * 9] * 9) if case == "pickle" else numpy.full((9, 9), "a"))
+    with pytest.raises(InputError, match=words) as caught:
+        read_volume(file)
+    assert "\n" not in str(caught.value) and str(file) in str(caught.value)

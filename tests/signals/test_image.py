@@ -1,0 +1,151 @@
+"""Pictures: fitted, resumed, decoded at any size and region, with masks and without peak."""
+
+import json
+
+import numpy
+import pytest
+import torch
+from PIL import Image as Pillow
+from safetensors.torch import load_file
+
+from nerf.cli.main import main
+from nerf.signals.files.pictures import read_picture, write_picture
+
+SMALL = [
+    "field.levels=4",
+    "field.log2_table_size=10",
+    "field.finest_resolution=32",
+    "field.width=16",
+    "train.samples=1024",
+]
+
+
+def picture(file, size=(24, 16), channels=3):
+    """Writes a smooth picture with an edge."""
+    x, y = numpy.meshgrid(numpy.linspace(0, 1, size[0]), numpy.linspace(0, 1, size[1]))
+    layers = [x, y, (x + y > 1) * 0.8, 0.5 + x * 0.5][:channels]
+    values = (numpy.stack(layers, -1) * 255).astype(numpy.uint8)
+    Pillow.fromarray(values[..., 0] if channels == 1 else values).save(file)
+    return file
+
+
+def fit(file, out, *words):
+    return main(["fit", "image", str(file), "--out", str(out), *words, *SMALL])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_is_learned_and_written_back(tmp_path, channels):
+    file = picture(tmp_path / "a.png", channels=channels)
+    assert fit(file, tmp_path / "run", "--steps", "200") == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    decoded = Pillow.open(tmp_path / "run" / "decoded.png")
+    error = (numpy.asarray(decoded).astype(float) - numpy.asarray(Pillow.open(file)).astype(float)) / 255
+    assert metrics["psnr"] > 30
+    assert 10 ** (-metrics["psnr"] / 10) == pytest.approx((error**2).mean(), rel=1e-3, abs=1e-9)
+
+
+def test_a_fit_goes_on_for_more_steps_than_were_asked_for_at_first(tmp_path):
+    file, run = picture(tmp_path / "a.png"), tmp_path / "run"
+    assert fit(file, run, "--steps", "20") == 0 and fit(file, run, "--steps", "30", "--resume") == 0
+    assert json.loads((run / "metrics.json").read_text())["steps"] == 30
+
+
+def test_the_same_seed_gives_the_same_bits_and_a_resumed_fit_too(tmp_path):
+    file = picture(tmp_path / "a.png")
+    words = ("optimizer.horizon=40", "--backend", "native")
+    for name in ("one", "two"):
+        assert fit(file, tmp_path / name, "train.steps=40", *words) == 0
+    assert fit(file, tmp_path / "cut", "train.steps=15", *words) == 0
+    assert fit(file, tmp_path / "cut", "train.steps=40", *words, "--resume") == 0
+    one, two, cut = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two", "cut"))
+    assert all(torch.equal(one[name], two[name]) and torch.equal(one[name], cut[name]) for name in one)
+
+
+def test_a_region_is_the_part_of_the_whole(tmp_path):
+    file = picture(tmp_path / "a.png")
+    assert fit(file, tmp_path / "run", "--steps", "5") == 0
+    decode = ["decode", str(tmp_path / "run"), "--out"]
+    assert main([*decode, str(tmp_path / "whole.png"), "--size", "48x32"]) == 0
+    region = ["--region", "0.5", "0.25", "1", "0.75"]
+    assert main([*decode, str(tmp_path / "part.png"), "--size", "24x16", *region]) == 0
+    whole, part = (numpy.asarray(Pillow.open(tmp_path / name)) for name in ("whole.png", "part.png"))
+    assert whole.shape == (32, 48, 3) and numpy.array_equal(whole[8:24, 24:], part)
+
+
+def test_masked_pixels_are_never_seen(tmp_path):
+    one, other, mask = picture(tmp_path / "one.png"), tmp_path / "other.png", tmp_path / "mask.png"
+    values, known = numpy.array(Pillow.open(one)), numpy.full((16, 24), 255, numpy.uint8)
+    known[4:8, 6:12] = 0
+    values[4:8, 6:12] = 77
+    Pillow.fromarray(values).save(other)
+    Pillow.fromarray(known).save(mask)
+    for file in (one, other):
+        assert fit(file, tmp_path / file.stem, "--steps", "20", f"image.mask={mask}") == 0
+    a, b = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "other"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "other")]
+    assert metrics[0]["psnr"] == metrics[1]["psnr"] and metrics[0]["psnr_unknown"] != metrics[1]["psnr_unknown"]
+
+
+def test_area_fitting_sees_means_over_pixels(tmp_path):
+    file = picture(tmp_path / "a.png")
+    assert fit(file, tmp_path / "run", "--steps", "100", "image.area=2", "image.downscale=2") == 0
+    assert json.loads((tmp_path / "run" / "signal.json").read_text())["signal"]["width"] == 12
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["psnr"] > 20
+
+
+def test_light_without_a_peak_is_fitted_relatively(tmp_path):
+    x = torch.linspace(0, 1, 20)
+    light = (torch.outer(torch.ones(12), 0.05 * 2000**x)[..., None] * torch.tensor([1.0, 0.7, 0.4])).contiguous()
+    write_picture(tmp_path / "a.exr", light, hdr=True)
+    again, hdr = read_picture(tmp_path / "a.exr")
+    assert hdr and torch.allclose(again, light, rtol=1e-3)  # half floats have 11 bits
+    assert fit(tmp_path / "a.exr", tmp_path / "run", "--steps", "300") == 0
+    decoded, _ = read_picture(tmp_path / "run" / "decoded.exr")
+    assert ((decoded - again).abs() / again).mean() < 0.1
+    assert main(["decode", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 2
+
+
+def test_bad_pictures_and_requests_end_in_one_line(tmp_path, capsys):
+    file = picture(tmp_path / "a.png", size=(64, 64))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(file.read_bytes()[:-200])
+    (tmp_path / "text.png").write_text("no picture")
+    assert fit(file, tmp_path / "run", "--steps", "2") == 0
+    decode = ["decode", str(tmp_path / "run"), "--out", str(tmp_path / "b.png")]
+    words = [
+        ["fit", "image", str(broken)],
+        ["fit", "image", str(tmp_path / "text.png")],
+        ["fit", "image", "nowhere.png"],
+        [*decode, "--region", "0.5", "0", "0.2", "1"],
+        [*decode, "--rate", "8000"],
+        ["decode", str(tmp_path), "--out", "a.png"],
+    ]
+    for line in words:
+        capsys.readouterr()
+        out = ["--out", str(tmp_path / "bad")] if line[0] == "fit" else []
+        assert main([*line, *out]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_field_is_chosen_with_its_own_defaults(tmp_path):
+    file = picture(tmp_path / "a.png")
+    assert (
+        main(
+            [
+                "fit",
+                "image",
+                str(file),
+                "--out",
+                str(tmp_path / "run"),
+                "--field",
+                "siren",
+                "--steps",
+                "2",
+                "field.width=8",
+            ]
+        )
+        == 0
+    )
+    text = (tmp_path / "run" / "settings.yaml").read_text()
+    assert "kind: siren" in text and "learning_rate: 0.001" in text and "width: 8" in text

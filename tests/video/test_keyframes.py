@@ -1,0 +1,73 @@
+"""Camera tracks: what a film writes is read back as the same film; mistakes in key frames are named."""
+
+import json
+
+import pytest
+import torch
+
+from nerf.cli.main import main
+from nerf.errors import InputError
+from nerf.video.keyframes import read_keys
+from nerf.workflows.trained import open_run
+
+
+@pytest.fixture(scope="module")
+def ball_cameras(ball_run):
+    return open_run(ball_run).cameras
+
+
+@pytest.mark.parametrize("path", ["orbit", "tour"])
+def test_a_track_used_as_key_frames_gives_the_same_cameras(ball_run, tmp_path, path):
+    words = ["render", str(ball_run), "--frames", "16", "--size", "20x16", "--fov", "30"]
+    assert main([*words, "--path", path, "--out", str(tmp_path / "a.gif")]) == 0
+    words = [*words[:-2], "--path", "keys", "--keys", str(tmp_path / "a.track.json")]
+    assert main([*words, "--out", str(tmp_path / "b.gif")]) == 0
+    a, b = (json.loads((tmp_path / f"{name}.track.json").read_text()) for name in "ab")
+    assert a["loop"] and b["loop"] and a["seconds"] == b["seconds"]
+    for ours, theirs in zip(a["frames"], b["frames"]):
+        assert torch.allclose(
+            torch.tensor(ours["world_from_camera"]), torch.tensor(theirs["world_from_camera"]), atol=1e-4
+        )
+        assert ours["focal"] == pytest.approx(theirs["focal"], rel=1e-4)
+
+
+def test_keys_by_hand_need_only_eye_and_target(ball_cameras, tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text(
+        json.dumps({"frames": [{"eye": [2, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 2, 1], "target": [0, 0, 0]}]})
+    )
+    keys = read_keys(file, ball_cameras)
+    assert torch.allclose(keys.poses[0, :, 3], torch.tensor([2.0, 0, 1]))
+    assert torch.allclose(keys.poses[1, :, 2], torch.nn.functional.normalize(torch.tensor([0.0, -2, -1]), dim=0))
+    assert keys.when is None and not keys.loop
+
+
+KEY = {"eye": [2, 0, 1], "target": [0, 0, 0]}
+SHEAR = [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ([], "at least two"),
+        ({"frames": [KEY]}, "at least two"),
+        ({"frames": [KEY, {"eye": [1, 2]}]}, 'key frame 1: expected "world_from_camera"'),
+        ({"frames": [KEY, {"eye": [1, 2], "target": [0, 0, 0]}]}, 'key frame 1: "eye": expected 3 finite numbers'),
+        ({"frames": [KEY, {"eye": [0, 0, 0], "target": [0, 0, 0]}]}, "in one place"),
+        ({"frames": [KEY, {"world_from_camera": SHEAR}]}, "no rotation"),
+        ({"frames": [{**KEY, "time": 1}, {**KEY, "time": 1}]}, "do not increase"),
+        ({"frames": [{**KEY, "time": 1}, {**KEY, "time": "x"}]}, "key frame 1: time"),
+    ],
+)
+def test_a_mistake_in_key_frames_is_named(ball_cameras, tmp_path, tree, message):
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=message):
+        read_keys(file, ball_cameras)
+
+
+def test_a_file_that_is_missing_or_no_json_is_named(ball_cameras, tmp_path):
+    (tmp_path / "keys.json").write_text("{")
+    for name in ("keys.json", "none.json"):
+        with pytest.raises(InputError, match=name):
+            read_keys(tmp_path / name, ball_cameras)
