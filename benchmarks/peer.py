@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras, Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering, composite
 from nerf.ops.hash_grid import grid_levels, hash_grid
 from nerf.ops.march import march
@@ -34,10 +34,10 @@ RAYS_AT_ONCE = 4096
 class Peer(nn.Module):
     """The field, the occupancy grid and one step of training."""
 
-    def __init__(self, views: Views, cube: Cube, seed: int) -> None:
+    def __init__(self, views: Views, box: SceneBox, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.views, self.cube = views, cube
+        self.views, self.box = views, box
         self.levels = grid_levels(8, 16, 1024, 18)
         self.table = nn.Parameter(torch.empty(sum(level.rows for level in self.levels), 4).uniform_(-1e-4, 1e-4))
         self.density = nn.Sequential(nn.Linear(32, 64, bias=False), nn.ReLU(), nn.Linear(64, 16, bias=False))
@@ -50,13 +50,13 @@ class Peer(nn.Module):
     def sigma(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Returns density per scene unit and features at positions in the unit cube."""
         features = self.density(hash_grid(position.clamp(0, 1), self.table, self.levels))
-        return torch.exp(features[:, 0].clamp(max=15)) / self.cube.side, features
+        return torch.exp(features[:, 0].clamp(max=15)) / self.box.side, features
 
     def render(self, rays: Rays, offset: Tensor) -> tuple[Rendering, int]:
         """Returns what rays see, and the number of samples."""
-        step = self.cube.diagonal / STEPS
-        samples = march(rays, self.cube, self.occupancy > 0, step, offset)
-        sigma, features = self.sigma(self.cube.unit_from_world(samples.positions(rays)))
+        step = self.box.diagonal / STEPS
+        samples = march(rays, self.box, self.occupancy > 0, step, offset)
+        sigma, features = self.sigma(self.box.unit_from_world(samples.positions(rays)))
         basis = spherical_harmonics(rays.direction, 4)[samples.ray]
         rgb = torch.sigmoid(self.color(torch.cat([features, basis], dim=1)))
         return composite(sigma, rgb, samples), len(samples)
@@ -92,7 +92,7 @@ class Peer(nn.Module):
         sigma = self.sigma((corner + torch.rand(len(cell), 3)) / CELLS)[0]
         self.value[cell] = torch.maximum(self.value[cell], sigma)
         if self.steps >= 2 * OCCUPANCY_EVERY:
-            threshold = min(LEAST_THICKNESS / (self.cube.diagonal / STEPS), self.value.mean().item())
+            threshold = min(LEAST_THICKNESS / (self.box.diagonal / STEPS), self.value.mean().item())
             self.occupancy = (self.value > threshold).float().view(CELLS, CELLS, CELLS)
 
     @torch.no_grad()

@@ -30,7 +30,7 @@ from nerf.config import Settings, photograph_settings, read_settings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
 from nerf.rendering.metrics import psnr
-from nerf.scenes import Place, Scene, Views, load_scene
+from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.scenes.builtin import digger_surface
 from nerf.scenes.raytracing import ShadedSurface, rendered_image
 
@@ -70,11 +70,11 @@ def by_file(views: Views) -> dict[str, int]:
 
 def fox(arguments: argparse.Namespace, settings: Settings) -> None:
     """Compares bare photographs with the same photographs and their given poses."""
-    given = load_scene(Place("given", arguments.scene, ""), ("train", "test"), settings.scene)
+    given = load_scene(SceneFolder("given", arguments.scene, ""), ("train", "test"), settings.scene)
     bare = arguments.folder / "bare"
     if not bare.exists():
         shutil.copytree(arguments.scene / "images", bare / "images")
-    found = load_scene(Place("bare", bare, ""), ("train", "test"), settings.scene)
+    found = load_scene(SceneFolder("bare", bare, ""), ("train", "test"), settings.scene)
     print("\n".join(found.notes))
     centers = []
     for scene in (given, found):
@@ -142,7 +142,7 @@ def video(arguments: argparse.Namespace, settings: Settings) -> None:
         exact[f"frame_{frame:04d}"] = photographed(surface, cameras, frame)
         encoder.send(exact[f"frame_{frame:04d}"].tobytes())
     encoder.close()
-    scene = load_scene(Place("film", arguments.folder, ""), ("train", "test"), settings.scene)
+    scene = load_scene(SceneFolder("film", arguments.folder, ""), ("train", "test"), settings.scene)
     print("\n".join(scene.notes))
     print(f"own poses, against exact renders: {score(scene, settings, exact):.2f} dB")
 
@@ -162,7 +162,7 @@ def lenses(arguments: argparse.Namespace, settings: Settings) -> None:
             frames.append({"file_path": file, "transform_matrix": [*pose.tolist(), [0.0, 0.0, 0.0, 1.0]]})
         focal = {"fl_x": 1.25 * arguments.size, "fl_y": 1.25 * arguments.size}
         (folder / "transforms.json").write_text(json.dumps({**focal, **lens, "frames": frames}))
-        scene = load_scene(Place(name, folder, ""), ("train", "test"), settings.scene)
+        scene = load_scene(SceneFolder(name, folder, ""), ("train", "test"), settings.scene)
         scores[name] = score(scene, settings)
         print(f"{name}: {scores[name]:.2f} dB ({scores[name] - scores['pinhole']:+.2f})", flush=True)
 

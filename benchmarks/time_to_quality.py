@@ -32,7 +32,7 @@ from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
-from nerf.rendering.baked import bake, lost
+from nerf.rendering.baked import bake, preview_quality
 from nerf.rendering.metrics import psnr
 from nerf.rendering.model import RadianceModel
 from nerf.scenes import Views, find_scene, load_scene
@@ -109,7 +109,7 @@ def previews(model: RadianceModel, cameras: Cameras, views: Views) -> dict[str, 
         "baked_bytes": baked.bytes,
         "baked_seconds": picture_seconds(baked, views),
         "baked_psnr": score(baked, views),
-        "baked_to_exact_psnr": lost(model, baked, views.cameras, 1.0).psnr,
+        "baked_to_exact_psnr": preview_quality(model, baked, views.cameras, 1.0).psnr,
     }
 
 
@@ -279,7 +279,7 @@ def main() -> None:
     if arguments.peer_seconds > 0:
         plain = arguments.peer == "plain"
         name = "plain torch" if plain else "reference backend"
-        peer = Peer(train, model.cube, 0) if plain else Reference(train, settings, 0)
+        peer = Peer(train, model.box, 0) if plain else Reference(train, settings, 0)
         marks = [20.0 * 2**power for power in range(12)]
         points, rate = curve(
             peer, arguments.peer_seconds, marks, lambda model, last: score(model, test, 1 if last else 5)

@@ -4,7 +4,7 @@ import torch
 
 from nerf.config import RenderSettings
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid
 from tests.conftest import DISTANCE, RADIUS, ball_color
@@ -27,8 +27,8 @@ def ball_model(side=1.2, hull=True):
     cells = torch.ones(32, 32, 32, dtype=torch.bool)
     if hull:
         cells[0] = False
-    cube = Cube(torch.full((3,), -side / 2), side)
-    return RadianceModel(BallField(), OccupancyGrid(cells), cube, RenderSettings(steps=400))
+    box = SceneBox(torch.full((3,), -side / 2), side)
+    return RadianceModel(BallField(), OccupancyGrid(cells), box, RenderSettings(steps=400))
 
 
 def cameras_round(count=24, size=48, distance=DISTANCE):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nerf.config import Settings
-    from nerf.geometry.scene_box import Cube
+    from nerf.geometry.scene_box import SceneBox
     from nerf.rendering.model import RadianceModel
     from nerf.scenes import Views
     from nerf.training.radiance import RadianceTask
@@ -42,20 +42,20 @@ class Backend:
             from nerf.training.radiance import RadianceTask as Task
         return Task(views, settings)
 
-    def model(self, settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
+    def model(self, settings: Settings, box: SceneBox, hull: Tensor | None = None) -> RadianceModel:
         """Returns a new model that this backend renders."""
         if self.name == "cuda":
             from nerf.backends.cuda_task import cuda_model
             from nerf.engine.driver import DriverLauncher
 
-            return cuda_model(settings, DriverLauncher(settings.field.features_per_level), cube, hull)
+            return cuda_model(settings, DriverLauncher(settings.field.features_per_level), box, hull)
         if self.name == "native":
             from nerf.backends.native_task import native_model as model
         elif self.name == "tcnn":
             from nerf.backends.tcnn_task import tcnn_model as model
         else:
             from nerf.training.radiance import new_model as model
-        return model(settings, cube, hull)
+        return model(settings, box, hull)
 
 
 def choose_backend(backend: str = "auto", device: str = "auto") -> Backend:

@@ -17,7 +17,7 @@ FINE, COARSE = 4, 16  # cells along the sides of the blocks of src/march.h; a sm
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingArrays:
     """What a model learns from: pictures, the flat indices of the pixels to draw, and Adam's moments by name."""
 
     views: Views
@@ -30,7 +30,7 @@ class Lesson:
 
 
 @dataclass
-class Arrays:
+class DeviceArrays:
     """The device's arrays by name: kept from call to call, made anew when they must be larger."""
 
     launcher: Launcher
@@ -56,9 +56,9 @@ class Arrays:
 class DeviceModel:
     """A model's tensors on a device, what the kernels are told of them, and the way to launch those."""
 
-    def __init__(self, model: RadianceModel, launcher: Launcher, lesson: Lesson | None) -> None:
+    def __init__(self, model: RadianceModel, launcher: Launcher, lesson: TrainingArrays | None) -> None:
         self.model, self.launcher, self.lesson = model, launcher, lesson
-        self.arrays, self.batch = Arrays(launcher), Arrays(launcher)
+        self.arrays, self.batch = DeviceArrays(launcher), DeviceArrays(launcher)
         self.parameters = dict(model.field.named_parameters())
         self.work = work = Work(shape=field_shape(model.field))
         self.levels, self.features = work.shape.n_levels, work.shape.features
@@ -69,8 +69,8 @@ class DeviceModel:
         minimum = model.settings.minimum_transmittance
         work.greatest_thickness = -math.log(minimum) if minimum > 0 else math.inf
         work.minimum_weight = model.settings.minimum_weight
-        work.space.corner[:], work.space.side = model.cube.corner.tolist(), model.cube.side
-        contraction = model.cube.contraction
+        work.space.corner[:], work.space.side = model.box.corner.tolist(), model.box.side
+        contraction = model.box.contraction
         if contraction is not None:
             work.space.center[:] = contraction.center.tolist()
             work.space.radius, work.space.near = contraction.radius, contraction.near
@@ -134,7 +134,7 @@ class DeviceModel:
     def _blocks(self, side: int) -> int:
         return (-(-self.work.resolution // side)) ** 3
 
-    def _put_lesson(self, lesson: Lesson) -> None:
+    def _put_lesson(self, lesson: TrainingArrays) -> None:
         pixels, views, put = self.work.pixels, lesson.views, self.arrays.put
         if "images" not in self.arrays.held:
             pixels.images, pixels.candidates = put("images", views.images), put("candidates", lesson.candidates)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nerf.backends.cuda_arrays import DeviceModel
-from nerf.backends.native_model import Drawn
+from nerf.backends.native_model import RayBatch
 from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
 from nerf.engine.signatures import DENSITY_LAYERS, OccupancyCall, StepCall, StepReport
 from nerf.errors import InputError
@@ -233,11 +233,11 @@ class CudaEngine(DeviceModel):
             self._launch("choose_cells", cells)
             self._pack_cells()
 
-    def _traced(self, rays: Drawn, step: float, back: bool = False) -> Iterator[slice]:
+    def _traced(self, rays: RayBatch, step: float, back: bool = False) -> Iterator[slice]:
         """Traces parts of some rays after each other, with room for the way back if asked; yields which each has."""
         start = 0
         while start < len(rays.origin):
-            part = Drawn(*(None if value is None else value[start : start + self.rays_at_once] for value in rays))
+            part = RayBatch(*(None if value is None else value[start : start + self.rays_at_once] for value in rays))
             n_rays = len(part.origin)
             try:
                 self._trace_part(part, step)
@@ -249,7 +249,7 @@ class CudaEngine(DeviceModel):
             yield slice(start, start + n_rays)
             start += n_rays
 
-    def _trace_part(self, rays: Drawn, step: float) -> None:
+    def _trace_part(self, rays: RayBatch, step: float) -> None:
         n_rays = len(rays.origin)
         self._rays(n_rays)
         for name in ("origin", "direction", "offset"):
@@ -260,7 +260,7 @@ class CudaEngine(DeviceModel):
             self.work.code = code.data_ptr()
         self._trace(step, self.levels)
 
-    def render(self, rays: Drawn, step: float) -> tuple[Tensor, Tensor, Tensor]:
+    def render(self, rays: RayBatch, step: float) -> tuple[Tensor, Tensor, Tensor]:
         """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays, on the CPU. step: scene units."""
         parts = [torch.empty(0, 5)]
         for _ in self._traced(rays, step):
@@ -270,7 +270,7 @@ class CudaEngine(DeviceModel):
         return pixel[:, :3].contiguous(), pixel[:, 3].contiguous(), pixel[:, 4].contiguous()
 
     def render_vjp(
-        self, rays: Drawn, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
+        self, rays: RayBatch, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
     ) -> dict[str, Tensor]:
         """Returns the gradients that are needed from those by what `render` returns, see `Engine.render_vjp`."""
         self._put_gradients()
@@ -308,7 +308,7 @@ class CudaEngine(DeviceModel):
         """Returns the distance (R,) at which `level` of the light is left, on the CPU. step_length: scene units."""
         self.work.light_left = level
         parts = [torch.empty(0)]
-        for _ in self._traced(Drawn(rays.origin, rays.direction, torch.full((len(rays),), 0.5), None), step_length):
+        for _ in self._traced(RayBatch(rays.origin, rays.direction, torch.full((len(rays),), 0.5), None), step_length):
             self._launch("surface_rays", self.work.n_rays)
             parts.append(self.batch.held["distance"][: self.work.n_rays].to("cpu", copy=True))
         return torch.cat(parts)

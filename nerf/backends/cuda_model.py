@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nerf.backends.cuda_arrays import Lesson
+from nerf.backends.cuda_arrays import TrainingArrays
 from nerf.backends.cuda_launches import CudaEngine
-from nerf.backends.native_model import NativeRadianceModel, Watch
+from nerf.backends.native_model import ChangeTracker, NativeRadianceModel
 from nerf.engine.kernels import Launcher
 
 
@@ -14,12 +14,12 @@ class CudaRadianceModel(NativeRadianceModel):
     """The same model on a launcher's device; its modules' tensors are what the device last gave back."""
 
     launcher: Launcher
-    lesson: Lesson | None = None
+    lesson: TrainingArrays | None = None
     device_is_ahead = False
 
-    def _new_engine(self) -> tuple[CudaEngine, Watch]:
+    def _new_engine(self) -> tuple[CudaEngine, ChangeTracker]:
         moments = self.lesson.tensors() if self.lesson else []
-        return CudaEngine(self, self.launcher, self.lesson), Watch(self, moments)
+        return CudaEngine(self, self.launcher, self.lesson), ChangeTracker(self, moments)
 
     def copy_back(self) -> None:
         """Makes the modules' tensors what the device has."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nerf.backends.cuda_arrays import Lesson
+from nerf.backends.cuda_arrays import TrainingArrays
 from nerf.backends.cuda_model import CudaRadianceModel
 from nerf.backends.native_task import NativeRadianceTask
 from nerf.config import Settings
 from nerf.engine.kernels import Launcher
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.scenes import Views
 from nerf.training.radiance import new_model
 from nerf.training.trainer import StepReport
@@ -20,11 +20,11 @@ FEWEST_SAMPLES = 256
 
 
 def cuda_model(
-    settings: Settings, launcher: Launcher, cube: Cube, hull: Tensor | None = None, code_size: int = 0
+    settings: Settings, launcher: Launcher, box: SceneBox, hull: Tensor | None = None, code_size: int = 0
 ) -> CudaRadianceModel:
     """Returns the model that `new_model` returns, rendered by the kernels."""
-    made = new_model(settings, cube, hull, code_size)
-    model = CudaRadianceModel(made.field, made.occupancy, made.cube, made.settings)
+    made = new_model(settings, box, hull, code_size)
+    model = CudaRadianceModel(made.field, made.occupancy, made.box, made.settings)
     model.launcher = launcher
     return model
 
@@ -37,15 +37,15 @@ class CudaRadianceTask(NativeRadianceTask):
             raise InputError("capture.poses=refine, capture.exposure=learn: not on CUDA yet; train with --device cpu")
         self.launcher = launcher
         super().__init__(views, settings)
-        self.model.lesson = Lesson(views, self.pixels.candidates, self.moments)
+        self.model.lesson = TrainingArrays(views, self.pixels.candidates, self.moments)
         room = int(self.launcher.free_bytes() * MEMORY_TAKEN) // self.model.engine().bytes_per_sample()
         if room < self.samples_per_step:
             self.samples_per_step = max(FEWEST_SAMPLES, room)
             print(f"CUDA: the free memory holds {self.samples_per_step} samples a step, not {settings.train.samples}")
             self.rays_per_step = self.samples_per_step // 8
 
-    def _new_model(self, cube: Cube, hull: Tensor) -> CudaRadianceModel:
-        return cuda_model(self.settings, self.launcher, cube, hull)
+    def _new_model(self, box: SceneBox, hull: Tensor) -> CudaRadianceModel:
+        return cuda_model(self.settings, self.launcher, box, hull)
 
     def train_step(self, step: int, progress: float) -> StepReport:
         asked = self.rays_per_step

@@ -63,7 +63,7 @@ def field_shape(field: RadianceField) -> FieldShape:
     return shape
 
 
-class Drawn(NamedTuple):
+class RayBatch(NamedTuple):
     """Rays as the engine takes them, contiguous: origin (R, 3), direction (R, 3), offset (R,), code (R, C) or None."""
 
     origin: Tensor
@@ -92,12 +92,12 @@ class Engine:
                 address(occupancy.value),
                 occupancy.resolution,
             ),
-            side=model.cube.side,
+            side=model.box.side,
             minimum_transmittance=model.settings.minimum_transmittance,
             minimum_weight=model.settings.minimum_weight,
         )
-        spec.corner[:] = model.cube.corner.tolist()
-        contraction = model.cube.contraction
+        spec.corner[:] = model.box.corner.tolist()
+        contraction = model.box.contraction
         if contraction is not None:
             spec.center[:], spec.radius, spec.near = contraction.center.tolist(), contraction.radius, contraction.near
         self._handle = native.call("nerf_radiance_new", ctypes.byref(spec))
@@ -117,7 +117,7 @@ class Engine:
         """Updates the occupancy grid, see `OccupancyGrid.update`."""
         self.native.call("nerf_radiance_update_occupancy", self._handle, ctypes.byref(call))
 
-    def render(self, rays: Drawn, step: float) -> tuple[Tensor, Tensor, Tensor]:
+    def render(self, rays: RayBatch, step: float) -> tuple[Tensor, Tensor, Tensor]:
         """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays. step: length, scene units."""
         n_rays = len(rays.origin)
         out = torch.empty(n_rays, 3), torch.empty(n_rays), torch.empty(n_rays)
@@ -125,7 +125,7 @@ class Engine:
         return out
 
     def render_vjp(
-        self, rays: Drawn, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
+        self, rays: RayBatch, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
     ) -> dict[str, Tensor]:
         """Returns the gradients that are needed from those by what `render` returns.
 
@@ -146,7 +146,7 @@ class Engine:
         self.native.call("nerf_radiance_render_vjp", self._handle, ctypes.byref(call), ctypes.byref(gradients))
         return found
 
-    def _render_call(self, rays: Drawn, step: float, pixels: Sequence[Tensor]) -> RenderCall:
+    def _render_call(self, rays: RayBatch, step: float, pixels: Sequence[Tensor]) -> RenderCall:
         places = [address(part) if part is not None else None for part in rays]
         return RenderCall(*places, *map(address, pixels), len(rays.origin), step, torch.get_num_threads())
 
@@ -166,11 +166,11 @@ class Engine:
         return out
 
 
-class Watch:
+class ChangeTracker:
     """What an engine has taken over of a model: tells when somebody else has changed it. Asked at every step."""
 
     def __init__(self, model: RadianceModel, others: Sequence[Tensor] = ()) -> None:
-        self._cube, self._parts = model.cube, (model.field, model.occupancy)
+        self._cube, self._parts = model.box, (model.field, model.occupancy)
         modules = [module for part in self._parts for module in part.modules()]
         kept = [names for module in modules for names in (module._modules, module._parameters, module._buffers)]
         self._things = [(names, name, thing) for names in kept for name, thing in names.items()]
@@ -190,7 +190,7 @@ class Watch:
     def moved(self, model: RadianceModel) -> bool:
         """Whether the model has another cube, or tensors elsewhere."""
         return (
-            model.cube is not self._cube
+            model.box is not self._cube
             or (model.field, model.occupancy) != self._parts
             or any(names.get(name) is not thing for names, name, thing in self._things)
             or any(tensor.data_ptr() != place for tensor, place in self._places)
@@ -201,7 +201,7 @@ class NativeRadianceModel(RadianceModel):
     """The same model, rendered by the engine; parameters and occupancy stay the tensors of its modules."""
 
     # An engine and what it knows, shared by shallow copies of the model.
-    _engine: tuple[Engine, Watch] | None = None
+    _engine: tuple[Engine, ChangeTracker] | None = None
 
     def engine(self) -> Engine:
         """Returns the engine on the tensors as they are now."""
@@ -213,8 +213,8 @@ class NativeRadianceModel(RadianceModel):
             watch.remember()
         return engine
 
-    def _new_engine(self) -> tuple[Engine, Watch]:
-        return Engine(self, library()), Watch(self)
+    def _new_engine(self) -> tuple[Engine, ChangeTracker]:
+        return Engine(self, library()), ChangeTracker(self)
 
     def render(
         self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None
@@ -224,14 +224,14 @@ class NativeRadianceModel(RadianceModel):
         Raises:
             ValueError: sizes differ, or a number is not finite.
         """
-        drawn = Drawn(
+        drawn = RayBatch(
             rays.origin.contiguous(),
             rays.direction.contiguous(),
             torch.full((len(rays),), 0.5) if offset is None else offset.contiguous(),
             None if code is None else code.contiguous(),
         )
         expected = [(len(rays), 3), (len(rays), 3), (len(rays),), (len(rays), self.field.code_size)]
-        for name, part, shape in zip(Drawn._fields, drawn, expected):
+        for name, part, shape in zip(RayBatch._fields, drawn, expected):
             if part is not None and (part.shape != shape or not torch.isfinite(part).all()):
                 raise ValueError(f"render: {name}: expected finite numbers {shape}, got {tuple(part.shape)}")
         step = self.step_length() if step is None else step
@@ -253,15 +253,15 @@ class _Render(torch.autograd.Function):
     def forward(ctx, model: NativeRadianceModel, step: float, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.model, ctx.step = model, step
         ctx.save_for_backward(*tensors)  # parameters too: torch then sees if they change before the way back
-        return model.engine().render(Drawn(*tensors[:4]), step)
+        return model.engine().render(RayBatch(*tensors[:4]), step)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        names = [*Drawn._fields, *(name for name, _ in ctx.model.field.named_parameters())]
+        names = [*RayBatch._fields, *(name for name, _ in ctx.model.field.named_parameters())]
         needed = dict(zip(names, ctx.needs_input_grad[2:], strict=True))
         if needed["offset"]:
             raise ValueError("render: not differentiable in offset")
-        drawn = Drawn(*ctx.saved_tensors[:4])
+        drawn = RayBatch(*ctx.saved_tensors[:4])
         found = ctx.model.engine().render_vjp(drawn, ctx.step, grads, needed)
         return None, None, *(found[name] if needed[name] else None for name in names)

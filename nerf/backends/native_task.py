@@ -14,10 +14,10 @@ from nerf.config import Settings
 from nerf.engine.signatures import BACKGROUNDS, OccupancyCall, Parameters, Pixels, StepCall
 from nerf.engine.tensors import address
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.runs import checked
 from nerf.scenes import Views
-from nerf.training.camera_optimizer import Adjustments
+from nerf.training.camera_optimizer import CameraOptimizer
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.radiance import (
     adapted_rays,
@@ -27,19 +27,21 @@ from nerf.training.radiance import (
     model_state,
     new_model,
     pose_slack,
-    suited,
+    resolved_settings,
 )
 from nerf.training.trainer import StepReport
-from nerf.training.weight_average import Average
+from nerf.training.weight_average import WeightAverage
 
 SAMPLES_PER_TILE = 512
 FEWEST_RAYS_PER_TILE = 16
 
 
-def native_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> NativeRadianceModel:
+def native_model(
+    settings: Settings, box: SceneBox, hull: Tensor | None = None, code_size: int = 0
+) -> NativeRadianceModel:
     """Returns the model that `new_model` returns, rendered by the engine."""
-    model = new_model(settings, cube, hull, code_size)
-    return NativeRadianceModel(model.field, model.occupancy, model.cube, model.settings)
+    model = new_model(settings, box, hull, code_size)
+    return NativeRadianceModel(model.field, model.occupancy, model.box, model.settings)
 
 
 class NativeRadianceTask:
@@ -48,28 +50,28 @@ class NativeRadianceTask:
     figure, counted = "psnr", "rays"
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.settings = settings = suited(settings, views)
+        self.settings = settings = resolved_settings(settings, views)
         slack = pose_slack(settings)
-        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
-        self.near = fading_near(settings, cube)
-        self.model = self._new_model(cube, hull)
-        self.adjustments = Adjustments(views, settings, cube)
-        self.views = self.adjustments.views
+        box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+        self.near = fading_near(settings, box)
+        self.model = self._new_model(box, hull)
+        self.camera_optimizer = CameraOptimizer(views, settings, box)
+        self.views = self.camera_optimizer.views
         self.pixels = PixelSampler(self.views, slack)
         self.parameters = dict(self.model.field.named_parameters())
         self.moments = {
             key: {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
             for key in ("exp_avg", "exp_avg_sq")
         }
-        self.average = Average(self.parameters)
+        self.average = WeightAverage(self.parameters)
         self.samples_per_step = settings.train.samples
         self.rays_per_step = self.samples_per_step // 8
         self.rays_drawn = self.steps_taken = 0
         self._sources = pixel_addresses(self.views, self.pixels)
         self._moments = {key: parameter_addresses(tensors) for key, tensors in self.moments.items()}
 
-    def _new_model(self, cube: Cube, hull: Tensor) -> NativeRadianceModel:
-        return native_model(self.settings, cube, hull)
+    def _new_model(self, box: SceneBox, hull: Tensor) -> NativeRadianceModel:
+        return native_model(self.settings, box, hull)
 
     def step_call(self, progress: float, gradients: Parameters | None = None) -> StepCall:
         """Returns the next step as the engine takes it, or only its gradients into `gradients`."""
@@ -95,10 +97,10 @@ class NativeRadianceTask:
             levels=self.model.active_levels(progress),
             background=BACKGROUNDS[settings.train.background],
             threads=torch.get_num_threads(),
-            colors=address(self.adjustments.colors) if self.adjustments.exposes else None,
-            view_gradients=address(self.adjustments.gradients) if self.adjustments else None,
+            colors=address(self.camera_optimizer.colors) if self.camera_optimizer.exposes else None,
+            view_gradients=address(self.camera_optimizer.gradients) if self.camera_optimizer else None,
             n_views=len(self.views),
-            turns=self.adjustments.refines,
+            turns=self.camera_optimizer.refines,
         )
 
     def train_step(self, step: int, progress: float) -> StepReport:
@@ -118,8 +120,8 @@ class NativeRadianceTask:
         self.rays_drawn += call.n_rays
         if self.average.due(self.steps_taken):
             self._take_average()
-        if self.adjustments:
-            self.adjustments.descend(self.steps_taken, progress)
+        if self.camera_optimizer:
+            self.camera_optimizer.descend(self.steps_taken, progress)
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress)
         self.rays_per_step = adapted_rays(call.n_rays, report.samples, self.samples_per_step)
@@ -132,7 +134,7 @@ class NativeRadianceTask:
         call = OccupancyCall(
             seed=self.settings.train.seed,
             number=step,
-            step_length=self.model.step_length(progress) / self.model.cube.side,
+            step_length=self.model.step_length(progress) / self.model.box.side,
             levels=self.model.active_levels(progress),
             prune=step >= self.settings.render.occupancy_from,
             threads=torch.get_num_threads(),
@@ -141,7 +143,7 @@ class NativeRadianceTask:
 
     def averaged(self) -> NativeRadianceModel:
         """Returns what the training has given so far, see `RadianceTask.averaged`."""
-        return averaged(self._new_model(self.model.cube, self.model.occupancy.hull), self.state())
+        return averaged(self._new_model(self.model.box, self.model.occupancy.hull), self.state())
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by the names that the reference backend uses."""
@@ -151,7 +153,7 @@ class NativeRadianceTask:
             tensors |= {f"adam.{name}.{key}": moments[name] for key, moments in self.moments.items()}
         return (
             tensors
-            | self.adjustments.state()
+            | self.camera_optimizer.state()
             | {
                 "rays_per_step": torch.tensor(self.rays_per_step),
                 "rays_drawn": torch.tensor(self.rays_drawn),
@@ -162,7 +164,7 @@ class NativeRadianceTask:
         """Takes over a state that `state` returned, exactly; the reference backend's has drawn no rays in our order."""
         load_model_state(self.model, tensors)
         self.average.load_state(tensors)
-        self.adjustments.load_state(tensors)
+        self.camera_optimizer.load_state(tensors)
         for key, moments in self.moments.items():
             for name, moment in moments.items():
                 moment.copy_(checked(tensors, f"adam.{name}.{key}", moment.shape))

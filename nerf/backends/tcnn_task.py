@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nerf.backends.tcnn_field import TcnnField, from_tcnn, to_tcnn
 from nerf.config import Settings
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
 from nerf.runs import checked
 from nerf.seeding import generator
@@ -16,18 +16,18 @@ from nerf.training.radiance import RadianceTask, load_model_state, model_state, 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def tcnn_model(settings: Settings, cube: Cube, hull: Tensor | None = None) -> RadianceModel:
+def tcnn_model(settings: Settings, box: SceneBox, hull: Tensor | None = None) -> RadianceModel:
     """Returns the model that `new_model` returns, its field computed by tiny-cuda-nn."""
-    made = new_model(settings, cube, hull)
+    made = new_model(settings, box, hull)
     field = TcnnField(settings.field, generator(settings.train.seed, "parameters"))
-    return RadianceModel(field, made.occupancy, made.cube, made.settings)
+    return RadianceModel(field, made.occupancy, made.box, made.settings)
 
 
 class TcnnRadianceTask(RadianceTask):
     """The reference's task on another field; its state has the names and the shapes of the reference's."""
 
-    def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
-        return tcnn_model(self.settings, cube, hull)
+    def _new_model(self, box: SceneBox, hull: Tensor) -> RadianceModel:
+        return tcnn_model(self.settings, box, hull)
 
     def state(self) -> dict[str, Tensor]:
         shapes = self.model.field.shapes

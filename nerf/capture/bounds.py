@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.geometry.camera_rig import camera_cube, forward_facing
+from nerf.geometry.camera_rig import camera_box, forward_facing
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.march import march_reference
 from nerf.scenes.scene import Views
 
@@ -32,12 +32,12 @@ def center_of_attention(views: Views) -> tuple[Tensor, float]:
         depth = 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
         center = (eye + depth[:, None] * axis).mean(0)
     else:
-        cube = camera_cube(views.cameras)
-        center = cube.corner + cube.side / 2
+        box = camera_box(views.cameras)
+        center = box.corner + box.side / 2
     return center, (eye - center).norm(dim=1).median().item()
 
 
-def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
+def contracted_space(views: Views, resolution: int) -> tuple[SceneBox, Tensor]:
     """Returns the cube of what pictures show of contracted space, and the cells they show, (G, G, G) bool, [x, y, z].
 
     As far out as cameras stand, cells that only one picture shows are left out: it would fill them with clouds.
@@ -48,30 +48,30 @@ def contracted_space(views: Views, resolution: int) -> tuple[Cube, Tensor]:
     center, radius = center_of_attention(views)
     near = NEAR_OF_RADIUS * radius if views.depths is None else NEAR_OF_DEPTH * views.depths[:, 0].min().item()
     contraction = Contraction(center, radius, near)
-    ball = Cube(center - radius, 2 * radius, contraction)
+    ball = SceneBox(center - radius, 2 * radius, contraction)
     cells = seen_cells(views.cameras, ball, SEEN_CELLS).nonzero()
     low, high = cells.amin(0), cells.amax(0) + 1
     side = (high - low).max().item() * ball.side / SEEN_CELLS
     middle = ball.corner + (low + high) / 2 * ball.side / SEEN_CELLS
-    cube = Cube(middle - side / 2, side, contraction)
-    coarse = seen_cells(views.cameras, cube, min(SEEN_CELLS, resolution))
+    box = SceneBox(middle - side / 2, side, contraction)
+    coarse = seen_cells(views.cameras, box, min(SEEN_CELLS, resolution))
     row = (torch.arange(resolution) + 0.5) * (len(coarse) / resolution)
     hull = coarse[row.long()][:, row.long()][:, :, row.long()].contiguous()
     cells = hull.nonzero()
-    hull[tuple(cells.T)] = witnessed(views.cameras, cube, (cells + 0.5) / resolution, 0.5 / resolution)
-    return cube, hull
+    hull[tuple(cells.T)] = seen_by_enough(views.cameras, box, (cells + 0.5) / resolution, 0.5 / resolution)
+    return box, hull
 
 
-def witnessed(cameras: Cameras, cube: Cube, position: Tensor, slack: float) -> Tensor:
+def seen_by_enough(cameras: Cameras, box: SceneBox, position: Tensor, slack: float) -> Tensor:
     """Returns whether positions (N, 3) of a contracted cube lie farther out than the cameras, or in enough pictures.
 
     slack: of the cube's side, by which a position may be outside a picture or too near to its camera.
     What a lens's polynomial folds back into a picture counts as shown: `seen_cells` has left it out.
     """
-    contraction = cube.contraction
-    point, eye = cube.world_from_unit(position), cameras.world_from_camera[:, :, 3]
+    contraction = box.contraction
+    point, eye = box.world_from_unit(position), cameras.world_from_camera[:, :, 3]
     out = (point - contraction.center).norm(dim=1)
-    reach = slack * cube.side * (contraction.radius + out) / contraction.radius
+    reach = slack * box.side * (contraction.radius + out) / contraction.radius
     missing = torch.where(out <= (eye - contraction.center).norm(dim=1).max(), min(WITNESSES, len(cameras)), 0)
     fisheye = cameras.lens[:, 0] > 0
     for frame in range(len(cameras)):
@@ -85,7 +85,7 @@ def witnessed(cameras: Cameras, cube: Cube, position: Tensor, slack: float) -> T
     return missing == 0
 
 
-def seen_cells(cameras: Cameras, cube: Cube, resolution: int) -> Tensor:
+def seen_cells(cameras: Cameras, box: SceneBox, resolution: int) -> Tensor:
     """Returns (G, G, G) bool: the cells that rays of the pictures pass through, and their neighbours, [x, y, z].
 
     Rays, not projections, decide: a lens's polynomial folds what lies far beside a picture back into it.
@@ -96,8 +96,8 @@ def seen_cells(cameras: Cameras, cube: Cube, resolution: int) -> Tensor:
         column, row = (torch.linspace(0, side - 1, min(side, SEEN_RAYS)).round().long() for side in (width, height))
         place = torch.cartesian_prod(column, row)
         rays = cameras.rays(torch.full((len(place),), frame), place[:, 0], place[:, 1])
-        samples = march_reference(rays, cube, everywhere, cube.side / resolution, torch.full((len(rays),), 0.5))
-        cell = (cube.unit_from_world(samples.positions(rays)) * resolution).long().clamp(0, resolution - 1)
+        samples = march_reference(rays, box, everywhere, box.side / resolution, torch.full((len(rays),), 0.5))
+        cell = (box.unit_from_world(samples.positions(rays)) * resolution).long().clamp(0, resolution - 1)
         seen[(cell[:, 0] * resolution + cell[:, 1]) * resolution + cell[:, 2]] = True
     grid = seen.view(1, 1, *(resolution,) * 3).float()
     return torch.nn.functional.max_pool3d(grid, 3, 1, 1)[0, 0] > 0

@@ -12,7 +12,7 @@ from nerf.capture.quality import BLURRED, CaptureCheck
 from nerf.files import write_text
 from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 
 PANEL = 420  # pixels a side of a drawing
 MOST_POINTS = 3000
@@ -28,13 +28,13 @@ STYLE = (
 
 
 def write_page(
-    file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, cube: Cube
+    file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox
 ) -> None:
     """Writes the page. cameras: by split, in the order of the pictures' names."""
     blurred = {(facts.split, facts.name) for facts in check.pictures if facts.detail < BLURRED}
     drawing = "".join(
         f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
-        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, cube))
+        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, box))
     )
     rows = "".join(
         f"<tr{' style=color:#d22' if (facts.split, facts.name) in blurred else ''}><td>{html.escape(facts.name)}"
@@ -57,14 +57,14 @@ def write_page(
     write_text(file, "\n".join([head, *body]) + "\n")
 
 
-def drawings(cameras: dict[str, Cameras], points: Tensor | None, cube: Cube) -> list[str]:
+def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) -> list[str]:
     """Returns two SVG drawings, seen from above and from the side."""
     everyone = torch.cat([views.world_from_camera for views in cameras.values()])
     up = up_direction(next(iter(cameras.values())))
     side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
     ahead = torch.linalg.cross(up, side)
-    middle = cube.corner + cube.side / 2 if cube.contraction is None else cube.contraction.center
-    half = cube.side / 2 if cube.contraction is None else cube.contraction.radius
+    middle = box.corner + box.side / 2 if box.contraction is None else box.contraction.center
+    half = box.side / 2 if box.contraction is None else box.contraction.radius
     reach = 1.1 * max((everyone[:, :, 3] - middle).norm(dim=1).max().item(), half)
     if points is not None and len(points):
         apart = (points - middle).norm(dim=1)
@@ -73,13 +73,13 @@ def drawings(cameras: dict[str, Cameras], points: Tensor | None, cube: Cube) -> 
     found = []
     for right, upwards in ((side, ahead), (side, up)):
         plane = torch.stack([right, -upwards], 1) * (PANEL / 2 / reach)
-        parts = [_bounds(cube, middle, half, plane)]
+        parts = [_bounds(box, middle, half, plane)]
         if points is not None and len(points):
             parts.append(_points((points - middle) @ plane))
         for split, views in cameras.items():
             parts += [_camera(views, frame, middle, plane, reach, split == "train") for frame in range(len(views))]
-        box = f"width={PANEL} height={PANEL} viewBox='{-PANEL / 2} {-PANEL / 2} {PANEL} {PANEL}'"
-        found.append(f"<svg {box}>{''.join(parts)}</svg>")
+        view_box = f"width={PANEL} height={PANEL} viewBox='{-PANEL / 2} {-PANEL / 2} {PANEL} {PANEL}'"
+        found.append(f"<svg {view_box}>{''.join(parts)}</svg>")
     return found
 
 
@@ -88,12 +88,12 @@ def _points(place: Tensor) -> str:
     return f"<path d='{dots}' stroke='#999' stroke-width='1.5' stroke-linecap='round'/>"
 
 
-def _bounds(cube: Cube, middle: Tensor, half: float, plane: Tensor) -> str:
-    if cube.contraction is not None:
+def _bounds(box: SceneBox, middle: Tensor, half: float, plane: Tensor) -> str:
+    if box.contraction is not None:
         radius = half * plane[:, 0].norm().item()
         return f"<circle r='{radius:.1f}' stroke='#e80' stroke-dasharray='4 3'/>"
     corner = torch.cartesian_prod(*[torch.tensor([-half, half])] * 3)
-    place = (corner + cube.corner + cube.side / 2 - middle) @ plane
+    place = (corner + box.corner + box.side / 2 - middle) @ plane
     edges = [(a, b) for a in range(8) for b in range(a) if (corner[a] != corner[b]).sum() == 1]
     lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*place[a].tolist(), *place[b].tolist()) for a, b in edges)
     return f"<path d='{lines}' stroke='#e80'/>"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.geometry.camera_rig import camera_cube, forward_facing, up_direction
+from nerf.geometry.camera_rig import camera_box, forward_facing, up_direction
 from nerf.geometry.cameras import Cameras
 from nerf.scenes import Scene, Views
 
@@ -159,10 +159,10 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
     if forward_facing(cameras):
         return "all face one way: what they do not see from there will be guessed", []
     try:
-        cube = camera_cube(cameras)
+        box = camera_box(cameras)
     except InputError:
         return "all in one place", ["the cameras stand in one place: nothing tells depth; walk while taking pictures"]
-    up, middle = up_direction(cameras), cube.corner + cube.side / 2
+    up, middle = up_direction(cameras), box.corner + box.side / 2
     offset = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 3] - middle, dim=1)
     height = (offset @ up).clamp(-1, 1).asin().rad2deg()
     side = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     surface = SurfaceRequest(
         resolution=arguments.resolution or resolution,
         method=arguments.method,
-        box=crop_box(arguments.crop) if arguments.crop else None,
+        crop=crop_box(arguments.crop) if arguments.crop else None,
         triangles=arguments.triangles,
         smoothing=smoothing if arguments.smooth is None else arguments.smooth,
         texture=arguments.texture,

@@ -122,7 +122,7 @@ def write_depths(
 
     folder.mkdir(parents=True, exist_ok=True)
     eye = cameras.world_from_camera[:, :, 3]
-    unit = scale * model.cube.farthest(eye) / GREATEST_COUNT
+    unit = scale * model.box.farthest(eye) / GREATEST_COUNT
     files = [f"{Path(name).stem}.{kind}" for name in names]
     for frame in trange(len(cameras), desc="depth maps", unit="view"):
         distance = model.distances(cameras, frame)

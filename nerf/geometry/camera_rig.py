@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 
 SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
 
@@ -32,8 +32,8 @@ def surrounded(cameras: Cameras) -> bool:
     """Returns whether cameras stand all round what they look at: an orbit then shows nothing that none of them saw."""
     if forward_facing(cameras):
         return False
-    cube, up = camera_cube(cameras), up_direction(cameras)
-    offset = cameras.world_from_camera[:, :, 3] - (cube.corner + cube.side / 2)
+    box, up = camera_box(cameras), up_direction(cameras)
+    offset = cameras.world_from_camera[:, :, 3] - (box.corner + box.side / 2)
     across = torch.nn.functional.normalize(offset - (offset @ up)[:, None] * up, dim=1)
     return across.mean(0).norm().item() < SURROUNDED
 
@@ -52,7 +52,7 @@ def forward_facing(cameras: Cameras) -> bool:
     return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
 
 
-def camera_cube(cameras: Cameras) -> Cube:
+def camera_box(cameras: Cameras) -> SceneBox:
     """Returns the cube in the middle of the cameras.
 
     It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
@@ -71,4 +71,4 @@ def camera_cube(cameras: Cameras) -> Cube:
     side = (eye - center).norm(dim=1).median().item()
     if not side > 1e-6 * max(1.0, eye.abs().max().item()):
         raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")
-    return Cube((center - side / 2).float(), side)
+    return SceneBox((center - side / 2).float(), side)

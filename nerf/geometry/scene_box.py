@@ -12,7 +12,7 @@ from nerf.geometry.contraction import FAR, Contraction
 
 
 @dataclass(frozen=True)
-class Box:
+class CropBox:
     """An axis-aligned box in the frame of the input poses. low, high: (3,) float32, scene units."""
 
     low: Tensor
@@ -24,7 +24,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Cube:
+class SceneBox:
     """The axis-aligned cube that holds the scene, or a part of all space once that is contracted.
 
     corner: (3,) float32, least coordinates; side: scene units; both after the contraction, if there is one.
@@ -66,8 +66,8 @@ class Cube:
         return (eye - center).norm(dim=1).max().item() + half
 
     @property
-    def core(self) -> Cube:
+    def core(self) -> SceneBox:
         """The cube in the world that is worth meshing: all of it or, contracted, what lies within the radius."""
         if self.contraction is None:
             return self
-        return Cube(self.contraction.center - self.contraction.radius, 2 * self.contraction.radius)
+        return SceneBox(self.contraction.center - self.contraction.radius, 2 * self.contraction.radius)

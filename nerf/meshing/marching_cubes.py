@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy
 
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Box
+from nerf.geometry.scene_box import CropBox
 from nerf.meshing.volume import EMPTY, Volume
 
 # Of a volume's values, which are about 1: at a lattice point of value 0 several vertices would fall on one place, and
@@ -22,7 +22,7 @@ def block_planes(resolution: int) -> int:
     return max(1, min(resolution, BLOCK_VALUES // (resolution + 1) ** 2))
 
 
-def extract(volume: Volume, box: Box | None, depth: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+def extract(volume: Volume, crop: CropBox | None, depth: int) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Returns vertices (V, 3) float32, world, and faces (T, 3) int32, counter-clockwise from outside.
 
     Args:
@@ -40,7 +40,7 @@ def extract(volume: Volume, box: Box | None, depth: int) -> tuple[numpy.ndarray,
     seam = numpy.empty(0, numpy.int64)
     for first in tqdm(range(0, volume.resolution, depth), desc="marching cubes", unit="block"):
         last = min(first + depth, volume.resolution)
-        values = _closed(volume, box, first, last)
+        values = _closed(volume, crop, first, last)
         if values.max() <= 0 or values.min() > 0:
             joined, seam = numpy.empty((0, 3)), numpy.empty(0, numpy.int64)
             continue
@@ -61,20 +61,20 @@ def extract(volume: Volume, box: Box | None, depth: int) -> tuple[numpy.ndarray,
         joined, seam = places[on_last], number[on_last]
     if not vertices:
         raise InputError(EMPTY)
-    places = numpy.concatenate(vertices) * numpy.float32(volume.cube.side / volume.resolution)
-    return places + volume.cube.corner.numpy(), numpy.concatenate(faces)
+    places = numpy.concatenate(vertices) * numpy.float32(volume.box.side / volume.resolution)
+    return places + volume.box.corner.numpy(), numpy.concatenate(faces)
 
 
-def _closed(volume: Volume, box: Box | None, first: int, last: int) -> numpy.ndarray:
+def _closed(volume: Volume, crop: CropBox | None, first: int, last: int) -> numpy.ndarray:
     """Returns planes of the volume with the border of the cube outside, and all outside the box."""
     values = volume.planes(first, last).numpy()
-    cell, corner, size = volume.cube.side / volume.resolution, volume.cube.corner.tolist(), volume.resolution
+    cell, corner, size = volume.box.side / volume.resolution, volume.box.corner.tolist(), volume.resolution
     index = [numpy.arange(first, last + 1), numpy.arange(size + 1), numpy.arange(size + 1)]
-    if box is not None:
+    if crop is not None:
         # Cells within the box, negative outside. In its outermost cell, whatever is inside of things takes that number:
         # the surface crosses zero just where the box's faces are.
         within = [
-            numpy.minimum(place - box.low[axis].item(), box.high[axis].item() - place).astype(numpy.float32) / cell
+            numpy.minimum(place - crop.low[axis].item(), crop.high[axis].item() - place).astype(numpy.float32) / cell
             for axis, place in enumerate(corner[axis] + index[axis] * cell for axis in range(3))
         ]
         depth = numpy.minimum(within[0][:, None, None], numpy.minimum(within[1][:, None], within[2]))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.meshing.mesh import Mesh, vertex_normals
 from nerf.meshing.volume import lattice_planes
 
 Field = Callable[[Tensor], Tensor]
-UNIT_CUBE = Cube(torch.zeros(3), 1.0)
+UNIT_CUBE = SceneBox(torch.zeros(3), 1.0)
 CELLS_KEPT = 4.0  # distances are told to so many cells: beyond, they decide nothing
 TRACED, CLOSE = 96, 2e-4  # steps of a ray at most; sides of the cube at which it has met the surface
 CAUTION = 0.9  # of the distance that a ray steps: a learned distance may be too great
@@ -27,7 +27,7 @@ LIGHT = (0.4, -0.5, 0.75)  # whence it comes
 class DistanceVolume:
     """The lattice of a field's distances, in cells, above 0 inside: what `marching.extract` takes."""
 
-    cube = UNIT_CUBE
+    box = UNIT_CUBE
 
     def __init__(self, field: Field, resolution: int) -> None:
         self.field, self.resolution = field, resolution
@@ -35,7 +35,7 @@ class DistanceVolume:
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
         """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes `first` to `last` along x."""
-        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+        return lattice_planes(self.box, self.resolution, (first, last), self._value)
 
     def _value(self, point: Tensor) -> Tensor:
         return (-self.field(point.clamp(0, 1)) * self.resolution).clamp(-CELLS_KEPT, CELLS_KEPT)

@@ -10,7 +10,7 @@ import torch
 from nerf.color import to_bytes
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Box
+from nerf.geometry.scene_box import CropBox
 from nerf.meshing.appearance import BEHIND, seen_color
 from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.meshing.mesh import (
@@ -24,7 +24,7 @@ from nerf.meshing.mesh import (
     without_small_pieces,
 )
 from nerf.meshing.texture import painted, sheet, unwrapped
-from nerf.meshing.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, look
+from nerf.meshing.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, render_depths
 from nerf.rendering.model import RadianceModel
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
@@ -46,7 +46,7 @@ class SurfaceRequest:
 
     resolution: int
     method: str = "auto"
-    box: Box | None = None
+    crop: CropBox | None = None
     triangles: int = 0
     smoothing: int = 5
     texture: int = 0
@@ -61,15 +61,15 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     method = request.method
     if method == "auto":
         method = "fusion" if request.resolution <= FUSED_RESOLUTION else "density"
-    views = look(model, _bounded(cameras))
-    cell = model.cube.core.side / request.resolution
+    views = render_depths(model, _bounded(cameras))
+    cell = model.box.core.side / request.resolution
     how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell}
     if method == "density":
         volume = DensityVolume(model, views, request.resolution)
         how["log_density_level"] = volume.level
     else:
         volume = FusedVolume(model, views, request.resolution)
-    mesh = Mesh(*extract(volume, request.box, block_planes(request.resolution)))
+    mesh = Mesh(*extract(volume, request.crop, block_planes(request.resolution)))
     if not model.carved:
         mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
     mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)

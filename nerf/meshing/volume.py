@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
 
 POINTS_AT_ONCE = 2**16  # their arithmetic stays in the cache
@@ -76,7 +76,7 @@ def between(value: Tensor, part: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def look(model: RadianceModel, cameras: Cameras) -> DepthViews:
+def render_depths(model: RadianceModel, cameras: Cameras) -> DepthViews:
     """Returns what all cameras see of the surface.
 
     Raises:
@@ -94,21 +94,23 @@ def look(model: RadianceModel, cameras: Cameras) -> DepthViews:
 class Volume(Protocol):
     """Values on the (N + 1)^3 lattice points of a cube, above 0 inside of things."""
 
-    cube: Cube
+    box: SceneBox
     resolution: int
 
     def planes(self, first: int, last: int) -> Tensor:
         """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes `first` to `last` along x."""
 
 
-def lattice_points(cube: Cube, resolution: int, row: Tensor) -> Tensor:
+def lattice_points(box: SceneBox, resolution: int, row: Tensor) -> Tensor:
     """Returns world points (N, 3) of flat lattice indices (N,)."""
     size = resolution + 1
     index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
-    return cube.corner + index * (cube.side / resolution)
+    return box.corner + index * (box.side / resolution)
 
 
-def lattice_planes(cube: Cube, resolution: int, planes: tuple[int, int], value: Callable[[Tensor], Tensor]) -> Tensor:
+def lattice_planes(
+    box: SceneBox, resolution: int, planes: tuple[int, int], value: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes first to last along x of a lattice.
 
     value: world points (N, 3) -> (N,), called for so many points at once that memory stays small.
@@ -117,7 +119,7 @@ def lattice_planes(cube: Cube, resolution: int, planes: tuple[int, int], value: 
     values = torch.empty((last - first + 1) * size)
     for start in range(0, len(values), POINTS_AT_ONCE):
         row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
-        values[start : start + POINTS_AT_ONCE] = value(lattice_points(cube, resolution, row))
+        values[start : start + POINTS_AT_ONCE] = value(lattice_points(box, resolution, row))
     return values.view(last - first + 1, resolution + 1, resolution + 1)
 
 
@@ -125,13 +127,13 @@ class DensityVolume:
     """Log density of the field less the level at which rays meet the surface; places that no camera sees are inside."""
 
     def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.cube, self.resolution, self._model = model.cube.core, resolution, model
+        self.box, self.resolution, self._model = model.box.core, resolution, model
         self._hidden = unseen_cells(model, views, model.occupancy.hull)
         self.level = surface_level(model, views)
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
-        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+        return lattice_planes(self.box, self.resolution, (first, last), self._value)
 
     def _value(self, point: Tensor) -> Tensor:
         value = (self._model.density(point).log() - self.level).clamp(-LOG_RANGE, LOG_RANGE)
@@ -158,7 +160,7 @@ def surface_level(model: RadianceModel, views: DepthViews) -> float:
 
 def cells(model: RadianceModel, point: Tensor) -> Tensor:
     """Returns the flat number (N,) of the occupancy cell that each world point (N, 3) is in, or nearest to."""
-    return model.occupancy.cell_rows(model.cube.unit_from_world(point).clamp(0, 1))
+    return model.occupancy.cell_rows(model.box.unit_from_world(point).clamp(0, 1))
 
 
 def unseen_cells(model: RadianceModel, views: DepthViews, among: Tensor) -> Tensor:
@@ -170,10 +172,10 @@ def unseen_cells(model: RadianceModel, views: DepthViews, among: Tensor) -> Tens
     hidden = torch.zeros(size**3, dtype=torch.bool)
     if not model.carved:
         return hidden
-    row, cell = (among & hull).flatten().nonzero().squeeze(1), model.cube.side / size
+    row, cell = (among & hull).flatten().nonzero().squeeze(1), model.box.side / size
     for frame in range(len(views)):
         index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
-        gap = views.gaps(frame, model.cube.corner + (index + 0.5) * cell, cell)
+        gap = views.gaps(frame, model.box.corner + (index + 0.5) * cell, cell)
         row = row[~(gap > -cell)]
     hidden[row] = True
     return hidden
@@ -186,16 +188,16 @@ class FusedVolume:
     """
 
     def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.cube, self.resolution = model.cube.core, resolution
+        self.box, self.resolution = model.box.core, resolution
         self._views, self._model = views, model
-        self._reach = self.cube.side * max(TRUNCATION, LEAST_TRUNCATION / resolution)
+        self._reach = self.box.side * max(TRUNCATION, LEAST_TRUNCATION / resolution)
         grown = torch.nn.functional.max_pool3d(model.occupancy.occupied[None, None].float(), 3, 1, 1)[0, 0] > 0
         self._near = (grown & model.occupancy.hull).flatten()
         self._deep = unseen_cells(model, views, ~(grown & model.occupancy.hull))
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
-        return lattice_planes(self.cube, self.resolution, (first, last), self._value)
+        return lattice_planes(self.box, self.resolution, (first, last), self._value)
 
     def _value(self, point: Tensor) -> Tensor:
         cell = cells(self._model, point)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.cameras import Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.autograd import is_native
 
 
@@ -44,21 +44,23 @@ class Samples:
         return Samples(self.ray[keep], self.t[keep], self.step, self.n_rays)
 
 
-def cube_interval(rays: Rays, cube: Cube) -> tuple[Tensor, Tensor]:
+def box_interval(rays: Rays, box: SceneBox) -> tuple[Tensor, Tensor]:
     """Returns distances (R,) at which rays enter and leave the cube; leave <= enter where they miss it.
 
     Source: the slab test of Kay and Kajiya 1986. A direction with a zero component gives infinities that compare right.
     """
     inverse = 1 / rays.direction
-    a = (cube.corner - rays.origin) * inverse
-    b = (cube.corner + cube.side - rays.origin) * inverse
+    a = (box.corner - rays.origin) * inverse
+    b = (box.corner + box.side - rays.origin) * inverse
     # 0 * inf is nan for a ray that lies in a face of the cube: such a ray does not limit the interval.
     near = torch.minimum(a, b).nan_to_num(nan=-math.inf).amax(dim=1).clamp(min=0)
     far = torch.maximum(a, b).nan_to_num(nan=math.inf).amin(dim=1)
     return near, far
 
 
-def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor, backend: str = "reference") -> Samples:
+def march(
+    rays: Rays, box: SceneBox, occupied: Tensor, step: float, offset: Tensor, backend: str = "reference"
+) -> Samples:
     """Returns the samples of rays in occupied cells.
 
     Args:
@@ -77,29 +79,29 @@ def march(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor,
     """
     with torch.no_grad():
         if not is_native(backend):
-            return march_reference(rays, cube, occupied, step, offset)
+            return march_reference(rays, box, occupied, step, offset)
         from nerf.engine import bindings as ops
 
         parts = (rays.origin.contiguous(), rays.direction.contiguous(), offset.contiguous())
         if not all(torch.isfinite(part).all() for part in parts):
             raise ValueError("march: an origin, a direction or an offset is not a finite number")
-        space = cube.contraction and (cube.contraction.center, cube.contraction.radius, cube.contraction.near)
-        count, t = ops.march(parts, cube.corner, cube.side, occupied.contiguous(), step, space)
+        space = box.contraction and (box.contraction.center, box.contraction.radius, box.contraction.near)
+        count, t = ops.march(parts, box.corner, box.side, occupied.contiguous(), step, space)
         return Samples(torch.repeat_interleave(torch.arange(len(rays)), count), t, step, len(rays))
 
 
-def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+def march_reference(rays: Rays, box: SceneBox, occupied: Tensor, step: float, offset: Tensor) -> Samples:
     """Returns the same as `march`, in plain torch."""
-    if cube.contraction is not None:
-        return _march_contracted(rays, cube, occupied, step, offset)
-    near, far = cube_interval(rays, cube)
+    if box.contraction is not None:
+        return _march_contracted(rays, box, occupied, step, offset)
+    near, far = box_interval(rays, box)
     count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
     hit = count.nonzero().squeeze(1)
     if len(hit) == 0:
         return Samples(torch.empty(0, dtype=torch.int64), near.new_empty(0), step, len(rays))
     index = torch.arange(int(count.max()))
     t = near[hit, None] + (index + offset[hit, None]) * step
-    start, direction = cube.unit_from_world(rays.origin[hit]), rays.direction[hit] / cube.side
+    start, direction = box.unit_from_world(rays.origin[hit]), rays.direction[hit] / box.side
     size = occupied.shape[0]
     row = torch.zeros(t.shape, dtype=torch.int64)
     for axis in range(3):
@@ -110,14 +112,14 @@ def march_reference(rays: Rays, cube: Cube, occupied: Tensor, step: float, offse
     return Samples(hit[which], t[which, position], step, len(rays))
 
 
-def _march_contracted(rays: Rays, cube: Cube, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+def _march_contracted(rays: Rays, box: SceneBox, occupied: Tensor, step: float, offset: Tensor) -> Samples:
     """Returns what `march_reference` returns, of a contracted space."""
-    stretch = cube.contraction.stretch(rays)
+    stretch = box.contraction.stretch(rays)
     count = ((stretch.last - stretch.first) / step - offset + 1).floor().clamp(min=0).long()
     index = torch.arange(int(count.max()) if len(count) else 0)
     every = torch.arange(len(rays))
     t = stretch.t(every, stretch.first[:, None] + (index + offset[:, None]) * step)
-    position = cube.unit_from_world(rays.origin[:, None] + t[..., None] * rays.direction[:, None])
+    position = box.unit_from_world(rays.origin[:, None] + t[..., None] * rays.direction[:, None])
     size = occupied.shape[0]
     cell = (position * size).long().clamp_(0, size - 1)
     inside = ((position >= 0) & (position <= 1)).all(dim=-1) & (index < count[:, None])

@@ -2,7 +2,7 @@
 
 Baking evaluates the model once at the vertices of small bricks, one per cell of the occupancy grid that holds matter;
 pictures are then interpolated, without any network (nerf/engine/src/baked.h has the layout). What is lost against the
-exact picture is measured, see `lost`.
+exact picture is measured, see `preview_quality`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nerf.engine.signatures import BakedCall, BakedScene, Pixels
 from nerf.engine.tensors import address
 from nerf.fields.radiance import RadianceField
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.hash_grid import hash_grid
 from nerf.ops.mlp import mlp
 from nerf.ops.spherical_harmonics import spherical_harmonics
@@ -49,7 +49,7 @@ class BakedModel:
     march, scene units. seconds: what baking took.
     """
 
-    cube: Cube
+    box: SceneBox
     opacity: Tensor
     color: Tensor
     brick: Tensor
@@ -83,12 +83,12 @@ class BakedModel:
             *(address(self.scale), address(self.shift)),
             resolution=self.brick.shape[0],
             corners=self.opacity.shape[1],
-            side=self.cube.side,
+            side=self.box.side,
             step=self.step,
             minimum_transmittance=LEAST_LIGHT,
             minimum_weight=self.minimum_weight,
         )
-        scene.corner[:] = self.cube.corner.tolist()
+        scene.corner[:] = self.box.corner.tolist()
         places = (address(part) for part in (picture.rgb, picture.opacity, picture.depth))
         call = BakedCall(ctypes.pointer(lens), *places, frame, torch.get_num_threads())
         library().call("nerf_baked_render", ctypes.byref(scene), ctypes.byref(call))
@@ -114,13 +114,13 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
     position = torch.stack([keys // side**2, keys // side % side, keys % side], dim=1) / (side - 1)
     # The exact march's own steps, so that samples lie where the exact ones do.
     step = model.step_length()
-    opacity = -torch.expm1(-model.unit_density(position) * (step / model.cube.side))
+    opacity = -torch.expm1(-model.unit_density(position) * (step / model.box.side))
     seen = (opacity[place] > FAINTEST).any(dim=1)
     cells, place = cells[seen], place[seen]
     wanted = torch.zeros(len(keys), dtype=torch.bool)
     wanted[place.flatten()] = True
     components = torch.zeros(len(keys), COMPONENTS)
-    colors = _colors(model.field.plain(), position[wanted], _looks(model.cube, cameras))
+    colors = _colors(model.field.plain(), position[wanted], _looks(model.box, cameras))
     components[wanted, :12] = colors * opacity[wanted, None]
     scale, shift = _quantisation()
     quantised = ((components - shift) / scale).round().clamp(0, 255).to(torch.uint8)
@@ -129,7 +129,7 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
     full = torch.zeros(size, size, size, dtype=torch.bool)
     full[cells.unbind(1)] = True
     return BakedModel(
-        model.cube,
+        model.box,
         (opacity * OPAQUE).round().to(torch.uint8)[place].view(-1, corners, corners, corners),
         quantised[place].view(-1, corners, corners, corners, COMPONENTS),
         brick,
@@ -142,9 +142,9 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
     )
 
 
-def _looks(cube: Cube, cameras: Cameras) -> Tensor:
+def _looks(box: SceneBox, cameras: Cameras) -> Tensor:
     """Returns unit directions (D, 3), D at most DIRECTIONS, in which the cameras see the cube, far from each other."""
-    looks = torch.nn.functional.normalize(cube.corner + cube.side / 2 - cameras.world_from_camera[:, :, 3], dim=1)
+    looks = torch.nn.functional.normalize(box.corner + box.side / 2 - cameras.world_from_camera[:, :, 3], dim=1)
     chosen = [0]
     farness = torch.full((len(looks),), math.inf)
     while len(chosen) < min(DIRECTIONS, len(looks)):
@@ -201,7 +201,7 @@ def coarse(model: RadianceModel, factor: int = 2) -> RadianceModel:
 
 
 @dataclass(frozen=True)
-class Loss:
+class PreviewQuality:
     """What a preview costs. psnr: dB of its pictures against the exact ones. seconds, exact_seconds: for a picture."""
 
     psnr: float
@@ -209,7 +209,9 @@ class Loss:
     exact_seconds: float
 
 
-def lost(model: RadianceModel, preview: RadianceModel | BakedModel, cameras: Cameras, background: float) -> Loss:
+def preview_quality(
+    model: RadianceModel, preview: RadianceModel | BakedModel, cameras: Cameras, background: float
+) -> PreviewQuality:
     """Returns what a preview loses against the exact pictures of all the cameras, over a grey background."""
     values, seconds = [], ([], [])
     for frame in range(len(cameras)):
@@ -220,4 +222,4 @@ def lost(model: RadianceModel, preview: RadianceModel | BakedModel, cameras: Cam
             times.append(time.perf_counter() - start)
             pictures.append(picture.over(background))
         values.append(psnr(pictures[1], pictures[0]))
-    return Loss(mean(values), median(seconds[1]), median(seconds[0]))
+    return PreviewQuality(mean(values), median(seconds[1]), median(seconds[0]))

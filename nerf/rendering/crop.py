@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Box
+from nerf.geometry.scene_box import CropBox
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid
 
@@ -16,7 +16,7 @@ CUT_RESOLUTION = 256  # cells a side in which a film is cut, at least: half a vo
 MUCH = 0.05  # part of the content that is not cut without a warning
 
 
-def crop_box(numbers: list[float]) -> Box:
+def crop_box(numbers: list[float]) -> CropBox:
     """Returns the box of six numbers: least x y z, greatest x y z.
 
     Raises:
@@ -25,27 +25,27 @@ def crop_box(numbers: list[float]) -> Box:
     low, high = torch.tensor(numbers[:3]), torch.tensor(numbers[3:])
     if not (low < high).all():
         raise InputError(f"--crop: {numbers[:3]} is not below {numbers[3:]}; give x0 y0 z0 x1 y1 z1, least first")
-    return Box(low, high)
+    return CropBox(low, high)
 
 
 def cell_centers(grid: OccupancyGrid, model: RadianceModel) -> Tensor:
     """Returns the world points (G^3, 3) in the middle of the cells of a grid over the model's cube."""
     axis = (torch.arange(grid.resolution) + 0.5) / grid.resolution
-    return model.cube.world_from_unit(torch.cartesian_prod(axis, axis, axis))
+    return model.box.world_from_unit(torch.cartesian_prod(axis, axis, axis))
 
 
-def cropped(model: RadianceModel, box: Box | None) -> RadianceModel:
+def cropped(model: RadianceModel, crop: CropBox | None) -> RadianceModel:
     """Returns the model with nothing outside of the box, and says how much was cut.
 
     Raises:
         InputError: nothing is left.
     """
-    if box is None:
+    if crop is None:
         return model
     grid = model.occupancy
     factor = -(-CUT_RESOLUTION // grid.resolution)
     fine = OccupancyGrid(torch.zeros((grid.resolution * factor,) * 3, dtype=torch.bool))
-    inside = box.holds(cell_centers(fine, model)).view(fine.hull.shape)
+    inside = crop.holds(cell_centers(fine, model)).view(fine.hull.shape)
     for name in ("hull", "occupied"):
         whole = getattr(grid, name)
         for axis in range(3):

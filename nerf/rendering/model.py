@@ -11,7 +11,7 @@ from nerf.config import RenderSettings
 from nerf.fields.radiance import RadianceField
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Samples, march
 from nerf.rendering.losses import distortion_loss, faded, near_part
@@ -40,40 +40,40 @@ class Picture:
         return (self.rgb + (1 - self.opacity[:, :, None]) * background).clamp(0, 1)
 
 
-def cube_numbers(cube: Cube) -> Tensor:
+def box_numbers(box: SceneBox) -> Tensor:
     """Returns a cube as float64 numbers: corner and side and, contracted, center, radius and near."""
     # float64 holds Python's numbers exactly: a resumed run must not see another cube.
-    numbers = [*cube.corner.tolist(), cube.side]
-    if cube.contraction is not None:
-        numbers += [*cube.contraction.center.tolist(), cube.contraction.radius, cube.contraction.near]
+    numbers = [*box.corner.tolist(), box.side]
+    if box.contraction is not None:
+        numbers += [*box.contraction.center.tolist(), box.contraction.radius, box.contraction.near]
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-def cube_of_numbers(numbers: Tensor) -> Cube:
-    """Returns the cube that `cube_numbers` wrote."""
+def box_of_numbers(numbers: Tensor) -> SceneBox:
+    """Returns the cube that `box_numbers` wrote."""
     contraction = None
     if len(numbers) > 4:
         contraction = Contraction(numbers[4:7].float(), numbers[7].item(), numbers[8].item())
-    return Cube(numbers[:3].float(), numbers[3].item(), contraction)
+    return SceneBox(numbers[:3].float(), numbers[3].item(), contraction)
 
 
 class RadianceModel(nn.Module):
     """A radiance field, the cube it fills in the world, and the cells of the cube that are not empty."""
 
-    def __init__(self, field: RadianceField, occupancy: OccupancyGrid, cube: Cube, settings: RenderSettings) -> None:
+    def __init__(self, field: RadianceField, occupancy: OccupancyGrid, box: SceneBox, settings: RenderSettings) -> None:
         super().__init__()
-        self.field, self.occupancy, self.cube, self.settings = field, occupancy, cube, settings
+        self.field, self.occupancy, self.box, self.settings = field, occupancy, box, settings
 
     @property
     def carved(self) -> bool:
         """Whether silhouettes say what is empty; without them nothing tells what is behind a surface."""
-        return self.cube.contraction is None and not bool(self.occupancy.hull.all())
+        return self.box.contraction is None and not bool(self.occupancy.hull.all())
 
     def step_length(self, progress: float = 1.0) -> float:
         """Returns the march's step, scene units: from first_steps to steps along the diagonal, geometrically."""
         part = min(1.0, progress / self.settings.refined_by) if self.settings.refined_by > 0 else 1.0
         steps = self.settings.first_steps ** (1 - part) * self.settings.steps**part
-        return self.cube.diagonal / steps
+        return self.box.diagonal / steps
 
     def active_levels(self, progress: float) -> int:
         """Returns how many levels of the grid take part in training: the coarsest ones.
@@ -86,13 +86,13 @@ class RadianceModel(nn.Module):
 
     def density(self, point: Tensor) -> Tensor:
         """Returns density (N,) per scene unit at world points (N, 3); 0 outside the cube and in empty cells."""
-        unit = self.cube.unit_from_world(point)
+        unit = self.box.unit_from_world(point)
         inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
         unit = unit.clamp(0, 1)
         known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
         density = torch.zeros(len(point))
         density[known] = self.unit_density(unit[known])
-        density /= self.cube.unit_length(point)
+        density /= self.box.unit_length(point)
         return density
 
     def unit_density(self, position: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class RadianceModel(nn.Module):
 
     def color(self, point: Tensor, direction: Tensor) -> Tensor:
         """Returns RGB (N, 3) at world points (N, 3) seen along unit directions (N, 3)."""
-        unit = self.cube.unit_from_world(point).clamp(0, 1)
+        unit = self.box.unit_from_world(point).clamp(0, 1)
         return self.field.color(direction, self.field.density(unit)[1])
 
     def samples(self, rays: Rays, step: float, offset: Tensor) -> Samples:
@@ -112,10 +112,10 @@ class RadianceModel(nn.Module):
         than half of its heaviest sample. What is dropped counts as empty.
         """
         minimum = self.settings.minimum_weight
-        samples = march(rays, self.cube, self.occupancy.occupied, step, offset)
+        samples = march(rays, self.box, self.occupancy.occupied, step, offset)
         with torch.no_grad():
             position = self.unit_positions(rays, samples)
-            sigma = self.field.density(position)[0] / self.cube.side
+            sigma = self.field.density(position)[0] / self.box.side
             reached = transmittance(sigma * step, samples.ray, len(rays))
             seen = reached >= self.settings.minimum_transmittance
             weight = torch.where(seen, reached * -torch.expm1(-sigma * step), 0)
@@ -125,7 +125,7 @@ class RadianceModel(nn.Module):
 
     def unit_positions(self, rays: Rays, samples: Samples) -> Tensor:
         """Returns positions (S, 3) of samples in the unit cube."""
-        return self.cube.unit_from_world(samples.positions(rays)).clamp(0, 1)
+        return self.box.unit_from_world(samples.positions(rays)).clamp(0, 1)
 
     def shade(
         self, rays: Rays, samples: Samples, code: Tensor | None = None, near: float = 0.0
@@ -141,12 +141,12 @@ class RadianceModel(nn.Module):
         if near > 0:
             part = near_part(samples.t, near)
             density, rgb = faded(density, part), faded(rgb, part[:, None])
-        return composite(density / self.cube.side, rgb, samples), position, density
+        return composite(density / self.box.side, rgb, samples), position, density
 
     def distortion(self, rays: Rays, samples: Samples, density: Tensor) -> Tensor:
         """Returns the distortion loss of R rays through S samples of density (S,) per cube side, cube sides."""
         return distortion_loss(
-            density, self.cube.marched(rays, samples.ray, samples.t), samples, samples.step / self.cube.side
+            density, self.box.marched(rays, samples.ray, samples.t), samples, samples.step / self.box.side
         )
 
     def render(
@@ -180,7 +180,7 @@ class RadianceModel(nn.Module):
             part = rays[start : start + RAYS_AT_ONCE]
             samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
             position = self.unit_positions(part, samples)
-            parts.append(distance_at(self.unit_density(position) / self.cube.side, samples, SURFACE_LEVEL))
+            parts.append(distance_at(self.unit_density(position) / self.box.side, samples, SURFACE_LEVEL))
         return torch.cat(parts)
 
     def distances(self, cameras: Cameras, frame: int) -> Tensor:

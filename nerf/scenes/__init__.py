@@ -19,7 +19,7 @@ BUILTIN = "lego"  # the name under which the built-in scene is written
 
 
 @dataclass(frozen=True)
-class Place:
+class SceneFolder:
     """Where a scene lies and why that folder was taken."""
 
     name: str
@@ -27,7 +27,7 @@ class Place:
     why: str
 
 
-def find_scene(name: str, data: Path = Path("data")) -> Place:
+def find_scene(name: str, data: Path = Path("data")) -> SceneFolder:
     """Returns the folder that `name` stands for: an existing path, a folder under `data`, or the built-in scene.
 
     The built-in scene is written on first use, under ``data/<name>``. A data set put there or under
@@ -38,11 +38,11 @@ def find_scene(name: str, data: Path = Path("data")) -> Place:
     """
     if Path(name).is_dir():
         folder = Path(name)
-        return Place(folder.resolve().name, folder, "the folder given")
+        return SceneFolder(folder.resolve().name, folder, "the folder given")
     found = [folder for folder in (data / name, data / "nerf_synthetic" / name) if folder.is_dir()]
     for folder in sorted(found, key=_is_builtin):
         why = "the built-in scene" if _is_builtin(folder) else f"found under {folder.parent}"
-        return Place(name, folder, why)
+        return SceneFolder(name, folder, why)
     if name == BUILTIN:
         from nerf.scenes.builtin import write_builtin_scene
 
@@ -52,7 +52,7 @@ def find_scene(name: str, data: Path = Path("data")) -> Place:
             write_builtin_scene(folder)
         except OSError as error:
             raise InputError(f"{folder}: the built-in scene cannot be written ({error.strerror})") from None
-        return Place(name, folder, "the built-in scene, written now")
+        return SceneFolder(name, folder, "the built-in scene, written now")
     if Path(name).exists():
         raise InputError(f"{name}: a file; give --scene the folder it lies in")
     known = [
@@ -87,7 +87,7 @@ def has_photographs(folder: Path) -> bool:
     return formats(folder)[:1] not in ([], ["blender"])
 
 
-def load_scene(place: Place, splits: tuple[str, ...], settings: SceneSettings) -> Scene:
+def load_scene(place: SceneFolder, splits: tuple[str, ...], settings: SceneSettings) -> Scene:
     """Returns the scene with the splits asked for that it has; "train" it must have.
 
     Raises:
@@ -113,4 +113,4 @@ def load_scene(place: Place, splits: tuple[str, ...], settings: SceneSettings) -
     return scene_of(capture, splits, downscale, settings.holdout)
 
 
-__all__ = ["BUILTIN", "Place", "Scene", "Views", "find_scene", "formats", "has_photographs", "load_scene"]
+__all__ = ["BUILTIN", "SceneFolder", "Scene", "Views", "find_scene", "formats", "has_photographs", "load_scene"]

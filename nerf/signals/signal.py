@@ -20,7 +20,7 @@ from nerf.fields.coordinate import SignalField
 from nerf.runs import checked
 from nerf.seeding import generator
 from nerf.signals.settings import FitSettings
-from nerf.training.adam import Descent
+from nerf.training.adam import Adam
 from nerf.training.trainer import StepReport
 
 
@@ -103,7 +103,7 @@ class SignalTask:
     def __init__(self, signal: Signal, settings: FitSettings, backend: str = "reference") -> None:
         self.signal, self.settings, self.figure = signal, settings, signal.figure
         self.field = new_field(signal, settings, backend)
-        self.descent = Descent(dict(self.field.named_parameters()), settings.optimizer)
+        self.descent = Adam(dict(self.field.named_parameters()), settings.optimizer)
 
     def train_step(self, step: int, progress: float) -> StepReport:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.

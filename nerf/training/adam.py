@@ -11,7 +11,7 @@ from nerf.config import OptimizerSettings
 from nerf.runs import checked
 
 
-class Descent:
+class Adam:
     """Adam (Kingma and Ba 2015), its rate falling exponentially with the progress."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], settings: OptimizerSettings) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras, Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
 from nerf.runs import checked
 from nerf.scenes import Views
@@ -37,12 +37,12 @@ def rotations(turn: Tensor) -> Tensor:
     return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3))
 
 
-def turned(rays: Rays, turn: Tensor, move: Tensor) -> Rays:
+def perturbed_rays(rays: Rays, turn: Tensor, move: Tensor) -> Rays:
     """Returns rays whose cameras are turned by `turn` (R, 3) radians and moved by `move` (R, 3), to first order."""
     return Rays(rays.origin + move, rays.direction + torch.linalg.cross(turn, rays.direction))
 
 
-def shown(rendering: Rendering, color: Tensor, target: Tensor | None = None) -> Rendering:
+def apply_exposure(rendering: Rendering, color: Tensor, target: Tensor | None = None) -> Rendering:
     """Returns a rendering of R rays as their pictures show it; color: (R, 6), gain and offset.
 
     target: (R, 3 or 4), what the pictures have there. Where it is saturated, more light than shows is cut off.
@@ -54,14 +54,14 @@ def shown(rendering: Rendering, color: Tensor, target: Tensor | None = None) -> 
     return dataclasses.replace(rendering, rgb=rgb)
 
 
-class Adjustments:
+class CameraOptimizer:
     """Poses and colours of F pictures on their way.
 
     views: what to learn from; its poses are this object's and change in place. colors: (F, 6) float32, gain and offset.
     gradients: (F, 12) float32, of the step in hand: turn, move, gain, offset. refines, exposes: what is learned.
     """
 
-    def __init__(self, views: Views, settings: Settings, cube: Cube) -> None:
+    def __init__(self, views: Views, settings: Settings, box: SceneBox) -> None:
         self.refines, self.exposes = settings.capture.poses == "refine", settings.capture.exposure == "learn"
         cameras = views.cameras
         if self.refines:
@@ -74,7 +74,7 @@ class Adjustments:
         self._pose = self.given.double()
         self._color = torch.zeros(len(views), SIZES[1])  # log gain and offset
         self._moments = torch.zeros(2, len(views), sum(SIZES))
-        middle = cube.corner + cube.side / 2 if cube.contraction is None else cube.contraction.center
+        middle = box.corner + box.side / 2 if box.contraction is None else box.contraction.center
         distance = (self.given[:, :, 3] - middle).norm(dim=1).median().item()
         rates = settings.capture.pose_rate, settings.capture.exposure_rate
         self._rate = torch.tensor([rates[0]] * 3 + [rates[0] * distance] * 3 + [rates[1]] * 6)

@@ -13,34 +13,34 @@ from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.fields.radiance import RadianceField
 from nerf.geometry.camera_rig import forward_facing
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.losses import photometric_loss
-from nerf.rendering.model import RadianceModel, cube_numbers, cube_of_numbers
+from nerf.rendering.model import RadianceModel, box_numbers, box_of_numbers
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.seeding import generator
-from nerf.training.adam import Descent
-from nerf.training.camera_optimizer import POSE_SLACK, Adjustments, shown, turned
+from nerf.training.adam import Adam
+from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer, apply_exposure, perturbed_rays
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.trainer import StepReport
-from nerf.training.weight_average import Average
+from nerf.training.weight_average import WeightAverage
 
 FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
 
 
-def new_model(settings: Settings, cube: Cube, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
+def new_model(settings: Settings, box: SceneBox, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
     """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None.
 
     Raises:
-        InputError: the settings leave `render.steps` to a capture, see `suited`.
+        InputError: the settings leave `render.steps` to a capture, see `resolved_settings`.
     """
     if settings.render.steps == 0:
         raise InputError("render.steps is 0, which only a capture's cameras decide; give a number")
     field = RadianceField(settings.field, generator(settings.train.seed, "parameters"), code_size)
     if hull is None:
         hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
-    return RadianceModel(field, OccupancyGrid(hull), cube, settings.render)
+    return RadianceModel(field, OccupancyGrid(hull), box, settings.render)
 
 
 def pose_slack(settings: Settings) -> float:
@@ -48,7 +48,7 @@ def pose_slack(settings: Settings) -> float:
     return POSE_SLACK if settings.capture.poses == "refine" else 0.0
 
 
-def suited(settings: Settings, views: Views) -> Settings:
+def resolved_settings(settings: Settings, views: Views) -> Settings:
     """Returns the settings with what they leave to the capture chosen: `render.steps`.
 
     Cameras that all face one way tell depth less finely than cameras all round: finer steps would learn its noise.
@@ -59,19 +59,19 @@ def suited(settings: Settings, views: Views) -> Settings:
     return replace(settings, render=replace(settings.render, steps=steps))
 
 
-def fading_near(settings: Settings, cube: Cube) -> float:
+def fading_near(settings: Settings, box: SceneBox) -> float:
     """Returns the distance from a camera, scene units, within which gradients fade; 0 for none.
 
     Raises:
         InputError: `train.fade_near` is set, but no distance of the cameras is known.
     """
     part = settings.train.fade_near
-    if part > 0 and cube.contraction is None:
+    if part > 0 and box.contraction is None:
         raise InputError(
             f"train.fade_near={part:g} is for photographs of a whole place; this scene has bounds or silhouettes: "
             "leave it 0"
         )
-    return part * cube.contraction.radius if part > 0 else 0.0
+    return part * box.contraction.radius if part > 0 else 0.0
 
 
 class RadianceTask:
@@ -80,20 +80,20 @@ class RadianceTask:
     figure, counted = "psnr", "rays"
 
     def __init__(self, views: Views, settings: Settings) -> None:
-        self.settings = settings = suited(settings, views)
+        self.settings = settings = resolved_settings(settings, views)
         slack = pose_slack(settings)
-        cube, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
-        self.near = fading_near(settings, cube)
-        self.model = self._new_model(cube, hull)
-        self.adjustments = Adjustments(views, settings, cube)
-        self.views = self.adjustments.views
+        box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+        self.near = fading_near(settings, box)
+        self.model = self._new_model(box, hull)
+        self.camera_optimizer = CameraOptimizer(views, settings, box)
+        self.views = self.camera_optimizer.views
         self.pixels = PixelSampler(self.views, slack)
-        self.descent = Descent(dict(self.model.field.named_parameters()), settings.optimizer)
-        self.average = Average(self.descent.parameters)
+        self.descent = Adam(dict(self.model.field.named_parameters()), settings.optimizer)
+        self.average = WeightAverage(self.descent.parameters)
         self.rays_per_step = settings.train.samples // 8
 
-    def _new_model(self, cube: Cube, hull: Tensor) -> RadianceModel:
-        return new_model(self.settings, cube, hull)
+    def _new_model(self, box: SceneBox, hull: Tensor) -> RadianceModel:
+        return new_model(self.settings, box, hull)
 
     def train_step(self, step: int, progress: float) -> StepReport:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
@@ -110,11 +110,11 @@ class RadianceTask:
         frame, rays, target = self.pixels.draw(self.rays_per_step, random)
         offset = torch.rand(len(rays), generator=random)
         samples = model.samples(rays, model.step_length(progress), offset)
-        change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.adjustments.colors.clone()
-        here = turned(rays, *change[frame].split(3, dim=1)) if self.adjustments.refines else rays
+        change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.camera_optimizer.colors.clone()
+        here = perturbed_rays(rays, *change[frame].split(3, dim=1)) if self.camera_optimizer.refines else rays
         rendering, position, density = model.shade(here, samples, near=self.near)
-        if self.adjustments.exposes:
-            rendering = shown(rendering, color.requires_grad_()[frame], target)
+        if self.camera_optimizer.exposes:
+            rendering = apply_exposure(rendering, color.requires_grad_()[frame], target)
         loss = photometric_loss(rendering, target, settings.train.background)
         error = loss.item()
         if settings.train.distortion > 0:
@@ -127,10 +127,10 @@ class RadianceTask:
         self.descent.descend(loss, progress)
         if self.average.due(step + 1):
             self.average.take(step + 1)
-        if self.adjustments:
-            for part, tensor in zip(self.adjustments.gradients.split(6, dim=1), (change, color)):
+        if self.camera_optimizer:
+            for part, tensor in zip(self.camera_optimizer.gradients.split(6, dim=1), (change, color)):
                 part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
-            self.adjustments.descend(step + 1, progress)
+            self.camera_optimizer.descend(step + 1, progress)
         model.occupancy.observe(position.detach(), density.detach())
         if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
             self._update_occupancy(step, progress, random)
@@ -143,24 +143,24 @@ class RadianceTask:
         model = self.model
         model.occupancy.update(
             lambda position: model.field.density(position)[0],
-            model.step_length(progress) / model.cube.side,
+            model.step_length(progress) / model.box.side,
             step >= self.settings.render.occupancy_from,
             random,
         )
 
     def averaged(self) -> RadianceModel:
         """Returns what the training has given so far: a model of its own, at the mean of the parameters."""
-        return averaged(self._new_model(self.model.cube, self.model.occupancy.hull), self.state())
+        return averaged(self._new_model(self.model.box, self.model.occupancy.hull), self.state())
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name; what a run renders, ``field.*``, is the mean."""
-        tensors = model_state(self.model) | self.descent.state() | self.average.state() | self.adjustments.state()
+        tensors = model_state(self.model) | self.descent.state() | self.average.state() | self.camera_optimizer.state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly."""
         load_model_state(self.model, tensors)
-        self.adjustments.load_state(tensors)
+        self.camera_optimizer.load_state(tensors)
         self.descent.load_state(tensors)
         self.average.load_state(tensors)
         self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
@@ -174,7 +174,7 @@ def adapted_rays(rays: int, samples: int, wanted: int) -> int:
 
 def model_state(model: RadianceModel) -> dict[str, Tensor]:
     """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
-    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": cube_numbers(model.cube)}
+    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": box_numbers(model.box)}
 
 
 def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
@@ -188,7 +188,7 @@ def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     for name, value in model.occupancy.named_buffers():
         value.copy_(found[f"occupancy.{name}"])
     contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
-    model.cube = cube_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
+    model.box = box_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
 
 
 def averaged(model: RadianceModel, tensors: dict[str, Tensor]) -> RadianceModel:

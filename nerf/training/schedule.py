@@ -8,7 +8,7 @@ from nerf.errors import InputError
 
 
 @dataclass
-class Pace:
+class Schedule:
     """How far training has come, in [0, 1], as a function of the step alone: what anneals follows it.
 
     A list of knots (step, progress there, progress per step from there on). With a budget of steps there is one knot;
@@ -33,7 +33,7 @@ class Pace:
         return "; ".join(f"{step} {progress!r} {slope!r}" for step, progress, slope in self.knots)
 
     @staticmethod
-    def parse(text: str) -> Pace:
+    def parse(text: str) -> Schedule:
         """Returns the pace that `text` wrote.
 
         Raises:
@@ -46,4 +46,4 @@ class Pace:
         steps, numbers = [knot[0] for knot in knots], [number for knot in knots for number in knot[1:]]
         if steps[:1] != [0] or steps != sorted(steps) or not all(0 <= number <= 1 for number in numbers):
             raise InputError('train.pace: expected "step progress slope; ..." as a run\'s repeat.yaml has it')
-        return Pace(knots)
+        return Schedule(knots)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nerf.config import TrainSettings
 from nerf.runs import RunFolder
-from nerf.training.schedule import Pace
+from nerf.training.schedule import Schedule
 
 REPLAN_SECONDS = 0.5  # of training between new plans of the pace towards max_seconds
 SHOW_SECONDS = 0.5  # of training between lines of the log
@@ -60,7 +60,7 @@ class Trainer:
 
     def __init__(self, task: Task, settings: TrainSettings, horizon: int, run: RunFolder) -> None:
         self.task, self.settings, self.run = task, settings, run
-        self.pace = Pace.parse(settings.pace) if settings.pace else Pace([(0, 0.0, 1 / horizon)])
+        self.pace = Schedule.parse(settings.pace) if settings.pace else Schedule([(0, 0.0, 1 / horizon)])
         self.step, self.seconds = 0, 0.0
         self._replanned = (0, 0.0)
 
@@ -69,7 +69,7 @@ class Trainer:
         tensors, facts = self.run.load_checkpoint()
         self.task.load_state(tensors)
         self.step, self.seconds = facts["step"], facts["seconds"]
-        self.pace = Pace.parse(facts["pace"])
+        self.pace = Schedule.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
         self.run.truncate_log(self.step)
         self.run.remove_leftovers()

@@ -13,7 +13,7 @@ POWER = 7.0  # of a step's number, which its share in the mean grows with
 EVERY = 32  # steps between two that are taken into the mean
 
 
-class Average:
+class WeightAverage:
     """The mean of parameters over a training, later steps weighing more (Karras et al. 2024, section 3.1).
 
     A step's share grows with a power of its number, so that at any moment the mean is over about the last eighth of the

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.geometry.camera_rig import camera_cube, mean_camera, up_direction
+from nerf.geometry.camera_rig import camera_box, mean_camera, up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
 EIGHT_DEGREES = (60.0, 15.0)  # swing of the figure-eight to either side, up and down
@@ -28,7 +28,7 @@ def times(frames: int, loop: bool, ease: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class CameraRig:
     """Where cameras stand round what they look at: axes (3,) each; distance and elevation (radians) are medians."""
 
     center: Tensor
@@ -39,10 +39,10 @@ class Surroundings:
     elevation: float
 
     @classmethod
-    def of(cls, cameras: Cameras) -> Surroundings:
+    def of(cls, cameras: Cameras) -> CameraRig:
         """Returns the surroundings that cameras span; `ahead` points to the first of them."""
-        cube = camera_cube(cameras)
-        center, up = cube.corner + cube.side / 2, up_direction(cameras)
+        box = camera_box(cameras)
+        center, up = box.corner + box.side / 2, up_direction(cameras)
         offset = cameras.world_from_camera[:, :, 3] - center
         distance, rise = offset.norm(dim=1).median().item(), (offset @ up).median().item()
         ahead = offset[0] - (offset[0] @ up) * up
@@ -65,13 +65,13 @@ class Surroundings:
 
 def orbit(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
     """Returns poses (F, 3, 4) once round what the cameras look at, at `reach` times their distance."""
-    around = Surroundings.of(cameras)
+    around = CameraRig.of(cameras)
     return around.poses(2 * math.pi * u, torch.full_like(u, around.elevation), reach)
 
 
 def figure_eight(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
     """Returns poses (F, 3, 4) along a lying eight in front of what the cameras look at, the first camera's side."""
-    around = Surroundings.of(cameras)
+    around = CameraRig.of(cameras)
     wide, high = (math.radians(swing) for swing in EIGHT_DEGREES)
     middle = max(-1.25 + high, min(1.25 - high, around.elevation))
     return around.poses(wide * torch.sin(2 * math.pi * u), middle + high * torch.sin(4 * math.pi * u), reach)

@@ -36,9 +36,9 @@ def depth_range(model: RadianceModel, cameras: Cameras) -> tuple[float, float]:
     met = torch.cat([model.distances(small, frame).flatten() for frame in chosen])
     met = met[met.isfinite()]
     if len(met) == 0:
-        return 0.0, model.cube.core.diagonal
+        return 0.0, model.box.core.diagonal
     near, far = torch.quantile(met, torch.tensor(RANGE_QUANTILES)).tolist()
-    return near, max(far, near + 1e-6 * model.cube.core.side)  # a flat wall seen straight has depth, but no range of it
+    return near, max(far, near + 1e-6 * model.box.core.side)  # a flat wall seen straight has depth, but no range of it
 
 
 def normals_seen(cameras: Cameras, frame: int, distance: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.geometry.camera_rig import forward_facing
+from nerf.geometry.camera_rig import forward_facing, mean_camera, surrounded
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.model import RadianceModel
 from nerf.video import camera_paths as paths
@@ -50,7 +50,7 @@ class FilmRequest:
 
 
 @dataclass(frozen=True)
-class Way:
+class CameraPath:
     """A planned path: what it is called, its cameras, and whether it closes."""
 
     name: str
@@ -58,7 +58,7 @@ class Way:
     loop: bool
 
 
-def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Callable[[], Cameras]) -> Way:
+def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Callable[[], Cameras]) -> CameraPath:
     """Returns the cameras of a film, and says aloud what was chosen.
 
     test: returns the cameras of the test split; called for the path of that name only.
@@ -68,21 +68,21 @@ def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Cal
     """
     name = request.path
     if name == "auto":
-        name = "keys" if request.keys else "orbit" if paths.surrounded(cameras) else "spiral"
+        name = "keys" if request.keys else "orbit" if surrounded(cameras) else "spiral"
     if (name == "keys") != (request.keys is not None):
         raise InputError("--path keys and --keys FILE go together")
     if name == "test":
         held_out = test().resized(*request.size)
         held_out = held_out[: request.frames] if request.frames < len(held_out) else held_out
-        return Way(name, _zoomed(held_out, request.view), False)
+        return CameraPath(name, _zoomed(held_out, request.view), False)
     if name in ("tour", "keys"):
         keys = read_keys(request.keys, cameras) if request.keys else _tour_keys(cameras, request)
         loop = keys.loop if request.loop is None else request.loop
         u = paths.times(request.frames, loop, request.ease)
         when = keys.when if loop == keys.loop else None
         poses, opening = spline(keys.poses, keys.view, u, loop, when)
-        way = Way(name, _lens(poses, cameras, request, opening), loop)
-        near = CLEARANCE * model.cube.core.side
+        way = CameraPath(name, _lens(poses, cameras, request, opening), loop)
+        near = CLEARANCE * model.box.core.side
         blocked = (~keeps_clear(model, way.cameras)).nonzero().flatten().tolist()
         if blocked:
             print(f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
@@ -100,7 +100,7 @@ def _tour_keys(cameras: Cameras, request: FilmRequest) -> Keys:
     return Keys(poses[order], torch.full((len(chosen),), _opening(cameras)), loop, None)
 
 
-def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> Way:
+def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> CameraPath:
     """Returns a closed path, widened (a spiral: narrowed) until no frame comes too near to a surface."""
     loop = True if request.loop is None else request.loop
     u = paths.times(request.frames, loop, request.ease)
@@ -111,7 +111,7 @@ def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmReque
             poses = paths.spiral(cameras, u, focus, reach)
         else:
             poses = {"orbit": paths.orbit, "eight": paths.figure_eight}[name](cameras, u, reach)
-        way = Way(name, _lens(poses, cameras, request), loop)
+        way = CameraPath(name, _lens(poses, cameras, request), loop)
         if keeps_clear(model, way.cameras).all():
             break
         reach *= 1 / FARTHER if name == "spiral" else FARTHER
@@ -125,7 +125,7 @@ def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmReque
 def _focus(model: RadianceModel, cameras: Cameras) -> float:
     """Returns how far the surface is before the mean camera, scene units: the median over its picture."""
     small = cameras[:1].resized(max(2, round(64 * cameras.width / cameras.height)), 64)
-    mean = Cameras(paths.mean_camera(cameras)[None], small.focal, small.center, small.width, small.height)
+    mean = Cameras(mean_camera(cameras)[None], small.focal, small.center, small.width, small.height)
     distance = model.distances(mean, 0)
     met = distance[distance.isfinite()]
     if len(met) == 0:
@@ -138,7 +138,7 @@ def keeps_clear(model: RadianceModel, cameras: Cameras) -> Tensor:
     factor = CLEAR_SIDE / max(cameras.width, cameras.height)
     small = cameras.resized(max(1, round(cameras.width * factor)), max(1, round(cameras.height * factor)))
     nearest = [model.distances(small, frame).min() for frame in range(len(cameras))]
-    return torch.stack(nearest) > CLEARANCE * model.cube.core.side
+    return torch.stack(nearest) > CLEARANCE * model.box.core.side
 
 
 def _opening(cameras: Cameras) -> float:
@@ -163,7 +163,7 @@ def _zoomed(path: Cameras, view: float) -> Cameras:
     return replace(path, focal=path.focal * (wanted / path.focal[:, 1:]))
 
 
-def write_film(file: Path, model: RadianceModel, way: Way, request: FilmRequest, background: str) -> Path:
+def write_film(file: Path, model: RadianceModel, way: CameraPath, request: FilmRequest, background: str) -> Path:
     """Writes a film and, beside it, its camera track; returns the track's file."""
     scale = depth_range(model, way.cameras) if "depth" in request.shown else (0.0, 1.0)
     write_video(file, Frames(model, way.cameras, request.shown, background, request.alpha, scale), request.fps)

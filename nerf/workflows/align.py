@@ -18,7 +18,7 @@ from nerf.ops.composite import Rendering
 from nerf.rendering.model import Picture, RadianceModel
 from nerf.scenes import Views
 from nerf.seeding import generator
-from nerf.training.camera_optimizer import rotations, shown, turned
+from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotations
 
 STEPS, RAYS = 150, 1024  # of Adam, and of one of its steps
 RATE, LAST_RATE = 2e-3, 0.05  # radians, and parts of the depth, at first; the last as a part of the first
@@ -47,10 +47,12 @@ def aligned_camera(model: RadianceModel, views: Views, frame: int, background: s
         rays = here.rays(torch.zeros_like(pixel), pixel % width, pixel // width)
         turn, move = change.split(3)
         # `here` has the change already: what is left of it is a zero that carries the gradient.
-        rays = turned(rays, (turn - turn.detach()).expand(RAYS, 3), distance * (move - move.detach()).expand(RAYS, 3))
+        rays = perturbed_rays(
+            rays, (turn - turn.detach()).expand(RAYS, 3), distance * (move - move.detach()).expand(RAYS, 3)
+        )
         rendering, target = model.render(rays), truth.view(-1, 3)[pixel]
         if exposure:
-            rendering = shown(rendering, color_map(rendering, target, behind).expand(RAYS, 6))
+            rendering = apply_exposure(rendering, color_map(rendering, target, behind).expand(RAYS, 6))
         through = (1 - rendering.opacity[:, None]) * behind
         adam.zero_grad()
         (rendering.rgb + through - target).square().mean().backward()
@@ -99,4 +101,4 @@ def aligned_colors(picture: Picture, views: Views, frame: int, background: str) 
     told = slice(None) if views.used is None else views.used[frame, : len(truth), : truth.shape[1]].flatten()
     some = Rendering(rays.rgb[told], rays.opacity[told], rays.depth[told])
     color = color_map(some, truth.reshape(-1, 3)[told], BACKGROUNDS[background]).expand(len(rays.opacity), 6)
-    return dataclasses.replace(picture, rgb=shown(rays, color).rgb.view_as(picture.rgb))
+    return dataclasses.replace(picture, rgb=apply_exposure(rays, color).rgb.view_as(picture.rgb))

@@ -9,12 +9,12 @@ import torch
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
 from nerf.config import Settings
-from nerf.geometry.scene_box import Cube
-from nerf.scenes import Place, Scene, Views, load_scene
+from nerf.geometry.scene_box import SceneBox
+from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.training.radiance import RadianceTask
 
 
-def looked_over(place: Place, settings: Settings, file: Path) -> CaptureCheck:
+def looked_over(place: SceneFolder, settings: Settings, file: Path) -> CaptureCheck:
     """Returns what there is to say about a scene before training, and writes it as a page.
 
     Raises:
@@ -26,18 +26,18 @@ def looked_over(place: Place, settings: Settings, file: Path) -> CaptureCheck:
 
 def write_check(name: str, scene: Scene, task: RadianceTask, file: Path) -> CaptureCheck:
     """Returns what there is to say about a scene that has been read, and writes it as a page."""
-    cube = task.model.cube
-    bounds = bounds_line(cube, task.settings, task.views).removeprefix("bounds: ")
+    box = task.model.box
+    bounds = bounds_line(box, task.settings, task.views).removeprefix("bounds: ")
     check = check_capture(scene, bounds, memory_estimate(task))
     cameras = {split: views.cameras for split, views in scene.splits.items()}
-    write_page(file, f"Capture check: {name}", check, cameras, scene.points, cube)
+    write_page(file, f"Capture check: {name}", check, cameras, scene.points, box)
     return check
 
 
-def bounds_line(cube: Cube, settings: Settings, views: Views) -> str:
+def bounds_line(box: SceneBox, settings: Settings, views: Views) -> str:
     """Returns where the scene is and from what that is known."""
-    if cube.contraction is not None:
-        space = cube.contraction
+    if box.contraction is not None:
+        space = box.contraction
         source = "the cameras" if views.depths is None else "the cameras and the points they see"
         return (
             f"bounds: none; space is contracted about {_place(space.center)}, radius {space.radius:.3f}, "
@@ -46,7 +46,7 @@ def bounds_line(cube: Cube, settings: Settings, views: Views) -> str:
     source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
         source = "scene.bounds"
-    return f"bounds: cube of side {cube.side:.3f} around {_place(cube.corner + cube.side / 2)}, from {source}"
+    return f"bounds: cube of side {box.side:.3f} around {_place(box.corner + box.side / 2)}, from {source}"
 
 
 def _place(point: torch.Tensor) -> str:

@@ -22,7 +22,7 @@ from nerf.engine.driver import why_no_gpu
 from nerf.engine.kernels import KERNELS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
 from nerf.seeding import generator
 
@@ -90,7 +90,7 @@ def small_problem(backend: Backend) -> tuple[RadianceModel, Rays]:
         },
         "nerf doctor",
     )
-    model = backend.model(settings, Cube(torch.full((3,), -1.0), 2.0))
+    model = backend.model(settings, SceneBox(torch.full((3,), -1.0), 2.0))
     random = generator(0, "doctor")
     tensors = {name: value.clone() for name, value in model.field.state_dict().items()}
     tensors["encoding.table"] = tensors["encoding.table"].uniform_(-1, 1, generator=random).bfloat16().float()

@@ -17,7 +17,7 @@ from nerf.export.images import write_depth, write_rgb
 from nerf.files import write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
-from nerf.scenes import Place, Views, load_scene
+from nerf.scenes import SceneFolder, Views, load_scene
 from nerf.workflows.align import aligned_camera, aligned_colors
 from nerf.workflows.trained import TrainedRun
 
@@ -38,7 +38,7 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     from tqdm import tqdm
 
     settings = run.settings.scene
-    splits = load_scene(Place(run.record["name"], scene, ""), (split,), settings).splits
+    splits = load_scene(SceneFolder(run.record["name"], scene, ""), (split,), settings).splits
     if split not in splits:
         raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
     views = splits[split]
@@ -109,4 +109,4 @@ def alignment_words(run: TrainedRun, split: str) -> str:
 
 def depth_unit(run: TrainedRun, views: Views) -> float:
     """Returns the scene units of one count of a 16-bit depth picture: the farthest place that is rendered is 65535."""
-    return run.model.cube.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535
+    return run.model.box.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535

@@ -45,9 +45,9 @@ class ExportRequest:
 def export(trained: TrainedRun, request: ExportRequest) -> None:
     """Writes mesh, point cloud, depth maps and cameras of a run, all in one frame, and says so."""
     placed = placement(request.up, up_direction(trained.cameras), request.scale, request.unit)
-    box = request.surface.box
+    crop = request.surface.crop
     if request.mesh or request.cloud:
-        cropped(trained.model, box)  # says how much is cut
+        cropped(trained.model, crop)  # says how much is cut
         surface, how = make_surface(trained.model, trained.cameras, request.surface)
         surface = replace(
             surface,
@@ -67,7 +67,7 @@ def export(trained: TrainedRun, request: ExportRequest) -> None:
         print(f"cameras: {request.cameras} (transforms.json and COLMAP text; {placed.words})")
     if request.depth:
         write_depths(
-            request.depth, cropped(trained.model, box), trained.cameras, names, placed.scale, request.depth_format
+            request.depth, cropped(trained.model, crop), trained.cameras, names, placed.scale, request.depth_format
         )
         print(f"depth maps: {request.depth} ({len(names)} views; {request.unit or 'scene units'})")
 

@@ -10,19 +10,19 @@ import torch
 from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Box
-from nerf.rendering.baked import BakedModel, bake, coarse, lost
+from nerf.geometry.scene_box import CropBox
+from nerf.rendering.baked import BakedModel, bake, coarse, preview_quality
 from nerf.rendering.crop import cropped
-from nerf.scenes import Place, load_scene
+from nerf.scenes import SceneFolder, load_scene
 from nerf.video.plan import FilmRequest, plan, write_film
 from nerf.workflows.trained import TrainedRun
 
 PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 
 
-def film(trained: TrainedRun, file: Path, request: FilmRequest, box: Box | None = None) -> None:
+def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> None:
     """Writes a film of what is in the box, and its camera track, and says so."""
-    trained = replace(trained, model=cropped(trained.model, box))
+    trained = replace(trained, model=cropped(trained.model, crop))
     model = trained.model
     way = plan(model, trained.cameras, request, lambda: _test_cameras(trained))
     if request.preview:
@@ -42,13 +42,13 @@ def previewed(trained: TrainedRun, kind: str) -> TrainedRun:
         InputError: the native engine, which renders what is baked, is not there.
     """
     model, cameras = trained.model, trained.cameras
-    if model.cube.contraction is not None and kind == "baked":
+    if model.box.contraction is not None and kind == "baked":
         print("preview: what is baked has bounds, this scene has none: coarse steps instead")
         kind = "coarse"
     preview = bake(model, cameras) if kind == "baked" else coarse(model)
     some = torch.linspace(0, len(cameras) - 1, min(PREVIEWED, len(cameras))).long()
     lens = cameras[some]
-    loss = lost(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
+    loss = preview_quality(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
     made = ""
     if isinstance(preview, BakedModel):
         size = preview.bytes / 2**20
@@ -65,5 +65,5 @@ def _test_cameras(trained: TrainedRun) -> Cameras:
     folder = Path(trained.record["folder"])
     if not folder.is_dir():
         raise InputError(f"--path test: the scene is not at {folder} any more, where its test cameras are")
-    place = Place(trained.record["name"], folder, "")
+    place = SceneFolder(trained.record["name"], folder, "")
     return load_scene(place, ("test",), trained.settings.scene).splits["test"].cameras

@@ -12,7 +12,7 @@ from nerf.export.images import write_rgb
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
 from nerf.runs import RunFolder
-from nerf.scenes import Place, Scene, Views, load_scene
+from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
@@ -22,7 +22,7 @@ from nerf.workflows.film import film
 from nerf.workflows.trained import open_run
 
 
-def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backend, resume: bool) -> TrainingEnd:
+def reconstruct(run: RunFolder, place: SceneFolder, settings: Settings, backend: Backend, resume: bool) -> TrainingEnd:
     """Trains on a scene in a run folder, from its checkpoint if `resume`; then, unless interrupted, films and meshes.
 
     Raises:
@@ -41,8 +41,8 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     if task.settings != settings:
         settings = task.settings
         print(f"march: {settings.render.steps} steps along the diagonal (render.steps), from the cameras")
-    if task.adjustments:
-        learned = ["poses"] * task.adjustments.refines + ["exposures"] * task.adjustments.exposes
+    if task.camera_optimizer:
+        learned = ["poses"] * task.camera_optimizer.refines + ["exposures"] * task.camera_optimizer.exposes
         print(f"learned with the scene: the pictures' {' and '.join(learned)} (capture.*)")
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
     if resume and run.checkpoint.is_file():
@@ -54,7 +54,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
             run.keep_earlier()
         run.save_settings(settings)
         run.save_scene(_record(place, scene, backend), views.cameras)
-    print(bounds_line(task.model.cube, settings, views))
+    print(bounds_line(task.model.box, settings, views))
     print(
         f"memory: about {memory_estimate(task) / 2**30:.1f} GiB; checkpoint: {checkpoint_bytes(task) / 2**20:.0f} MiB"
     )
@@ -65,7 +65,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, settings, step))
     if end.step > 0:
         run.save_repeat(settings, end.step, trainer.pace.text())
-    print("".join(f"{line}\n" for line in task.adjustments.words()), end="")
+    print("".join(f"{line}\n" for line in task.camera_optimizer.words()), end="")
     print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
         print(f"interrupted; go on with --resume --out {run.path}")
@@ -74,7 +74,7 @@ def reconstruct(run: RunFolder, place: Place, settings: Settings, backend: Backe
     return end
 
 
-def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
+def _check_same_scene(run: RunFolder, place: SceneFolder, views: Views) -> None:
     """Refuses to go on with other pictures than the run began with."""
     record, cameras = run.load_scene()
     if record.get("views") != list(views.names) or not torch.equal(
@@ -85,7 +85,7 @@ def _check_same_scene(run: RunFolder, place: Place, views: Views) -> None:
         )
 
 
-def _record(place: Place, scene: Scene, backend: Backend) -> dict[str, object]:
+def _record(place: SceneFolder, scene: Scene, backend: Backend) -> dict[str, object]:
     """Returns what scene.json says of where the pictures came from."""
     return {
         "name": place.name,

@@ -11,7 +11,7 @@ import torch
 from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import RadianceModel
 from nerf.runs import RunFolder
@@ -47,6 +47,6 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     record, cameras = folder.load_scene()
     tensors, facts = folder.load_checkpoint()
     chosen = choose_backend(backend)
-    model = chosen.model(settings, Cube(torch.zeros(3), 1.0))
+    model = chosen.model(settings, SceneBox(torch.zeros(3), 1.0))
     load_model_state(model, tensors)
     return TrainedRun(folder, chosen, settings, facts, record, refined_cameras(cameras, tensors), model.eval())

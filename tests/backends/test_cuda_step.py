@@ -17,7 +17,7 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.baked import coarse
 from nerf.rendering.model import RadianceModel
-from nerf.scenes import Place, Views, load_scene
+from nerf.scenes import SceneFolder, Views, load_scene
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views
 from tests.backends.test_fused_step import SHAPES, reference_gradients, relative_error, round_to_bfloat16
 from tests.backends.test_render_gradients import coded_model, gradients, some_rays, uniform
@@ -164,14 +164,14 @@ def test_training_through_lenses_in_contracted_space_agrees_with_the_native_engi
     monkeypatch.setenv("NERF_ISA", "baseline")
     views, changes = ball_photographs(), {**OFTEN, "scene": {"bounds": 0}}
     native = ball_task(changes=changes, views=views)
-    assert native.model.cube.contraction is not None
+    assert native.model.box.contraction is not None
     assert like_native(differences(native, CudaRadianceTask(views, native.settings, launcher(device)), 16))
 
 
 @cache
 def lego() -> Views:
     """Returns the training pictures of the public lego scene at 50 x 50 pixels."""
-    views = load_scene(Place("lego", LEGO, ""), ("train",), SceneSettings(downscale=8)).splits["train"]
+    views = load_scene(SceneFolder("lego", LEGO, ""), ("train",), SceneSettings(downscale=8)).splits["train"]
     frames, height, width, channels = views.images.shape
     boxes = views.images.view(frames, height // 2, 2, width // 2, 2, channels).float().mean((2, 4))
     cameras = views.cameras
@@ -214,7 +214,7 @@ def test_pictures_and_densities_are_those_of_the_native_engine(device, monkeypat
 def test_codes_offsets_and_surfaces_are_those_of_the_native_engine(device, contracted, monkeypatch):
     monkeypatch.setenv("NERF_ISA", "baseline")
     native, cameras = coded_model(contracted)
-    model = cuda_model(ball_task().settings, launcher(device), native.cube, code_size=native.field.code_size)
+    model = cuda_model(ball_task().settings, launcher(device), native.box, code_size=native.field.code_size)
     model.settings = native.settings
     model.field.load_state_dict(native.field.state_dict())
     rays, random = cameras.image_rays(2), torch.Generator().manual_seed(5)
@@ -247,7 +247,7 @@ def test_a_coarse_preview_shares_the_device():
 @pytest.mark.parametrize("n_rays", [1, 300])
 def test_gradients_of_a_rendering_are_the_reference_s(device, n_rays, contracted):
     native, cameras = coded_model(contracted)
-    model = cuda_model(ball_task().settings, launcher(device), native.cube, code_size=native.field.code_size)
+    model = cuda_model(ball_task().settings, launcher(device), native.box, code_size=native.field.code_size)
     model.settings = native.settings
     model.field.load_state_dict(native.field.state_dict())
     model.engine().rays_at_once = 128  # three parts
@@ -294,7 +294,7 @@ def test_what_is_read_from_the_model_is_what_the_device_has_learned(device):
     before = table.clone()
     density = model.density(point)
     assert not torch.equal(table, before)
-    truth = RadianceModel(model.field, model.occupancy, model.cube, model.settings).density(point)
+    truth = RadianceModel(model.field, model.occupancy, model.box, model.settings).density(point)
     assert torch.allclose(density, truth, rtol=0.02)  # the device reads the table as bfloat16
 
 

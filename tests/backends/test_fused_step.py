@@ -115,7 +115,7 @@ def test_distortion_has_the_gradient_of_the_reference(isa, contracted):
     if contracted:
         changes["scene"] = {"bounds": 0.0}
     task = ball_task(changes=changes, views=ball_photographs() if contracted else None)
-    assert (task.model.cube.contraction is not None) == contracted
+    assert (task.model.box.contraction is not None) == contracted
     round_to_bfloat16(task)
     truth, loss, _ = reference_gradients(task)
     gradients, native_loss, _ = native_gradients(task)
@@ -175,7 +175,7 @@ def test_rays_are_drawn_through_the_lenses():
 
 def test_gradients_through_contracted_space_are_those_of_the_reference(isa):
     task = ball_task(views=ball_photographs(), changes={"scene": {"bounds": 0}})
-    assert task.model.cube.contraction is not None
+    assert task.model.box.contraction is not None
     round_to_bfloat16(task)
     truth, loss, n_samples = reference_gradients(task)
     gradients, native_loss, native_samples = native_gradients(task)

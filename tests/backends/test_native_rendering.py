@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_task, ball_views
@@ -117,7 +117,7 @@ def replaced_network(model):
 
 
 def replaced_cube(model):
-    model.cube = Cube(model.cube.corner + 10, model.cube.side)
+    model.box = SceneBox(model.box.corner + 10, model.box.side)
 
 
 @pytest.mark.parametrize("replace", [replaced_parameter, replaced_storage, replaced_network, replaced_cube])

@@ -12,7 +12,7 @@ from nerf.backends.native_model import NativeRadianceModel
 from nerf.backends.native_task import NativeRadianceTask, native_model
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
 from nerf.rendering.losses import photometric_loss
 from nerf.rendering.model import RadianceModel
@@ -30,8 +30,8 @@ def coded_model(contracted: bool = False) -> tuple[NativeRadianceModel, Cameras]
     """Returns a model whose colours hang on a code, its table exact in bfloat16, and cameras that see it."""
     # Of no weight at all: in bfloat16 a sample at the bound may fall on either side.
     task = ball_task(changes={"render": {"minimum_weight": 0.0}})
-    cube = Cube(torch.full((3,), -1.5), 3.0, Contraction(torch.tensor([0.1, 0.2, 0.0]), 1.8, 0.2))
-    model = native_model(task.settings, cube if contracted else task.model.cube, code_size=CODE_SIZE)
+    box = SceneBox(torch.full((3,), -1.5), 3.0, Contraction(torch.tensor([0.1, 0.2, 0.0]), 1.8, 0.2))
+    model = native_model(task.settings, box if contracted else task.model.box, code_size=CODE_SIZE)
     task.parameters = dict(model.field.named_parameters())
     round_to_bfloat16(task)
     return model, task.views.cameras

@@ -135,7 +135,7 @@ def test_its_training_learns_and_passes_to_the_reference_and_back(fake):
 def test_a_run_is_rendered_by_it(fake):
     settings = small_settings()
     reference = RadianceTask(ball_views(), settings)
-    model = tcnn_model(settings, reference.model.cube)
+    model = tcnn_model(settings, reference.model.box)
     tensors = {name.removeprefix("field."): value for name, value in reference.model.state_dict().items()}
     model.field.load_tensors(tensors)
     rays = reference.views.cameras.image_rays(1)

@@ -8,7 +8,7 @@ import torch
 from nerf.backends.native_task import NativeRadianceTask
 from nerf.rendering.losses import photometric_loss
 from nerf.rendering.model import RadianceModel
-from nerf.training.camera_optimizer import shown, turned
+from nerf.training.camera_optimizer import apply_exposure, perturbed_rays
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views
 from tests.backends.test_fused_step import TOLERANCE, drawn, relative_error, round_to_bfloat16
 
@@ -19,7 +19,7 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
     """Returns gradients by views (F, 12) of the engine's next step and of the reference's autograd."""
     n = len(task.views)
     color = torch.tensor([1.2, 0.9, 1.1, 0.05, 0.0, -0.04]) + 0.1 * torch.rand(n, 6)
-    task.adjustments.colors.copy_(color)
+    task.camera_optimizer.colors.copy_(color)
     model = task.model
     rays, offset, rgba = drawn(task, task.rays_per_step)
     eye = task.views.cameras.world_from_camera[:, :, 3]
@@ -27,17 +27,17 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
     change = torch.zeros(n, 6, requires_grad=True)
     color.requires_grad_()
     with model.field.encoding.coarsest(model.active_levels(progress)):
-        moved = turned(rays, *change[frame].split(3, dim=1))
+        moved = perturbed_rays(rays, *change[frame].split(3, dim=1))
         samples = model.samples(moved, model.step_length(progress), offset)
         rendering, _, density = RadianceModel.shade(model, moved, samples, near=task.near)
     loss = photometric_loss(
-        shown(rendering, color[frame], rgba), rgba if task.views.has_alpha else rgba[:, :3], "random"
+        apply_exposure(rendering, color[frame], rgba), rgba if task.views.has_alpha else rgba[:, :3], "random"
     )
     loss = loss + task.settings.train.distortion * model.distortion(rays, samples, density)
     truth = torch.cat(torch.autograd.grad(loss, [change, color]), dim=1)
-    task.adjustments.gradients.fill_(7.0)
+    task.camera_optimizer.gradients.fill_(7.0)
     model.engine().step(task.step_call(progress))
-    return task.adjustments.gradients, truth
+    return task.camera_optimizer.gradients, truth
 
 
 SCENES = {

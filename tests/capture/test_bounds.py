@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from nerf.capture.bounds import center_of_attention, contracted_space, seen_cells, witnessed
+from nerf.capture.bounds import center_of_attention, contracted_space, seen_by_enough, seen_cells
 from nerf.capture.visual_hull import scene_space
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.scenes import Views
@@ -43,39 +43,39 @@ def test_parallel_cameras_look_at_the_middle_of_their_depths_in_disparity():
 
 def test_all_that_the_pictures_show_is_in_the_cube_and_little_else():
     views = views_of(row(), (2.0, 6.0))
-    cube, hull = contracted_space(views, 48)
-    assert abs(cube.contraction.near - 1.4) < 1e-5 and hull.shape == (48,) * 3
+    box, hull = contracted_space(views, 48)
+    assert abs(box.contraction.near - 1.4) < 1e-5 and hull.shape == (48,) * 3
     rays = views.cameras.image_rays(2)
     for t in (1.5, 3.0, 20.0, 200.0):
-        unit = cube.unit_from_world(rays.origin + t * rays.direction)
+        unit = box.unit_from_world(rays.origin + t * rays.direction)
         assert unit.min() >= 0 and unit.max() <= 1
         cell = (unit * 48).long().clamp(max=47)
         assert hull[cell[:, 0], cell[:, 1], cell[:, 2]].all()
     assert hull.float().mean() < 0.6
-    behind = cube.unit_from_world(torch.tensor([[0.0, -3.0, 0.0]]))
+    behind = box.unit_from_world(torch.tensor([[0.0, -3.0, 0.0]]))
     cell = (behind * 48).long()[0]
     assert (behind < 0).any() or not hull[tuple(cell.clamp(0, 47))]
 
 
 def test_as_far_out_as_the_cameras_a_place_needs_two_witnesses():
     views = views_of(row(), (2.0, 6.0))
-    cube, _ = contracted_space(views, 48)
+    box, _ = contracted_space(views, 48)
     # Only the first camera, at x = -0.4, sees beyond x = -1 at the depth of 2, and beyond -16.2 at 40.
     point = torch.tensor([[-0.9, 2.0, 0.0], [-1.1, 2.0, 0.0], [-16.3, 40.0, 0.0], [0.0, 1.3, 0.0], [0.0, 1.5, 0.0]])
-    found = witnessed(views.cameras, cube, cube.unit_from_world(point), 0.0)
+    found = seen_by_enough(views.cameras, box, box.unit_from_world(point), 0.0)
     assert found.tolist() == [True, False, True, False, True]  # rays begin at 1.4
-    assert witnessed(views.cameras, cube, cube.unit_from_world(point), 0.02)[:2].all()
+    assert seen_by_enough(views.cameras, box, box.unit_from_world(point), 0.02)[:2].all()
 
 
 def test_a_ring_shows_all_of_space_round_it():
-    cube, hull = contracted_space(views_of(ring()), 32)
-    assert cube.side > 1.6 * cube.contraction.radius and abs(cube.contraction.near - 0.3) < 1e-4
-    assert seen_cells(views_of(ring()).cameras, cube, 32).any() and hull.any()
+    box, hull = contracted_space(views_of(ring()), 32)
+    assert box.side > 1.6 * box.contraction.radius and abs(box.contraction.near - 0.3) < 1e-4
+    assert seen_cells(views_of(ring()).cameras, box, 32).any() and hull.any()
 
 
 def test_bounds_given_make_a_plain_cube():
-    cube, hull = scene_space(views_of(ring()), 2.0, 16)
-    assert cube.contraction is None and cube.side == 4 and hull.all()
+    box, hull = scene_space(views_of(ring()), 2.0, 16)
+    assert box.contraction is None and box.side == 4 and hull.all()
     assert scene_space(views_of(ring()), 0.0, 16)[0].contraction is not None
 
 

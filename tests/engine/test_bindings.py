@@ -11,7 +11,7 @@ from nerf.engine.signatures import Level
 from nerf.fields.mlp import MLP
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import composite_reference
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
 from nerf.ops.march import Samples, march_reference
@@ -101,7 +101,7 @@ def test_march_finds_the_samples_of_the_reference(isa, dtype, n_rays, share):
     origin = uniform(10, n_rays, 3, dtype=dtype, low=-1) * 3
     direction = torch.nn.functional.normalize(corner + side * uniform(11, n_rays, 3, dtype=dtype) - origin, dim=1)
     offset = uniform(12, n_rays, dtype=dtype)
-    truth = march_reference(Rays(origin, direction), Cube(corner, side), occupied, step, offset)
+    truth = march_reference(Rays(origin, direction), SceneBox(corner, side), occupied, step, offset)
     count, t = ops.march((origin, direction, offset), corner, side, occupied, step)
     expected = torch.bincount(truth.ray, minlength=n_rays)
     # In float32 a sample within rounding of a cell's face may fall on either side.
@@ -119,8 +119,8 @@ def test_march_through_contracted_space_finds_the_samples_of_the_reference(isa, 
     origin = center + uniform(10, n_rays, 3, dtype=dtype, low=-1) * 4
     direction = torch.nn.functional.normalize(uniform(11, n_rays, 3, dtype=dtype, low=-1), dim=1)
     offset = uniform(12, n_rays, dtype=dtype)
-    cube = Cube(corner, 3.3, Contraction(center, 1.9, 0.1))
-    truth = march_reference(Rays(origin, direction), cube, occupied, 0.013, offset)
+    box = SceneBox(corner, 3.3, Contraction(center, 1.9, 0.1))
+    truth = march_reference(Rays(origin, direction), box, occupied, 0.013, offset)
     count, t = ops.march((origin, direction, offset), corner, 3.3, occupied, 0.013, (center, 1.9, 0.1))
     expected = torch.bincount(truth.ray, minlength=n_rays)
     assert len(truth) > 300

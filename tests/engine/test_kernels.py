@@ -14,7 +14,7 @@ from nerf.engine.nvrtc import KERNELS as SOURCE
 from nerf.engine.signatures import Level
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import composite_reference
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
 from nerf.ops.march import Samples, march_reference
@@ -128,15 +128,15 @@ def test_composite_and_its_gradients_are_the_references(device, counts):
     assert error(from_rows(grad_colors, size, 3), grads_truth[1]) < TOLERANCE
 
 
-def marching(gpu, occupied: Tensor, rays: Rays, cube: Cube, step: float, offset: Tensor) -> tuple[Work, dict]:
+def marching(gpu, occupied: Tensor, rays: Rays, box: SceneBox, step: float, offset: Tensor) -> tuple[Work, dict]:
     """Returns what the marching kernels are given, cells packed, and the arrays behind it."""
     n_rays, size = len(rays), occupied.shape[0]
     fine, coarse = -(-size // 4), -(-size // 16)
     work = Work(n_rays=n_rays, step=step, resolution=size)
-    work.space.corner[:], work.space.side = cube.corner.tolist(), cube.side
-    if cube.contraction:
-        work.space.center[:] = cube.contraction.center.tolist()
-        work.space.radius, work.space.near = cube.contraction.radius, cube.contraction.near
+    work.space.corner[:], work.space.side = box.corner.tolist(), box.side
+    if box.contraction:
+        work.space.center[:] = box.contraction.center.tolist()
+        work.space.radius, work.space.near = box.contraction.radius, box.contraction.near
     arrays = {
         "origin": put(gpu, rays.origin),
         "direction": put(gpu, rays.direction),
@@ -153,25 +153,25 @@ def marching(gpu, occupied: Tensor, rays: Rays, cube: Cube, step: float, offset:
     return work, arrays
 
 
-CUBE = Cube(torch.tensor([-1.0, -0.5, 0.25]), 1.5)
-CONTRACTED = Cube(torch.tensor([-1.5, -1.9, -1.6]), 3.3, Contraction(torch.tensor([0.3, -0.2, 0.1]), 1.9, 0.1))
+CUBE = SceneBox(torch.tensor([-1.0, -0.5, 0.25]), 1.5)
+CONTRACTED = SceneBox(torch.tensor([-1.5, -1.9, -1.6]), 3.3, Contraction(torch.tensor([0.3, -0.2, 0.1]), 1.9, 0.1))
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("n_rays", [0, 1, 130])
 @pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
-@pytest.mark.parametrize("cube", [CUBE, CONTRACTED], ids=["cube", "contracted"])
-def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, share, cube):
+@pytest.mark.parametrize("box", [CUBE, CONTRACTED], ids=["cube", "contracted"])
+def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, share, box):
     gpu, size, step = launcher(device), 38, 0.013
     occupied = uniform(9, size, size, size) < share
     occupied[:20, :, :16] = False  # more than one whole block is empty
     origin = (uniform(10, n_rays, 3, low=-1) * 3).float()
-    target = cube.corner + cube.side * uniform(11, n_rays, 3).float()
+    target = box.corner + box.side * uniform(11, n_rays, 3).float()
     rays = Rays(origin, torch.nn.functional.normalize(target - origin, dim=1))
     offset = uniform(12, n_rays).float()
-    truth = march_reference(rays, cube, occupied, step, offset)
+    truth = march_reference(rays, box, occupied, step, offset)
 
-    work, arrays = marching(gpu, occupied, rays, cube, step, offset)
+    work, arrays = marching(gpu, occupied, rays, box, step, offset)
     if n_rays:
         gpu.launch("march_count", work, grid_of(n_rays))
     count = arrays["count"][:n_rays].cpu()
@@ -188,7 +188,7 @@ def test_march_counts_and_fills_the_samples_of_the_reference(device, n_rays, sha
     position, t = torch.stack([place[:n].cpu() for place in places[:3]], dim=1), places[3][:n].cpu()
     assert torch.equal(ray[:n].cpu().long(), torch.repeat_interleave(torch.arange(n_rays), count))
     world = origin[ray[:n].cpu().long()] + t[:, None] * rays.direction[ray[:n].cpu().long()]
-    assert error(position, cube.unit_from_world(world).clamp(0, 1).double()) < 1e-5
+    assert error(position, box.unit_from_world(world).clamp(0, 1).double()) < 1e-5
     if torch.equal(count, expected):
         assert error(t, truth.t.double()) < 1e-5
 

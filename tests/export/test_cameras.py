@@ -12,7 +12,7 @@ from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.export.cameras import check_folder, picture_names, write_colmap, write_depths, write_transforms
 from nerf.geometry.lenses import lens_terms
-from nerf.scenes import Place, load_scene
+from nerf.scenes import SceneFolder, load_scene
 from tests.ball import ball_model, cameras_round
 
 NAMES = ["a.png", "b.png", "c.png"]
@@ -23,7 +23,7 @@ def test_transforms_are_read_back_by_our_own_loader(tmp_path):
     write_transforms(tmp_path / "transforms_train.json", cameras, NAMES)
     for name in NAMES:
         Image.new("RGBA", (32, 32), (9, 9, 9, 255)).save(tmp_path / name)
-    back = load_scene(Place("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
+    back = load_scene(SceneFolder("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
     assert torch.allclose(back.world_from_camera, cameras.world_from_camera, atol=1e-6)
     assert torch.allclose(back.focal, cameras.focal, rtol=1e-5)
 
@@ -40,7 +40,7 @@ def test_lenses_and_sizes_are_handed_on(tmp_path, kind):
         write_transforms(tmp_path / "transforms.json", cameras, NAMES)
     else:
         write_colmap(tmp_path / "sparse", cameras, NAMES)
-    back = load_scene(Place("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
+    back = load_scene(SceneFolder("", tmp_path, ""), ("train",), SceneSettings()).splits["train"].cameras
     assert torch.equal(back.size, size) and torch.allclose(back.lens, cameras.lens, atol=1e-7)
     assert torch.allclose(back.world_from_camera, cameras.world_from_camera, atol=1e-5)
 

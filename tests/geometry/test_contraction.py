@@ -6,7 +6,7 @@ import torch
 
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import FAR, Contraction
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.march import march_reference
 
 SPACE = Contraction(torch.tensor([1.0, -2.0, 0.5]), 2.0, 0.25)
@@ -55,32 +55,32 @@ def test_steps_grow_as_the_place_says_and_contracted_ones_never_exceed_them():
 
 
 def test_a_contracted_march_keeps_to_its_cube_and_its_occupied_cells():
-    cube = Cube(SPACE.center - 1.2, 2.4, SPACE)
+    box = SceneBox(SPACE.center - 1.2, 2.4, SPACE)
     occupied = torch.rand(16, 16, 16, generator=torch.Generator().manual_seed(6)) < 0.4
     rays = random_rays(40)
-    samples = march_reference(rays, cube, occupied, 0.02, torch.full((40,), 0.5))
-    position = cube.unit_from_world(samples.positions(rays))
+    samples = march_reference(rays, box, occupied, 0.02, torch.full((40,), 0.5))
+    position = box.unit_from_world(samples.positions(rays))
     assert len(samples) > 500 and position.min() >= 0 and position.max() <= 1
     cell = (position * 16).long().clamp(max=15)
     assert occupied[cell[:, 0], cell[:, 1], cell[:, 2]].all()
-    everywhere = march_reference(rays, cube, torch.ones(16, 16, 16, dtype=torch.bool), 0.02, torch.full((40,), 0.5))
+    everywhere = march_reference(rays, box, torch.ones(16, 16, 16, dtype=torch.bool), 0.02, torch.full((40,), 0.5))
     assert 0.3 < len(samples) / len(everywhere) < 0.5
 
 
 def test_a_density_by_s_is_as_opaque_from_near_as_from_far():
     # A slab as thick as an occupied layer of cells, looked at along the same line from two eyes.
-    cube = Cube(SPACE.center - 2, 4.0, SPACE)
+    box = SceneBox(SPACE.center - 2, 4.0, SPACE)
     occupied = torch.zeros(16, 16, 16, dtype=torch.bool)
     occupied[12] = True
     eyes = SPACE.center + torch.tensor([[-1.0, 0.1, 0.1], [-9.0, 0.1, 0.1]])
     rays = Rays(eyes, torch.tensor([[1.0, 0, 0]]).repeat(2, 1))
-    samples = march_reference(rays, cube, occupied, 0.005, torch.full((2,), 0.5))
+    samples = march_reference(rays, box, occupied, 0.005, torch.full((2,), 0.5))
     near, far = torch.bincount(samples.ray).tolist()
     assert near > 20 and abs(near - far) <= 1
 
 
 def test_the_unit_of_density_grows_away_from_the_centre():
-    cube = Cube(SPACE.center - 2, 4.0, SPACE)
+    box = SceneBox(SPACE.center - 2, 4.0, SPACE)
     points = SPACE.center + torch.tensor([[0.0, 0, 0], [2.0, 0, 0]])
-    assert torch.allclose(cube.unit_length(points), 4 * torch.tensor([1.0, math.sqrt(2)]))
-    assert torch.allclose(cube.world_from_unit(cube.unit_from_world(points)), points, atol=1e-5)
+    assert torch.allclose(box.unit_length(points), 4 * torch.tensor([1.0, math.sqrt(2)]))
+    assert torch.allclose(box.world_from_unit(box.unit_from_world(points)), points, atol=1e-5)

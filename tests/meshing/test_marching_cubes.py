@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.rendering.crop import crop_box
 
@@ -15,7 +15,7 @@ class Blobs:
     """Two balls, one of which is cut by the border of the cube, and a wave between them."""
 
     def __init__(self, resolution):
-        self.cube, self.resolution = Cube(torch.tensor([-1.0, -1.0, -1.0]), 2.0), resolution
+        self.box, self.resolution = SceneBox(torch.tensor([-1.0, -1.0, -1.0]), 2.0), resolution
 
     def planes(self, first, last):
         axis = torch.linspace(-1, 1, self.resolution + 1)
@@ -49,11 +49,11 @@ def test_the_surface_is_closed_where_the_cube_cuts_it_and_faces_outwards():
 
 @pytest.mark.parametrize("depth", [16, 5])
 def test_a_crop_box_cuts_where_its_faces_are(depth):
-    box = [-0.61, -0.33, -2, 0.02, 0.44, 2]
-    vertices, faces = extract(Blobs(40), crop_box(box), depth)
+    crop = [-0.61, -0.33, -2, 0.02, 0.44, 2]
+    vertices, faces = extract(Blobs(40), crop_box(crop), depth)
     assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
-    assert numpy.abs(vertices.min(0)[:2] - box[:2]).max() < 1e-4
-    assert numpy.abs(vertices.max(0)[:2] - box[3:5]).max() < 1e-4
+    assert numpy.abs(vertices.min(0)[:2] - crop[:2]).max() < 1e-4
+    assert numpy.abs(vertices.max(0)[:2] - crop[3:5]).max() < 1e-4
 
 
 def test_nothing_inside_is_an_error():

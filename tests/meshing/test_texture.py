@@ -9,7 +9,7 @@ from nerf.geometry.cameras import Rays
 from nerf.meshing.appearance import seen_color
 from nerf.meshing.mesh import Mesh, vertex_normals
 from nerf.meshing.texture import painted, sheet, unwrapped
-from nerf.meshing.volume import look
+from nerf.meshing.volume import render_depths
 from nerf.rendering.model import Picture
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS, ball_color
@@ -52,7 +52,7 @@ def directions(count):
 @pytest.mark.parametrize("radius", [RADIUS, RADIUS - 0.008, RADIUS + 0.005])
 def test_the_colour_of_a_place_is_that_of_the_ball_even_from_a_little_off_it(radius):
     model, normal = ball_model(), directions(500)
-    rgb = seen_color(model, look(model, cameras_round(size=96)), radius * normal, normal, 0.02)
+    rgb = seen_color(model, render_depths(model, cameras_round(size=96)), radius * normal, normal, 0.02)
     assert numpy.abs(rgb.numpy() - ball_color(normal.numpy())).mean() < 0.02
 
 
@@ -61,7 +61,7 @@ def test_only_cameras_that_see_a_place_tell_its_colour():
     model, cameras = ball_model(), cameras_round(40)
     height = cameras.world_from_camera[:, 2, 3]
     two = cameras[torch.stack([height.argmin(), height.argmax()])]
-    views = look(model, two)
+    views = render_depths(model, two)
     paint = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     model.picture = lambda lens, frame: Picture(paint[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
     normal = torch.nn.functional.normalize(two.world_from_camera[:, :, 3], dim=1)
@@ -75,7 +75,7 @@ def test_the_camera_that_faces_a_place_counts_most():
     model, cameras = ball_model(), cameras_round(40)
     eye = cameras.world_from_camera[:, :, 3]
     near = (eye[0] - eye).norm(dim=1).argsort()[[0, 5]]
-    views = look(model, cameras[near])
+    views = render_depths(model, cameras[near])
     bright = torch.tensor([1.0, 0.0])
     model.picture = lambda lens, frame: Picture(bright[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
     normal = torch.nn.functional.normalize(eye[0], dim=0)[None]
@@ -94,7 +94,7 @@ def test_the_background_beside_a_thing_does_not_bleed_into_it():
         thin = (picture.opacity > 0) & (picture.opacity <= 0.5)
         return Picture(torch.where(thin[..., None], 9 * torch.ones(3), picture.rgb), picture.opacity, picture.depth)
 
-    views, normal = look(model, cameras), directions(500)
+    views, normal = render_depths(model, cameras), directions(500)
     expected = seen_color(model, views, RADIUS * normal, normal, 0.02)
     model.picture = haloed
     assert torch.equal(seen_color(model, views, RADIUS * normal, normal, 0.02), expected)

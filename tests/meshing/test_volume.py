@@ -7,14 +7,14 @@ import torch
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.meshing.volume import DensityVolume, DepthViews, FusedVolume, look
+from nerf.meshing.volume import DensityVolume, DepthViews, FusedVolume, render_depths
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS
 
 
 @pytest.fixture(scope="module")
 def views():
-    return look(ball_model(), cameras_round())
+    return render_depths(ball_model(), cameras_round())
 
 
 def wall(distance):
@@ -67,7 +67,7 @@ def test_cameras_that_see_through_fog_outvote_those_that_do_not():
     # Half of the cameras see the ball, half see through it: it counts as free, not as half there.
     cameras = cameras_round(24)
     model = ball_model()
-    views = look(model, cameras)
+    views = render_depths(model, cameras)
     clear = views.distance.clone()
     clear[::2] = math.inf
     point = torch.tensor([[0.0, 0.0, RADIUS - 0.02]])
@@ -79,4 +79,4 @@ def test_an_empty_model_is_an_error():
     model = ball_model()
     model.occupancy.occupied.zero_()
     with pytest.raises(InputError, match="the model is empty"):
-        look(model, cameras_round(3))
+        render_depths(model, cameras_round(3))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import composite
 from nerf.ops.hash_grid import Level, grid_levels, hash_grid
 from nerf.ops.march import Samples, march
@@ -113,9 +113,9 @@ def test_only_the_gradient_that_is_wanted_is_computed():
 def test_a_native_march_finds_the_samples_of_the_reference(dtype):
     origin = (uniform(12, 30, 3, low=-1) * 3).to(dtype).requires_grad_()
     direction = torch.nn.functional.normalize(uniform(13, 30, 3).to(dtype) - origin.detach(), dim=1)
-    cube, occupied = Cube(torch.zeros(3), 1.0), uniform(14, 16, 16, 16) < 0.3
+    box, occupied = SceneBox(torch.zeros(3), 1.0), uniform(14, 16, 16, 16) < 0.3
     native, reference = (
-        march(Rays(origin, direction), cube, occupied, 0.02, uniform(15, 30).to(dtype), backend)
+        march(Rays(origin, direction), box, occupied, 0.02, uniform(15, 30).to(dtype), backend)
         for backend in ("native", "reference")
     )
     # A sample within float32 rounding of a cell's face may fall on either side.
@@ -141,7 +141,7 @@ def test_what_would_read_beyond_an_array_is_refused():
         spherical_harmonics(uniform(1, 3, 3), 5, "native")
     ray = Rays(torch.full((1, 3), float("nan")), torch.ones(1, 3))
     with pytest.raises(ValueError, match="not a finite number"):
-        march(ray, Cube(torch.zeros(3), 1.0), torch.ones(8, 8, 8, dtype=torch.bool), 0.1, torch.zeros(1), "native")
+        march(ray, SceneBox(torch.zeros(3), 1.0), torch.ones(8, 8, 8, dtype=torch.bool), 0.1, torch.zeros(1), "native")
 
 
 def test_mixed_and_whole_number_types_are_refused():

@@ -5,10 +5,10 @@ import math
 import torch
 
 from nerf.geometry.cameras import Rays
-from nerf.geometry.scene_box import Cube
-from nerf.ops.march import cube_interval, march_reference
+from nerf.geometry.scene_box import SceneBox
+from nerf.ops.march import box_interval, march_reference
 
-CUBE = Cube(torch.tensor([-1.0, -1.0, -1.0]), 2.0)
+CUBE = SceneBox(torch.tensor([-1.0, -1.0, -1.0]), 2.0)
 
 
 def rays_from(*pairs):
@@ -32,7 +32,7 @@ def test_samples_lie_in_occupied_cells_only_and_none_is_missed():
     direction = torch.nn.functional.normalize(torch.randn(40, 3, generator=generator) - origin, dim=1)
     rays, offset = Rays(origin, direction), torch.rand(40, generator=generator)
     samples = march_reference(rays, CUBE, occupied, 0.03, offset)
-    near, far = cube_interval(rays, CUBE)
+    near, far = box_interval(rays, CUBE)
     expected = 0
     for ray in range(40):
         for index in range(200):
@@ -57,7 +57,7 @@ def test_packed_samples_are_sorted_by_ray_and_distance():
 
 def test_rays_that_miss_start_inside_or_run_in_a_face():
     rays = rays_from(([3, 3, 3], [1, 0, 0]), ([0, 0, 0], [0, 0, 1]), ([-1, 0, -3], [0, 0, 1]))
-    near, far = cube_interval(rays, CUBE)
+    near, far = box_interval(rays, CUBE)
     assert far[0] <= near[0]
     assert (near[1].item(), far[1].item()) == (0.0, 1.0)
     assert math.isclose(near[2], 2) and math.isclose(far[2], 4)

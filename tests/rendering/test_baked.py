@@ -10,8 +10,8 @@ import torch
 
 from nerf.backends.native_task import NativeRadianceTask
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.geometry.scene_box import Cube
-from nerf.rendering.baked import COMPONENTS, BakedModel, bake, coarse, lost
+from nerf.geometry.scene_box import SceneBox
+from nerf.rendering.baked import COMPONENTS, BakedModel, bake, coarse, preview_quality
 from tests.backends.small_scene import ball_task
 
 
@@ -32,8 +32,8 @@ def one_brick(cell: tuple[int, int, int], opacity: int, color: list[int]) -> Bak
     opacities = torch.full((1, 3, 3, 3), opacity, dtype=torch.uint8)
     colors = torch.tensor(color + [0] * (COMPONENTS - len(color)), dtype=torch.uint8).repeat(1, 3, 3, 3, 1)
     scale = torch.full((COMPONENTS,), 1 / 255)
-    cube = Cube(torch.full((3,), -1.0), 2.0)
-    return BakedModel(cube, opacities, colors, brick, distance, scale, torch.zeros(COMPONENTS), 2 / 320, 0.0)
+    box = SceneBox(torch.full((3,), -1.0), 2.0)
+    return BakedModel(box, opacities, colors, brick, distance, scale, torch.zeros(COMPONENTS), 2 / 320, 0.0)
 
 
 def one_pixel(eye: list[float], target: list[float]) -> Cameras:
@@ -84,7 +84,7 @@ def test_rays_past_the_brick_see_nothing(eye):
 
 def test_a_baked_ball_is_nearly_the_ball(isa, learned):
     baked = bake(learned.model, learned.views.cameras)
-    loss = lost(learned.model, baked, learned.views.cameras, 1.0)
+    loss = preview_quality(learned.model, baked, learned.views.cameras, 1.0)
     assert loss.psnr > 30
     exact, quick = (model.picture(learned.views.cameras, 0) for model in (learned.model, baked))
     full = exact.opacity > 0.9
@@ -95,7 +95,9 @@ def test_a_baked_ball_is_nearly_the_ball(isa, learned):
 
 def test_more_vertices_lose_less(learned):
     cameras = learned.views.cameras
-    losses = [lost(learned.model, bake(learned.model, cameras, corners), cameras, 1.0).psnr for corners in (2, 4)]
+    losses = [
+        preview_quality(learned.model, bake(learned.model, cameras, corners), cameras, 1.0).psnr for corners in (2, 4)
+    ]
     assert losses[1] > losses[0]
 
 
@@ -120,10 +122,10 @@ def test_coarse_steps_are_longer_and_share_the_model(learned):
     quick = coarse(learned.model, 3)
     assert quick.step_length() == pytest.approx(3 * learned.model.step_length())
     assert quick.field is learned.model.field
-    loss = lost(learned.model, quick, learned.views.cameras, 1.0)
+    loss = preview_quality(learned.model, quick, learned.views.cameras, 1.0)
     assert 20 < loss.psnr < math.inf
 
 
 def test_what_loses_nothing_says_so(learned):
     few = replace(learned.views.cameras[:2])
-    assert lost(learned.model, learned.model, few, 1.0).psnr == math.inf
+    assert preview_quality(learned.model, learned.model, few, 1.0).psnr == math.inf

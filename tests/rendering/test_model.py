@@ -5,14 +5,14 @@ import torch
 
 from nerf.config import read_settings
 from nerf.geometry.cameras import Rays
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.training.radiance import load_model_state, model_state, new_model
 from tests.conftest import SMALL
 
 
 def model(side=2.0, seed=0):
     settings = read_settings(None, [*SMALL, f"train.seed={seed}", "render.minimum_transmittance=0"])
-    made = new_model(settings, Cube(torch.full((3,), -side / 2), side))
+    made = new_model(settings, SceneBox(torch.full((3,), -side / 2), side))
     with torch.no_grad():
         made.field.encoding.table.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
         made.field.density_mlp.weights[1][0].abs_().mul_(4)  # a log density that is mostly positive: some rays end
@@ -52,7 +52,7 @@ def test_samples_too_light_are_left_out_unless_the_ray_is_fog():
         made.field.density = lambda position: (torch.tensor(density).repeat(len(position))[: len(position)], position)
         ray = Rays(torch.tensor([[-3.0, 0.05, 0.05]]), torch.tensor([[1.0, 0, 0]]))
         # A step of a quarter of the cube's side: four samples.
-        return len(made.samples(ray, made.cube.side / 4, torch.full((1,), 0.5)))
+        return len(made.samples(ray, made.box.side / 4, torch.full((1,), 0.5)))
 
     assert kept_of_ray(0.1, 100.0, 100.0, 100.0) == 1  # thin, opaque, and two that no light reaches
     assert kept_of_ray(0.1, 0.1, 0.1, 0.1) == 4  # fog

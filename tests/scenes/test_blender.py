@@ -10,7 +10,7 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import Place, find_scene, load_scene
+from nerf.scenes import SceneFolder, find_scene, load_scene
 from nerf.scenes.blender import load_blender
 from tests.conftest import ANGLE, DISTANCE, RADIUS, ball_color
 
@@ -177,7 +177,7 @@ def test_unknown_scenes_and_folders_of_no_known_format_are_refused(tmp_path):
         find_scene("legoo", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: nothing to learn from"):
-        load_scene(Place("empty", tmp_path / "empty", ""), ("train",), SceneSettings())
+        load_scene(SceneFolder("empty", tmp_path / "empty", ""), ("train",), SceneSettings())
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="a file; give --scene the folder"):
         find_scene(str(tmp_path / "file"), tmp_path)

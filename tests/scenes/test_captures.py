@@ -11,12 +11,12 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import Place, formats, load_scene
+from nerf.scenes import SceneFolder, formats, load_scene
 from tests.scenes import photo_folder as made
 
 
 def load(folder, splits=("train", "test"), **settings):
-    return load_scene(Place("made", folder, ""), splits, SceneSettings(**settings))
+    return load_scene(SceneFolder("made", folder, ""), splits, SceneSettings(**settings))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import Place, formats, load_scene
+from nerf.scenes import SceneFolder, formats, load_scene
 from nerf.scenes.sfm import find_poses, photo_names, sharpness, take_frames
 from tests.scenes import photo_folder as made
 
@@ -44,7 +44,7 @@ def test_poses_of_bare_photographs_are_found_once_and_kept_in_colmaps_format(tmp
     eyes = wall_photos(tmp_path / "images")
     Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "images" / "x_flat.png")
     assert formats(tmp_path) == ["photos"]
-    scene = load_scene(Place("walls", tmp_path, ""), ("train",), SceneSettings())
+    scene = load_scene(SceneFolder("walls", tmp_path, ""), ("train",), SceneSettings())
     assert formats(tmp_path) == ["colmap"] and (tmp_path / "sparse" / "0" / "images.bin").is_file()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".sfm")]
     cameras = scene.splits["train"].cameras
@@ -72,7 +72,7 @@ def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
     made.write_pictures(tmp_path / "images")
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(InputError, match=r"pip install 'nerf\[sfm\]'"):
-        load_scene(Place("bare", tmp_path, ""), ("train",), SceneSettings())
+        load_scene(SceneFolder("bare", tmp_path, ""), ("train",), SceneSettings())
 
 
 def test_the_sharpest_frame_of_every_part_of_a_video_is_kept(tmp_path, monkeypatch):

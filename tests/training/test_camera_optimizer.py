@@ -14,8 +14,8 @@ from nerf.config import SceneSettings, settings_from_dict
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.ops.composite import Rendering
-from nerf.scenes import Place, Views, load_scene
-from nerf.training.camera_optimizer import rotations, shown, turned
+from nerf.scenes import SceneFolder, Views, load_scene
+from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotations
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views
 from tests.backends.test_fused_step import states_equal
@@ -34,7 +34,7 @@ def test_turned_rays_are_those_of_a_turned_camera_to_first_order():
     views = ball_photographs()
     change = 1e-3 * torch.randn(6, generator=torch.Generator().manual_seed(1))
     rays = views.cameras.image_rays(1)
-    moved = turned(rays, change[None, :3].expand(len(rays), 3), change[None, 3:].expand(len(rays), 3))
+    moved = perturbed_rays(rays, change[None, :3].expand(len(rays), 3), change[None, 3:].expand(len(rays), 3))
     pose = views.cameras.world_from_camera.clone()
     pose[1] = torch.cat([rotations(change[None, :3])[0] @ pose[1, :, :3], pose[1, :, 3:] + change[3:, None]], 1)
     exact = dataclasses.replace(views.cameras, world_from_camera=pose).image_rays(1)
@@ -46,7 +46,7 @@ def test_turned_rays_are_those_of_a_turned_camera_to_first_order():
 def test_a_picture_shows_gain_times_colour_and_its_offset_only_where_something_is():
     rendering = Rendering(torch.tensor([[0.2, 0.4, 0.6], [0.0, 0.0, 0.0]]), torch.tensor([1.0, 0.0]), torch.zeros(2))
     color = torch.tensor([[2.0, 1.0, 0.5, 0.1, 0.0, -0.1]]).expand(2, 6)
-    assert torch.allclose(shown(rendering, color).rgb, torch.tensor([[0.5, 0.4, 0.2], [0.0, 0.0, 0.0]]))
+    assert torch.allclose(apply_exposure(rendering, color).rgb, torch.tensor([[0.5, 0.4, 0.2], [0.0, 0.0, 0.0]]))
 
 
 def learned_ball(threads: int = 1, steps: int = 20, task: NativeRadianceTask | None = None, first: int = 0):
@@ -78,9 +78,9 @@ def test_a_run_passes_between_backends_with_what_was_learned_of_its_pictures():
     reference = RadianceTask(ball_views(), native.settings)
     reference.load_state(native.state())
     assert torch.equal(reference.views.cameras.world_from_camera, native.views.cameras.world_from_camera)
-    before = reference.adjustments.colors.clone()
+    before = reference.camera_optimizer.colors.clone()
     reference.train_step(20, 0.5)
-    assert not torch.equal(reference.adjustments.colors, before)
+    assert not torch.equal(reference.camera_optimizer.colors, before)
     assert not torch.equal(reference.views.cameras.world_from_camera, native.views.cameras.world_from_camera)
 
 
@@ -98,7 +98,7 @@ def test_the_pictures_that_were_read_keep_their_poses_and_the_mean_change_is_non
 @pytest.fixture(scope="module")
 def ball(tmp_path_factory) -> Views:
     folder = write_ball_scene(tmp_path_factory.mktemp("ball") / "ball", size=64, views=24, splits=("train",))
-    return load_scene(Place("ball", folder, ""), ("train",), SceneSettings()).splits["train"]
+    return load_scene(SceneFolder("ball", folder, ""), ("train",), SceneSettings()).splits["train"]
 
 
 def trained(views: Views, *words: str) -> NativeRadianceTask:
@@ -140,7 +140,7 @@ def test_uneven_exposures_are_found_again(ball):
     images = ball.images.clone()
     images[..., :3] = (ball.images[..., :3] * gain[:, None, None, None]).clamp(0, 255).round().to(torch.uint8)
     task = trained(dataclasses.replace(ball, images=images), "capture.exposure=learn", "field.direction_degree=1")
-    gains, offsets = task.adjustments.colors.split(3, dim=1)
+    gains, offsets = task.camera_optimizer.colors.split(3, dim=1)
     found = (0.5 * gains + offsets).mean(1).log()  # of a middle grey
     wanted = gain.log() - gain.log().mean()
     # Measured: 0.31; what little the pictures have in common leaves room for errors.

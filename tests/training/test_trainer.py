@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from nerf.cli.main import main
 from nerf.config import read_settings
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.runs import RunFolder
 from nerf.scenes.blender import load_blender
 from nerf.training.radiance import RadianceTask, load_model_state, new_model
-from nerf.training.schedule import Pace
+from nerf.training.schedule import Schedule
 from tests.conftest import SMALL
 
 NO_OUTPUTS = ["output.video=", "output.mesh="]
@@ -36,13 +36,13 @@ def same_checkpoint(one, other):
 
 
 def test_progress_is_a_function_of_the_step_that_new_plans_do_not_rewrite():
-    pace = Pace([(0, 0.0, 0.01)])
+    pace = Schedule([(0, 0.0, 0.01)])
     assert pace.progress(30) == pytest.approx(0.3)
     pace.replan(50, steps_left=100)
     assert pace.progress(30) == pytest.approx(0.3)
     assert pace.progress(100) == pytest.approx(0.75)
     assert pace.progress(1000) == 1.0
-    assert Pace.parse(pace.text()).knots == pace.knots
+    assert Schedule.parse(pace.text()).knots == pace.knots
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_progress_is_a_function_of_the_step_that_new_plans_do_not_rewrite():
 )
 def test_a_pace_that_is_no_pace_is_refused(text):
     with pytest.raises(InputError, match="train.pace"):
-        Pace.parse(text)
+        Schedule.parse(text)
 
 
 def test_training_learns_the_ball(ball_scene):
@@ -183,9 +183,9 @@ def test_a_checkpoint_of_other_settings_or_another_program_is_refused(ball_run, 
     with pytest.raises(InputError, match="not a checkpoint of nerf"):
         run.load_checkpoint()
     tensors, _ = RunFolder(ball_run).load_checkpoint()
-    model = new_model(read_settings(None, [*SMALL, "field.levels=5"]), Cube(torch.zeros(3), 1.0))
+    model = new_model(read_settings(None, [*SMALL, "field.levels=5"]), SceneBox(torch.zeros(3), 1.0))
     with pytest.raises(InputError, match='tensor "field.encoding.table": expected'):
         load_model_state(model, tensors)
     del tensors["cube"]
     with pytest.raises(InputError, match='tensor "cube": expected .* found nothing'):
-        load_model_state(new_model(read_settings(None, SMALL), Cube(torch.zeros(3), 1.0)), tensors)
+        load_model_state(new_model(read_settings(None, SMALL), SceneBox(torch.zeros(3), 1.0)), tensors)

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from nerf.training.weight_average import POWER, Average
+from nerf.training.weight_average import POWER, WeightAverage
 
 
 def test_the_mean_is_what_shares_by_hand_give():
     parameter = torch.zeros(3)
-    average = Average({"table": parameter})
+    average = WeightAverage({"table": parameter})
     taken = []
     for step in range(1, 101):
         parameter.copy_(torch.tensor([step, -step, step**2]))
@@ -27,7 +27,7 @@ def test_the_mean_is_what_shares_by_hand_give():
 def test_the_mean_of_a_noisy_way_is_nearer_its_middle_than_its_end():
     random = torch.Generator().manual_seed(0)
     parameter = torch.zeros(1000)
-    average = Average({"table": parameter})
+    average = WeightAverage({"table": parameter})
     for step in range(1, 2001):
         parameter.normal_(generator=random)
         if average.due(step):
@@ -36,7 +36,7 @@ def test_the_mean_of_a_noisy_way_is_nearer_its_middle_than_its_end():
 
 
 def test_its_state_is_taken_over_exactly():
-    one, other = (Average({"table": torch.full((2,), value)}) for value in (1.0, 2.0))
+    one, other = (WeightAverage({"table": torch.full((2,), value)}) for value in (1.0, 2.0))
     one.parameters["table"].fill_(5.0)
     one.take(1)
     one.parameters["table"].fill_(6.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nerf.geometry.camera_rig import forward_facing
+from nerf.geometry.camera_rig import forward_facing, surrounded
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.video import camera_paths as paths
 from nerf.workflows.trained import open_run
@@ -47,12 +47,12 @@ def test_cameras_round_a_thing_and_cameras_before_a_wall_are_told_apart(ball_cam
 
 
 def test_cameras_on_an_arc_do_not_surround_what_they_look_at(ball_cameras):
-    assert paths.surrounded(ball_cameras) and not paths.surrounded(facing_cameras())
+    assert surrounded(ball_cameras) and not surrounded(facing_cameras())
     up = torch.tensor([0.0, 0.0, 1.0])
     angle = torch.linspace(-0.9, 0.9, 12)
     poses = [look_at(torch.stack([3 * a.cos(), 3 * a.sin(), 0.1 * a]), torch.zeros(3), up) for a in angle]
     arc = Cameras(torch.stack(poses), torch.full((12, 2), 30.0), torch.full((12, 2), 16.0), 32, 32)
-    assert not forward_facing(arc) and not paths.surrounded(arc)
+    assert not forward_facing(arc) and not surrounded(arc)
 
 
 def test_times_of_a_loop_leave_out_the_end_and_eased_ones_start_at_rest():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
+from nerf.geometry.scene_box import SceneBox
 from nerf.video.frames import depth_range, normals_seen, turbo
 from nerf.video.plan import CLEARANCE, FilmRequest, keeps_clear, plan
 from nerf.workflows.trained import open_run
@@ -29,7 +29,7 @@ def test_auto_is_an_orbit_round_things_and_a_spiral_before_walls(ball_cameras):
     assert plan(ball_model(1.2), ball_cameras, request(), no_test_split).name == "orbit"
     facing = facing_cameras()
     big = ball_model(4.8)
-    big.cube = Cube(torch.tensor([-2.4, -2.4, 5.6]), 4.8)  # the ball, of radius 2, around (0, 0, 8)
+    big.box = SceneBox(torch.tensor([-2.4, -2.4, 5.6]), 4.8)  # the ball, of radius 2, around (0, 0, 8)
     way = plan(big, facing, request(), no_test_split)
     assert way.name == "spiral" and keeps_clear(big, way.cameras).all()
 

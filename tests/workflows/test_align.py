@@ -10,7 +10,7 @@ import torch
 from nerf.cli.main import main
 from nerf.config import SceneSettings
 from nerf.ops.composite import Rendering
-from nerf.scenes import Place, load_scene
+from nerf.scenes import SceneFolder, load_scene
 from nerf.training.camera_optimizer import rotations
 from nerf.workflows.align import aligned_camera, aligned_colors, color_map
 from nerf.workflows.trained import open_run
@@ -34,7 +34,7 @@ def test_saturated_pixels_do_not_say_how_bright_the_scene_is():
 
 @pytest.fixture(scope="module")
 def ball_test_views(ball_run):
-    place = Place("ball", ball_run.parent / "ball", "")
+    place = SceneFolder("ball", ball_run.parent / "ball", "")
     return load_scene(place, ("test",), SceneSettings()).splits["test"]
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from nerf.cli.main import main
 from nerf.config import Settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
-from nerf.geometry.scene_box import Cube
-from nerf.training.radiance import new_model, suited
+from nerf.geometry.scene_box import SceneBox
+from nerf.training.radiance import new_model, resolved_settings
 from tests.backends.small_scene import ball_views
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
 
@@ -68,10 +68,10 @@ def test_photographs_have_defaults_of_their_own_that_the_user_overrules():
 def test_what_faces_one_way_is_marched_coarsely_unless_told(given, around, one_way):
     settings = settings_from_dict({"render": {"steps": given}}, "test", photograph_settings())
     views = ball_views()
-    assert suited(settings, views).render.steps == around
+    assert resolved_settings(settings, views).render.steps == around
     poses = torch.eye(3, 4).repeat(len(views), 1, 1)
     views = replace(views, cameras=replace(views.cameras, world_from_camera=poses))
-    assert suited(settings, views).render.steps == one_way
+    assert resolved_settings(settings, views).render.steps == one_way
 
 
 def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, capsys):
@@ -87,4 +87,4 @@ def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, caps
 
 def test_a_model_that_no_capture_has_decided_on_is_refused():
     with pytest.raises(InputError, match="render.steps is 0"):
-        new_model(photograph_settings(), Cube(torch.zeros(3), 1.0))
+        new_model(photograph_settings(), SceneBox(torch.zeros(3), 1.0))

@@ -23,7 +23,7 @@ from nerf.signals.compression.container import CENTRE_UNIT, MOST_PIXELS, Header,
 from nerf.signals.compression.contexts import PASSES, UNIT, earlier, outer_features, pass_features
 from nerf.signals.compression.network import LARGEST_INDEX, STEPS_A_LOGIT, WEIGHT_UNIT, Network
 from nerf.signals.compression.wavelet import analysis
-from nerf.training.adam import Descent
+from nerf.training.adam import Adam
 
 LEVELS = 6
 DEAD_ZONE = 0.16  # what is this much nearer to the larger magnitude still takes the smaller one: bits weigh too
@@ -106,7 +106,7 @@ class Contexts:
     def train(self, forecast: Forecast, steps: int, seed: int, busy: Callable[[], None]) -> None:
         """Trains a forecast on random coefficients."""
         settings = OptimizerSettings(learning_rate=2e-2, final_factor=0.05, epsilon=1e-8)
-        descent = Descent(dict(forecast.named_parameters()), settings)
+        descent = Adam(dict(forecast.named_parameters()), settings)
         for step in range(steps):
             chosen = torch.randint(len(self.magnitude), (BATCH,), generator=generator(seed, "coefficients", step))
             logit = forecast(self.features[chosen], self.number[chosen], self.band[chosen])
