@@ -19,12 +19,13 @@ from statistics import mean
 
 import torch
 
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.choice import choose_backend
 from nerf.config import SceneSettings, Settings, read_settings
 from nerf.files import write_text
 from nerf.rendering.metrics import psnr
 from nerf.scenes import Views, find_scene, load_scene
 from nerf.training.camera_optimizer import rotations
+from nerf.training.radiance import RadianceTask
 from nerf.workflows.align import aligned_camera, aligned_colors
 
 
@@ -51,9 +52,9 @@ def exposed(views: Views, stops: float, random: torch.Generator) -> Views:
     return dataclasses.replace(views, images=images)
 
 
-def trained(views: Views, settings: Settings) -> tuple[NativeRadianceTask, float]:
+def trained(views: Views, settings: Settings) -> tuple[RadianceTask, float]:
     """Returns a task after its steps, and the seconds they took."""
-    task, spent = NativeRadianceTask(views, settings), 0.0
+    task, spent = choose_backend("native").task(views, settings), 0.0
     for step in range(settings.train.steps):
         start = time.perf_counter()
         task.train_step(step, step / settings.train.steps)
@@ -61,7 +62,7 @@ def trained(views: Views, settings: Settings) -> tuple[NativeRadianceTask, float
     return task, spent
 
 
-def scores(task: NativeRadianceTask, views: Views, pose: bool, every: int) -> tuple[float, float]:
+def scores(task: RadianceTask, views: Views, pose: bool, every: int) -> tuple[float, float]:
     """Returns the mean PSNR of held-out views as they are, and aligned."""
     plain, fitted, model = [], [], task.averaged()
     for frame in range(0, len(views), every):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy
 
 from nerf import engine
-from nerf.backends.native_task import NativeRadianceTask
 from nerf.engine.build import find_compiler, instruction_sets
+from nerf.training.radiance import RadianceTask
 
 SOURCE = Path(__file__).with_name("machine.cpp")
 
@@ -59,7 +59,7 @@ class Work:
     moved: float
 
 
-def bounds(machine: dict[str, object], task: NativeRadianceTask, work: Work) -> dict[str, Bound]:
+def bounds(machine: dict[str, object], task: RadianceTask, work: Work) -> dict[str, Bound]:
     """Returns by stage what arithmetic or memory allow.
 
     Networks: their products at the measured peak. The grid: an access to a row per corner and level, at the rate of

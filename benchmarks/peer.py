@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from nerf.backends.choice import choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.scene_box import SceneBox
@@ -24,7 +25,6 @@ from nerf.ops.march import march
 from nerf.ops.spherical_harmonics import spherical_harmonics
 from nerf.rendering.model import Picture
 from nerf.scenes import Views
-from nerf.training.radiance import RadianceTask
 
 SAMPLES, STEPS, CELLS, OCCUPANCY_EVERY = 65536, 512, 128, 16
 LEAST_THICKNESS, DECAY, RATE, LAST_RATE = 0.01, 0.95, 1e-2, 3e-4
@@ -110,7 +110,8 @@ class Reference:
     """nerf's own reference backend in the peer's place: the engine's algorithm, in plain torch."""
 
     def __init__(self, views: Views, settings: Settings, seed: int) -> None:
-        self.task = RadianceTask(views, replace(settings, train=replace(settings.train, seed=seed)))
+        settings = replace(settings, train=replace(settings.train, seed=seed))
+        self.task = choose_backend("reference").task(views, settings)
         self.steps = 0
 
     def train_step(self, progress: float) -> int:

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.choice import choose_backend
 from nerf.config import Settings, photograph_settings, read_settings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
@@ -44,7 +44,7 @@ GREY = 160  # behind the digger: photographs have no alpha
 
 def score(scene: Scene, settings: Settings, truth: dict[str, numpy.ndarray] | None = None) -> float:
     """Returns the mean PSNR of the held-out views after a training; truth: pictures by name, or what the views have."""
-    task, test = NativeRadianceTask(scene.splits["train"], settings), scene.splits["test"]
+    task, test = choose_backend("native").task(scene.splits["train"], settings), scene.splits["test"]
     for step in tqdm(range(settings.train.steps), desc="training", unit="step"):
         task.train_step(step, step / settings.train.steps)
     values, model = [], task.averaged()

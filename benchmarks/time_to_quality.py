@@ -26,8 +26,7 @@ from machine import Work, bounds, measure
 from peer import Peer, Reference, curve
 
 from nerf import engine
-from nerf.backends.native_model import parameter_addresses
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.choice import choose_backend
 from nerf.config import SceneSettings, Settings, read_settings
 from nerf.engine.signatures import STAGES
 from nerf.files import write_text
@@ -36,6 +35,7 @@ from nerf.rendering.baked import bake, preview_quality
 from nerf.rendering.metrics import psnr
 from nerf.rendering.model import RadianceModel
 from nerf.scenes import Views, find_scene, load_scene
+from nerf.training.radiance import RadianceTask
 
 MARKS = (25, 28, 30, 32, 33, 34)  # dB
 LINE = 16  # numbers of a cache line
@@ -48,22 +48,16 @@ def score(model, views: Views, every: int = 1) -> float:
     return mean(psnr(picture, views.picture(frame, "white")) for frame, picture in zip(frames, pictures))
 
 
-def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRadianceTask, dict[str, object]]:
+def trained(views: Views, settings: Settings, seconds: float) -> tuple[RadianceTask, dict[str, object]]:
     """Returns a task after `seconds` of training, and its rates."""
-    task = NativeRadianceTask(views, settings)
-    reports, native = [], task.model.engine()
-    take_step = native.step
-
-    def recorded(call):
-        reports.append(take_step(call))
-        return reports[-1]
-
-    native.step = recorded
+    task = choose_backend("native").task(views, settings)
+    reports = []
     spent, step, rays = 0.0, 0, 0
     while spent < seconds:
         start = time.perf_counter()
         rays += task.train_step(step, spent / seconds).rays
         spent += time.perf_counter() - start
+        reports.append(task.model.engine().report)
         step += 1
     samples = sum(report.samples for report in reports)
     return task, {
@@ -81,13 +75,12 @@ def trained(views: Views, settings: Settings, seconds: float) -> tuple[NativeRad
     }
 
 
-def moved_per_sample(task: NativeRadianceTask) -> float:
+def moved_per_sample(task: RadianceTask) -> float:
     """Returns how many numbers of the table lie in a cache line with a gradient, in a step, for one used sample."""
-    gradients = {name: torch.zeros_like(parameter) for name, parameter in task.parameters.items()}
-    report = task.model.engine().step(task.step_call(1.0, parameter_addresses(gradients)))
+    gradients, result = task.model.engine().gradients(task.next_step(1.0))
     numbers = gradients["encoding.table"].flatten()
     lines = numbers[: len(numbers) // LINE * LINE].view(-1, LINE)
-    return LINE * int((lines != 0).any(dim=1).sum()) / report.samples
+    return LINE * int((lines != 0).any(dim=1).sum()) / result.samples
 
 
 def picture_seconds(model, views: Views) -> float:

@@ -59,6 +59,7 @@ class CaptureSettings:
 class FieldSettings:
     """The radiance field: hash grid -> density MLP; direction basis + features -> colour MLP."""
 
+    kind: str = setting("hash", "kind of the radiance field (hash)")
     levels: int = setting(8, "levels of the hash grid", 1, 32)
     features_per_level: int = setting(4, "features of a grid vertex (1, 2, 4 or 8)", 1, 8)
     log2_table_size: int = setting(17, "log2 of the largest number of vertices stored in a level", 8, 24)

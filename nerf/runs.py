@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,7 @@ from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import replacing, unwritable, write_text
 from nerf.geometry.cameras import Cameras
+from nerf.report import say
 
 CHECKPOINT_FORMAT = 1
 
@@ -137,7 +139,7 @@ class RunFolder:
             self.path.mkdir()
         except OSError as error:
             raise unwritable(kept, error) from None
-        print(f"{self.path} held an earlier run: kept as {kept}")
+        say("training", f"{self.path} held an earlier run: kept as {kept}")
 
     def save_repeat(self, settings: Any, step: int, pace: str) -> None:
         """Writes settings that take the same steps again without looking at the clock."""
@@ -199,7 +201,7 @@ class RunFolder:
         return record, cameras
 
 
-def checked(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     """Returns a tensor of a checkpoint.
 
     Raises:

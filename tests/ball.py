@@ -2,6 +2,7 @@
 
 import torch
 
+from nerf.backends.reference import ReferenceEngine
 from nerf.config import RenderSettings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.scene_box import SceneBox
@@ -12,6 +13,8 @@ from tests.conftest import DISTANCE, RADIUS, ball_color
 
 class BallField(torch.nn.Module):
     """A ball of radius 0.5 in a cube of side 1.2, dense only in a shell, as learned balls are."""
+
+    code_size = 0
 
     def density(self, position):
         radius = (position * 1.2 - 0.6).norm(dim=1)
@@ -28,7 +31,7 @@ def ball_model(side=1.2, hull=True):
     if hull:
         cells[0] = False
     box = SceneBox(torch.full((3,), -side / 2), side)
-    return RadianceModel(BallField(), OccupancyGrid(cells), box, RenderSettings(steps=400))
+    return RadianceModel(BallField(), OccupancyGrid(cells), box, RenderSettings(steps=400), ReferenceEngine)
 
 
 def cameras_round(count=24, size=48, distance=DISTANCE):

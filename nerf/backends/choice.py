@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nerf.errors import InputError
@@ -11,7 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nerf.config import Settings
+    from nerf.fields.table import FieldMaker
     from nerf.geometry.scene_box import SceneBox
+    from nerf.rendering.engine import EngineMaker
     from nerf.rendering.model import RadianceModel
     from nerf.scenes import Views
     from nerf.training.radiance import RadianceTask
@@ -22,40 +25,79 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Backend:
-    """name: native, cuda, tcnn or reference. detail: what it runs on, and why it was taken."""
+    """What computes a model."""
 
-    name: str
-    detail: str
+    name: str  # native, cuda, tcnn or reference
+    detail: str  # what it runs on, and why it was taken
+
+    def refuses(self, settings: Settings) -> str:
+        """Returns in words what of the settings this backend does not compute, or an empty text."""
+        kind = settings.field.kind
+        if self.name != "reference" and kind != "hash":
+            return f"field.kind={kind}: not on --backend {self.name}, which computes hash only; use --backend reference"
+        learns = settings.capture.poses == "refine" or settings.capture.exposure == "learn"
+        if self.name == "cuda" and learns:
+            return "capture.poses=refine, capture.exposure=learn: not on CUDA yet; train with --device cpu"
+        return ""
 
     def task(self, views: Views, settings: Settings) -> RadianceTask:
-        """Returns the training task that this backend computes."""
-        if self.name == "cuda":
-            from nerf.backends.cuda_task import CudaRadianceTask
-            from nerf.engine.driver import DriverLauncher
+        """Returns the training task that this backend computes.
 
-            return CudaRadianceTask(views, settings, DriverLauncher(settings.field.features_per_level))
-        if self.name == "native":
-            from nerf.backends.native_task import NativeRadianceTask as Task
-        elif self.name == "tcnn":
-            from nerf.backends.tcnn_task import TcnnRadianceTask as Task
-        else:
-            from nerf.training.radiance import RadianceTask as Task
-        return Task(views, settings)
+        Raises:
+            InputError: it does not compute what the settings ask for.
+        """
+        from nerf.training.radiance import RadianceTask
 
-    def model(self, settings: Settings, box: SceneBox, hull: Tensor | None = None) -> RadianceModel:
-        """Returns a new model that this backend renders."""
-        if self.name == "cuda":
-            from nerf.backends.cuda_task import cuda_model
-            from nerf.engine.driver import DriverLauncher
+        self._check(settings)
+        return RadianceTask(views, settings, self.model)
 
-            return cuda_model(settings, DriverLauncher(settings.field.features_per_level), box, hull)
-        if self.name == "native":
-            from nerf.backends.native_task import native_model as model
-        elif self.name == "tcnn":
-            from nerf.backends.tcnn_task import tcnn_model as model
-        else:
-            from nerf.training.radiance import new_model as model
-        return model(settings, box, hull)
+    def model(self, settings: Settings, box: SceneBox, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
+        """Returns a new model that this backend renders.
+
+        Raises:
+            InputError: it does not compute what the settings ask for.
+        """
+        from nerf.rendering.model import new_model
+
+        self._check(settings)
+        make_engine = ENGINES[self.name](settings)
+        return new_model(settings, box, hull, code_size, make_engine=make_engine, make_field=self._field())
+
+    def _check(self, settings: Settings) -> None:
+        if words := self.refuses(settings):
+            raise InputError(words)
+
+    def _field(self) -> FieldMaker:
+        if self.name == "tcnn":
+            from nerf.backends.tcnn import TcnnField
+
+            return TcnnField
+        from nerf.fields.table import new_field
+
+        return new_field
+
+
+def _reference(settings: Settings) -> EngineMaker:
+    from nerf.backends.reference import ReferenceEngine
+
+    return ReferenceEngine
+
+
+def _native(settings: Settings) -> EngineMaker:
+    from nerf.backends.native import NativeEngine
+
+    return NativeEngine
+
+
+def _cuda(settings: Settings) -> EngineMaker:
+    from nerf.backends.cuda_engine import CudaEngine
+    from nerf.engine.driver import DriverLauncher
+
+    return partial(CudaEngine, launcher=DriverLauncher(settings.field.features_per_level))
+
+
+# What computes on the tensors of a model. tiny-cuda-nn has modules, which plain torch marches through and composites.
+ENGINES = {"reference": _reference, "native": _native, "cuda": _cuda, "tcnn": _reference}
 
 
 def choose_backend(backend: str = "auto", device: str = "auto") -> Backend:
@@ -81,7 +123,7 @@ def choose_backend(backend: str = "auto", device: str = "auto") -> Backend:
             raise InputError(f"{asked}: {missing}; --backend native computes on the CPU")
         return Backend("cuda", f"kernels on {gpu_name()}")
     if backend == "tcnn":
-        from nerf.backends.tcnn_field import load_tinycudann
+        from nerf.backends.tcnn import load_tinycudann
 
         load_tinycudann()
         if why_no_gpu():

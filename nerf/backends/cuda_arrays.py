@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from nerf.backends.native_model import field_shape
+from nerf.backends.native import field_shape
 from nerf.engine.kernels import Launcher, LayerArrays, Work, grid_of, padded
 from nerf.rendering.model import RadianceModel
-from nerf.scenes import Views
+from nerf.training.radiance import TrainingArrays
 
 FINE, COARSE = 4, 16  # cells along the sides of the blocks of src/march.h; a small one has two words of bits
-
-
-@dataclass(frozen=True)
-class TrainingArrays:
-    """What a model learns from: pictures, the flat indices of the pixels to draw, and Adam's moments by name."""
-
-    views: Views
-    candidates: Tensor
-    moments: dict[str, dict[str, Tensor]]
-
-    def tensors(self) -> list[Tensor]:
-        """Returns the moments."""
-        return [moment for moments in self.moments.values() for moment in moments.values()]
 
 
 @dataclass
@@ -56,9 +44,13 @@ class DeviceArrays:
 class DeviceModel:
     """A model's tensors on a device, what the kernels are told of them, and the way to launch those."""
 
-    def __init__(self, model: RadianceModel, launcher: Launcher, lesson: TrainingArrays | None) -> None:
-        self.model, self.launcher, self.lesson = model, launcher, lesson
-        self.arrays, self.batch = DeviceArrays(launcher), DeviceArrays(launcher)
+    def __init__(self, model: RadianceModel, launcher: Launcher) -> None:
+        self.model = model
+        self.launcher = launcher
+        self.learns = cast(TrainingArrays, model.learns)  # None while the model only renders
+        self.ahead = False  # whether the device has learned what the model's tensors do not hold yet
+        self.arrays = DeviceArrays(launcher)
+        self.batch = DeviceArrays(launcher)
         self.parameters = dict(model.field.named_parameters())
         self.work = work = Work(shape=field_shape(model.field))
         self.levels, self.features = work.shape.n_levels, work.shape.features
@@ -88,8 +80,9 @@ class DeviceModel:
 
     def refresh(self) -> None:
         """Copies the model's tensors to the device."""
+        self.ahead = False
         work, put = self.work, self.arrays.put
-        moments = self.lesson.moments if self.lesson else {}
+        moments = self.learns.moments if self.learns else {}
         for key, tensors in {"": self.parameters, **moments}.items():
             for name, tensor in tensors.items():
                 put(key + name, tensor.detach())
@@ -112,8 +105,8 @@ class DeviceModel:
                 split=split,
             )
         self._put_cells()
-        if self.lesson:
-            self._put_lesson(self.lesson)
+        if self.learns:
+            self._put_training_arrays(self.learns)
         self._launch("pack_table", self.n_rows * self.words_per_row)
         self._launch_layers("pack_network")
 
@@ -134,15 +127,18 @@ class DeviceModel:
     def _blocks(self, side: int) -> int:
         return (-(-self.work.resolution // side)) ** 3
 
-    def _put_lesson(self, lesson: TrainingArrays) -> None:
-        pixels, views, put = self.work.pixels, lesson.views, self.arrays.put
+    def _put_training_arrays(self, learns: TrainingArrays) -> None:
+        pixels = self.work.pixels
+        views = learns.views
+        candidates = learns.pixels.candidates
+        put = self.arrays.put
         if "images" not in self.arrays.held:
-            pixels.images, pixels.candidates = put("images", views.images), put("candidates", lesson.candidates)
+            pixels.images, pixels.candidates = put("images", views.images), put("candidates", candidates)
             cameras = views.cameras
             pixels.poses = put("poses", cameras.world_from_camera)
             pixels.focal, pixels.center = put("focal", cameras.focal), put("center", cameras.center)
             pixels.lens = None if cameras.pinhole else put("lens", cameras.lens)
-            pixels.n_candidates, pixels.width, pixels.height = len(lesson.candidates), cameras.width, cameras.height
+            pixels.n_candidates, pixels.width, pixels.height = len(candidates), cameras.width, cameras.height
             pixels.channels, pixels.bytes, pixels.white = (
                 views.images.shape[-1],
                 views.images.element_size(),
@@ -160,14 +156,18 @@ class DeviceModel:
             layer.grad_weights = self.arrays.get(f"grad.{name}", (size,)).data_ptr()
 
     @torch.no_grad()
-    def copy_back(self) -> None:
-        """Copies what training changes from the device into the model's tensors."""
-        moments = self.lesson.moments if self.lesson else {}
+    def copy_back(self) -> bool:
+        """Copies what training changes from the device into the model's tensors; returns whether anything had."""
+        if not self.ahead:
+            return False
+        moments = self.learns.moments if self.learns else {}
         for key, tensors in {"": self.parameters, **moments}.items():
             for name, tensor in tensors.items():
                 tensor.copy_(self.arrays.held[key + name])
         for name in ("occupied", "value"):
             getattr(self.model.occupancy, name).copy_(self.arrays.held[name])
+        self.ahead = False
+        return True
 
     def _launch(self, kernel: str, threads: int, across: int = 1, deep: int = 1) -> None:
         if threads > 0:

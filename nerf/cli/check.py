@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Looks a capture over as training would read it, and writes a page about it."""
     from nerf.scenes import find_scene, has_photographs
-    from nerf.workflows.check import looked_over
+    from nerf.workflows.check import look_over
 
     place = find_scene(arguments.scene)
     base = photograph_settings() if has_photographs(place.folder) else Settings()
     settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
     file = arguments.out or Path("runs") / place.name / "check.html"
     check_writable(file)
-    print(looked_over(place, settings, file).text())
+    print(look_over(place, settings, file).text())
     print(f"page: {file}")
     return 0

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
+    from nerf.report import say
     from nerf.runs import RunFolder
     from nerf.scenes import find_scene, has_photographs
     from nerf.workflows.reconstruct import reconstruct
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         place = find_scene(arguments.scene)
         if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
             settings = read_settings(arguments.config, asked, photograph_settings())
-            print("settings: the defaults for photographs (see nerf train --help)")
+            say("settings", "settings: the defaults for photographs (see nerf train --help)")
         end = reconstruct(run, place, settings, backend, arguments.resume)
     return INTERRUPTED if end.interrupted else 0
 

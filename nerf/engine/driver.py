@@ -12,6 +12,7 @@ from torch import Tensor
 from nerf.engine import nvrtc
 from nerf.engine.kernels import KERNELS, THREADS, Work
 from nerf.errors import InputError
+from nerf.report import say
 
 
 def why_no_gpu() -> str:
@@ -45,7 +46,7 @@ class DriverLauncher:
 
         self._driver = driver
         if compiled:
-            print(f"CUDA: kernels compiled for sm_{major}{minor}, kept in {nvrtc.cache_folder()}")
+            say("engine", f"CUDA: kernels compiled for sm_{major}{minor}, kept in {nvrtc.cache_folder()}")
         with torch.cuda.device(self.device):
             error, self._module = driver.cuModuleLoadData(cubin)
             if error:

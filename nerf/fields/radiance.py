@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nerf.config import FieldSettings
 from nerf.fields.encodings import HashGrid
 from nerf.fields.mlp import MLP
+from nerf.ops.hash_grid import Level
 from nerf.ops.spherical_harmonics import spherical_harmonics
 
 # exp(15) per cube side is opaque within any step (exp(-3e6 / 8192) is 0 in float32): no gradient is lost there.
@@ -37,6 +39,15 @@ class RadianceField(nn.Module):
         features = self.density_mlp(self.encoding(position))
         return torch.exp(features[:, 0].clamp(max=LARGEST_LOG_DENSITY)), features
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels of detail, coarsest first, that training adds one after another."""
+        return self.encoding.levels
+
+    def coarsest(self, count: int) -> AbstractContextManager[None]:
+        """Returns a context in which only the coarsest `count` levels take part."""
+        return self.encoding.coarsest(count)
+
     def plain(self) -> RadianceField:
         """Returns the same field with its parameters in torch modules of ours: itself."""
         return self
@@ -46,6 +57,14 @@ class RadianceField(nn.Module):
         """Takes over parameters, by name."""
         for name, parameter in self.named_parameters():
             parameter.copy_(tensors[name])
+
+    def portable(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors that go with the parameters one by one, such as moments, as checkpoints have them."""
+        return dict(tensors)
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors of a checkpoint as they go with the parameters one by one: the inverse of `portable`."""
+        return dict(tensors)
 
     def color(self, direction: Tensor, features: Tensor, code: Tensor | None = None) -> Tensor:
         """Returns RGB (S, 3) in (0, 1) of unit directions (S, 3), geometry features (S, G) and codes (S, code_size)."""

@@ -11,6 +11,7 @@ from nerf.errors import InputError
 from nerf.geometry.scene_box import CropBox
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid
+from nerf.report import say
 
 CUT_RESOLUTION = 256  # cells a side in which a film is cut, at least: half a voxel of the default mesh
 MUCH = 0.05  # part of the content that is not cut without a warning
@@ -55,8 +56,8 @@ def cropped(model: RadianceModel, crop: CropBox | None) -> RadianceModel:
     if cut == 1:
         raise InputError("--crop: nothing of the scene is in the box; it is in the frame of the input poses")
     warning = "warning: " if cut > MUCH else ""
-    print(f"{warning}crop: {cut:.1%} of the cells with matter are cut away")
+    say("crop", f"{warning}crop: {cut:.1%} of the cells with matter are cut away")
     made = copy.copy(model)
     made._modules = {**model._modules, "occupancy": fine}
-    made._engine = None
+    made.forget_engine()
     return made

@@ -1,26 +1,29 @@
-"""A field in its cube: what can be rendered, filmed and meshed."""
+"""A field in its scene box: what can be rendered, filmed and meshed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from nerf.config import RenderSettings
-from nerf.fields.radiance import RadianceField
+from nerf.config import RenderSettings, Settings
+from nerf.errors import InputError
+from nerf.fields.table import FieldMaker, new_field
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
-from nerf.ops.composite import Rendering, composite, distance_at, transmittance
-from nerf.ops.march import Samples, march
-from nerf.rendering.losses import distortion_loss, faded, near_part
+from nerf.ops.composite import Rendering
+from nerf.rendering.engine import ChangeTracker, EngineMaker, RadianceEngine, RayBatch
 from nerf.rendering.occupancy import OccupancyGrid
+from nerf.runs import checked
+from nerf.seeding import generator
 
-RAYS_AT_ONCE = 2048  # through the field: bounds the memory of their samples to some hundred MB
+if TYPE_CHECKING:
+    from nerf.fields.radiance import RadianceField
+
 PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
-NEGLIGIBLE_WEIGHT = 1e-4  # of a sample, in any ray
-PART_OF_HEAVIEST = 0.5  # of the samples of a ray: what weighs as much is never too light
 # Of a ray's light is left where it meets the surface. On the built-in scene distances have no bias at this level; where
 # only half is left, they are too great by 0.1 % of the scene's size.
 SURFACE_LEVEL = 0.75
@@ -29,40 +32,68 @@ RENDERED = ("rgb", "opacity", "depth")
 
 @dataclass(frozen=True)
 class Picture:
-    """What one camera sees: rgb (H, W, 3) over black, opacity (H, W), depth (H, W) in scene units times opacity."""
+    """What one camera sees."""
 
-    rgb: Tensor
-    opacity: Tensor
-    depth: Tensor
+    rgb: Tensor  # (H, W, 3), over black
+    opacity: Tensor  # (H, W)
+    depth: Tensor  # (H, W), distance along the ray in scene units, times opacity
 
     def over(self, background: float) -> Tensor:
         """Returns RGB (H, W, 3) in [0, 1] with a grey background, 0 black to 1 white."""
         return (self.rgb + (1 - self.opacity[:, :, None]) * background).clamp(0, 1)
 
 
-def box_numbers(box: SceneBox) -> Tensor:
-    """Returns a cube as float64 numbers: corner and side and, contracted, center, radius and near."""
-    # float64 holds Python's numbers exactly: a resumed run must not see another cube.
-    numbers = [*box.corner.tolist(), box.side]
-    if box.contraction is not None:
-        numbers += [*box.contraction.center.tolist(), box.contraction.radius, box.contraction.near]
-    return torch.tensor(numbers, dtype=torch.float64)
+class TrainingArrays(Protocol):
+    """What a model learns from, as far as the model knows it: tensors that are loaded with a checkpoint."""
 
-
-def box_of_numbers(numbers: Tensor) -> SceneBox:
-    """Returns the cube that `box_numbers` wrote."""
-    contraction = None
-    if len(numbers) > 4:
-        contraction = Contraction(numbers[4:7].float(), numbers[7].item(), numbers[8].item())
-    return SceneBox(numbers[:3].float(), numbers[3].item(), contraction)
+    def tensors(self) -> list[Tensor]: ...
 
 
 class RadianceModel(nn.Module):
-    """A radiance field, the cube it fills in the world, and the cells of the cube that are not empty."""
+    """A radiance field, the box it fills in the world, the cells of it that are not empty, and what computes them."""
 
-    def __init__(self, field: RadianceField, occupancy: OccupancyGrid, box: SceneBox, settings: RenderSettings) -> None:
+    def __init__(
+        self,
+        field: RadianceField,
+        occupancy: OccupancyGrid,
+        box: SceneBox,
+        settings: RenderSettings,
+        make_engine: EngineMaker,
+    ) -> None:
         super().__init__()
-        self.field, self.occupancy, self.box, self.settings = field, occupancy, box, settings
+        self.field = field
+        self.occupancy = occupancy
+        self.box = box
+        self.settings = settings
+        self.make_engine = make_engine
+        self.learns: TrainingArrays | None = None  # what the engine trains on; none while it only renders
+        # An engine and what it knows, shared by shallow copies of the model.
+        self._engine: tuple[RadianceEngine, ChangeTracker] | None = None
+
+    def engine(self) -> RadianceEngine:
+        """Returns the engine on the tensors as they are now."""
+        if self._engine is None or self._engine[1].moved(self):
+            tracked = self.learns.tensors() if self.learns is not None else []
+            self._engine = self.make_engine(self), ChangeTracker(self, tracked)
+        engine, tracker = self._engine
+        if tracker.written():
+            engine.refresh()
+            tracker.remember()
+        return engine
+
+    def learn_from(self, arrays: TrainingArrays) -> None:
+        """Says what the model is to be trained on."""
+        self.learns = arrays
+        self.forget_engine()
+
+    def forget_engine(self) -> None:
+        """Lets go of the engine, and of what it alone has learned: the next one begins with the model's tensors."""
+        self._engine = None
+
+    def copy_back(self) -> None:
+        """Makes the modules' tensors what the engine has learned."""
+        if self._engine is not None and self._engine[0].copy_back():
+            self._engine[1].remember()
 
     @property
     def carved(self) -> bool:
@@ -80,12 +111,13 @@ class RadianceModel(nn.Module):
 
         A level joins when the step has come as near to its final length as the level's cells are to the finest.
         """
-        levels = self.field.encoding.levels
+        levels = self.field.levels
         finest = levels[-1].resolution * self.step_length() / self.step_length(progress)
         return max(1, sum(level.resolution <= finest for level in levels))
 
     def density(self, point: Tensor) -> Tensor:
-        """Returns density (N,) per scene unit at world points (N, 3); 0 outside the cube and in empty cells."""
+        """Returns density (N,) per scene unit at world points (N, 3); 0 outside the box and in empty cells."""
+        self.copy_back()
         unit = self.box.unit_from_world(point)
         inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
         unit = unit.clamp(0, 1)
@@ -95,59 +127,16 @@ class RadianceModel(nn.Module):
         density /= self.box.unit_length(point)
         return density
 
+    @torch.no_grad()
     def unit_density(self, position: Tensor) -> Tensor:
-        """Returns density (N,) per cube side at positions (N, 3) in the unit cube."""
-        return self.field.density(position)[0]
+        """Returns density (N,) per side of the box at positions (N, 3) in the unit cube."""
+        return self.engine().density(position)
 
     def color(self, point: Tensor, direction: Tensor) -> Tensor:
         """Returns RGB (N, 3) at world points (N, 3) seen along unit directions (N, 3)."""
+        self.copy_back()
         unit = self.box.unit_from_world(point).clamp(0, 1)
         return self.field.color(direction, self.field.density(unit)[1])
-
-    def samples(self, rays: Rays, step: float, offset: Tensor) -> Samples:
-        """Returns the samples of rays that matter: in occupied cells, in front of the surface, not too light.
-
-        Most samples lie behind a surface or in all but empty space; a first pass without gradients finds and drops
-        them. Too light is what weighs less than `minimum_weight` in its ray's colour, unless the whole ray is fog: less
-        than half of its heaviest sample. What is dropped counts as empty.
-        """
-        minimum = self.settings.minimum_weight
-        samples = march(rays, self.box, self.occupancy.occupied, step, offset)
-        with torch.no_grad():
-            position = self.unit_positions(rays, samples)
-            sigma = self.field.density(position)[0] / self.box.side
-            reached = transmittance(sigma * step, samples.ray, len(rays))
-            seen = reached >= self.settings.minimum_transmittance
-            weight = torch.where(seen, reached * -torch.expm1(-sigma * step), 0)
-            heaviest = weight.new_zeros(len(rays)).scatter_reduce(0, samples.ray, weight, "amax")
-            least = (PART_OF_HEAVIEST * heaviest).clamp(NEGLIGIBLE_WEIGHT, max(NEGLIGIBLE_WEIGHT, minimum))
-        return samples.where(seen & (weight >= least[samples.ray]))
-
-    def unit_positions(self, rays: Rays, samples: Samples) -> Tensor:
-        """Returns positions (S, 3) of samples in the unit cube."""
-        return self.box.unit_from_world(samples.positions(rays)).clamp(0, 1)
-
-    def shade(
-        self, rays: Rays, samples: Samples, code: Tensor | None = None, near: float = 0.0
-    ) -> tuple[Rendering, Tensor, Tensor]:
-        """Returns the rendering of R rays through S samples, unit positions (S, 3) and density per cube side (S,).
-
-        Differentiable in the field's parameters, in rays, whose samples stay at their t, and in code (R, code_size).
-        near: scene units; gradients of samples that are nearer to their camera fade, see `near_part`.
-        """
-        position = self.unit_positions(rays, samples)
-        density, features = self.field.density(position)
-        rgb = self.field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
-        if near > 0:
-            part = near_part(samples.t, near)
-            density, rgb = faded(density, part), faded(rgb, part[:, None])
-        return composite(density / self.box.side, rgb, samples), position, density
-
-    def distortion(self, rays: Rays, samples: Samples, density: Tensor) -> Tensor:
-        """Returns the distortion loss of R rays through S samples of density (S,) per cube side, cube sides."""
-        return distortion_loss(
-            density, self.box.marched(rays, samples.ray, samples.t), samples, samples.step / self.box.side
-        )
 
     def render(
         self, rays: Rays, code: Tensor | None = None, step: float | None = None, offset: Tensor | None = None
@@ -158,30 +147,32 @@ class RadianceModel(nn.Module):
             rays: R rays.
             code: (R, code_size), what the colour network sees beside the direction; zero if None.
             step: length of a step, scene units; the final one if None.
-            offset: (R,) in [0, 1), the place of a sample in its step; the middle if None.
+            offset: (R,) in [0, 1), the position of a sample in its step; the middle if None.
 
         Differentiable once in the field's parameters, in rays (and so in poses), whose samples stay at their t, and in
-        code: any loss can be written on it. The built-in losses have a faster road, see `nerf.tasks`.
+        code: any loss can be written on it. Nothing is kept for the way back but the rays. The built-in losses have a
+        faster road, see `nerf.training.radiance`.
+
+        Raises:
+            ValueError: sizes differ, or a number is not finite.
         """
+        batch = RayBatch(
+            rays.origin.contiguous(),
+            rays.direction.contiguous(),
+            torch.full((len(rays),), 0.5) if offset is None else offset.contiguous(),
+            None if code is None else code.contiguous(),
+        )
+        expected = [(len(rays), 3), (len(rays), 3), (len(rays),), (len(rays), self.field.code_size)]
+        for name, part, shape in zip(RayBatch._fields, batch, expected):
+            if part is not None and (part.shape != shape or not torch.isfinite(part).all()):
+                raise ValueError(f"render: {name}: expected finite numbers {shape}, got {tuple(part.shape)}")
         step = self.step_length() if step is None else step
-        offset = torch.full((len(rays),), 0.5) if offset is None else offset
-        parts = []
-        for start in range(0, max(len(rays), 1), RAYS_AT_ONCE):
-            some = slice(start, start + RAYS_AT_ONCE)
-            samples = self.samples(rays[some], step, offset[some])
-            parts.append(self.shade(rays[some], samples, None if code is None else code[some])[0])
-        return Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
+        return Rendering(*_Render.apply(self, step, *batch, *self.field.parameters()))
 
     @torch.no_grad()
     def surface(self, rays: Rays) -> Tensor:
         """Returns where R rays meet the surface, (R,) scene units along the ray; infinite where most light goes on."""
-        parts = [torch.empty(0)]
-        for start in range(0, len(rays), RAYS_AT_ONCE):
-            part = rays[start : start + RAYS_AT_ONCE]
-            samples = self.samples(part, self.step_length(), torch.full((len(part),), 0.5))
-            position = self.unit_positions(part, samples)
-            parts.append(distance_at(self.unit_density(position) / self.box.side, samples, SURFACE_LEVEL))
-        return torch.cat(parts)
+        return self.engine().surface(rays, self.step_length(), SURFACE_LEVEL)
 
     def distances(self, cameras: Cameras, frame: int) -> Tensor:
         """Returns where the rays of one camera meet the surface, (H, W) scene units, infinite where they do not."""
@@ -195,3 +186,93 @@ class RadianceModel(nn.Module):
         parts = [self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)) for start in pixels]
         rendering = Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
         return Picture(rendering.rgb.view(*size, 3), rendering.opacity.view(size), rendering.depth.view(size))
+
+
+class _Render(torch.autograd.Function):
+    """Rendering by the model's engine, and its vjp, which traces the rays anew."""
+
+    @staticmethod
+    def forward(ctx: Any, model: RadianceModel, step: float, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.model = model
+        ctx.step = step
+        ctx.save_for_backward(*tensors)  # parameters too: torch then sees if they change before the way back
+        return model.engine().render(RayBatch(*tensors[:4]), step)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        names = [*RayBatch._fields, *(name for name, _ in ctx.model.field.named_parameters())]
+        needed = dict(zip(names, ctx.needs_input_grad[2:], strict=True))
+        if needed["offset"]:
+            raise ValueError("render: not differentiable in offset")
+
+        batch = RayBatch(*ctx.saved_tensors[:4])
+        found = ctx.model.engine().render_vjp(batch, ctx.step, grads, needed)
+        return None, None, *(found[name] if needed[name] else None for name in names)
+
+
+def new_model(
+    settings: Settings,
+    box: SceneBox,
+    hull: Tensor | None = None,
+    code_size: int = 0,
+    *,
+    make_engine: EngineMaker,
+    make_field: FieldMaker = new_field,
+) -> RadianceModel:
+    """Returns a model with its first parameters, drawn from the seed.
+
+    Args:
+        settings: of the whole run.
+        box: the scene's.
+        hull: (G, G, G) bool, the cells that can hold matter; all of them if None.
+        code_size: numbers of a code beside the direction, see `RadianceField`.
+        make_engine: what computes the model.
+        make_field: what holds its parameters.
+
+    Raises:
+        InputError: the settings leave `render.steps` to a capture, see `nerf.training.radiance.resolved_settings`.
+    """
+    if settings.render.steps == 0:
+        raise InputError("render.steps is 0, which only a capture's cameras decide; give a number")
+    field = make_field(settings.field, generator(settings.train.seed, "parameters"), code_size)
+    if hull is None:
+        hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
+    return RadianceModel(field, OccupancyGrid(hull), box, settings.render, make_engine)
+
+
+def model_state(model: RadianceModel) -> dict[str, Tensor]:
+    """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
+    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": box_numbers(model.box)}
+
+
+def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
+    """Takes over the tensors of a model, exactly.
+
+    Raises:
+        InputError: a tensor is missing, has another shape than the settings say, or is not finite.
+    """
+    model.forget_engine()
+    found = {name: checked(tensors, name, value.shape) for name, value in model.state_dict().items()}
+    model.field.load_tensors({name.removeprefix("field."): value for name, value in found.items()})
+    for name, value in model.occupancy.named_buffers():
+        value.copy_(found[f"occupancy.{name}"])
+    contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
+    model.box = box_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
+
+
+def box_numbers(box: SceneBox) -> Tensor:
+    """Returns a scene box as float64 numbers: corner and side and, contracted, center, radius and near."""
+    # float64 holds Python's numbers exactly: a resumed run must not see another box.
+    numbers = [*box.corner.tolist(), box.side]
+    if box.contraction is not None:
+        numbers += [*box.contraction.center.tolist(), box.contraction.radius, box.contraction.near]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def box_of_numbers(numbers: Tensor) -> SceneBox:
+    """Returns the scene box that `box_numbers` wrote."""
+    contraction = None
+    if len(numbers) > 4:
+        contraction = Contraction(numbers[4:7].float(), numbers[7].item(), numbers[8].item())
+    return SceneBox(numbers[:3].float(), numbers[3].item(), contraction)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from nerf.errors import InputError
+from nerf.report import say
 from nerf.scenes.colmap import picture_folder
 from nerf.scenes.pictures import SUFFIXES, picture_size
 
@@ -113,7 +114,7 @@ def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) ->
         database, models = work / f"{attempt.features}.db", work / f"models_{number}"
         models.mkdir()
         if not database.exists():
-            print(f"finding camera poses of {len(names)} pictures ({attempt.name}) ...", flush=True)
+            say("scene", f"finding camera poses of {len(names)} pictures ({attempt.name}) ...")
             _match(database, pictures, names, attempt.features, in_order)
         mapping = pycolmap.global_mapping if attempt.at_once else pycolmap.incremental_mapping
         found = mapping(database, pictures, models)

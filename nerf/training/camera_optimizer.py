@@ -116,7 +116,7 @@ class CameraOptimizer:
             tensor.copy_(checked(tensors, name, tensor.shape))
         self._publish()
 
-    def words(self) -> list[str]:
+    def found(self) -> list[str]:
         """Returns lines for the user that say what was found."""
         lines = []
         if self.refines:

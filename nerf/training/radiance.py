@@ -1,9 +1,10 @@
-"""The radiance task: posed pictures -> a radiance field. Plain torch: the reference backend."""
+"""The radiance task: posed pictures -> a radiance field, on whatever engine computes the model."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,36 +12,46 @@ from torch import Tensor
 from nerf.capture.visual_hull import scene_space
 from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
-from nerf.fields.radiance import RadianceField
 from nerf.geometry.camera_rig import forward_facing
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.losses import photometric_loss
-from nerf.rendering.model import RadianceModel, box_numbers, box_of_numbers
-from nerf.rendering.occupancy import OccupancyGrid
+from nerf.rendering.engine import OccupancyUpdate, TrainingStep
+from nerf.rendering.model import RadianceModel, load_model_state, model_state
+from nerf.report import say
 from nerf.runs import checked
 from nerf.scenes import Views
-from nerf.seeding import generator
-from nerf.training.adam import Adam
-from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer, apply_exposure, perturbed_rays
+from nerf.training.adam import MOMENTS, learning_rate, new_moments
+from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.trainer import StepReport
 from nerf.training.weight_average import WeightAverage
 
-FEWEST_RAYS, MOST_RAYS = 256, 65536  # a step
+FEWEST_RAYS = 256  # a step
+MOST_RAYS = 65536  # a step
+FEWEST_SAMPLES = 256  # a step, however little memory is free
+SCALAR = torch.Size([])
+
+ModelMaker = Callable[[Settings, SceneBox, Tensor], RadianceModel]
 
 
-def new_model(settings: Settings, box: SceneBox, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
-    """Returns a model with its first parameters, drawn from the seed. hull: (G, G, G) bool; all cells if None.
+@dataclass
+class TrainingArrays:
+    """What an engine learns from, and what it keeps from step to step; all tensors are changed in place."""
 
-    Raises:
-        InputError: the settings leave `render.steps` to a capture, see `resolved_settings`.
-    """
-    if settings.render.steps == 0:
-        raise InputError("render.steps is 0, which only a capture's cameras decide; give a number")
-    field = RadianceField(settings.field, generator(settings.train.seed, "parameters"), code_size)
-    if hull is None:
-        hull = torch.ones((settings.render.occupancy_resolution,) * 3, dtype=torch.bool)
-    return RadianceModel(field, OccupancyGrid(hull), box, settings.render)
+    settings: Settings
+    pixels: PixelSampler  # the pictures and the pixels to draw
+    camera_optimizer: CameraOptimizer  # poses and exposures that are learned, and room for their gradients
+    moments: dict[str, dict[str, Tensor]]  # Adam's, by MOMENTS and by parameter
+    near: float  # scene units; gradients of samples nearer to their camera fade; 0 for none
+    rays_drawn: int = 0  # by all steps so far, where rays are numbered
+
+    @property
+    def views(self) -> Views:
+        """The pictures, and their cameras as they are learned."""
+        return self.pixels.views
+
+    def tensors(self) -> list[Tensor]:
+        """Returns the moments, which a checkpoint loads."""
+        return [moment for moments in self.moments.values() for moment in moments.values()]
 
 
 def pose_slack(settings: Settings) -> float:
@@ -66,34 +77,65 @@ def fading_near(settings: Settings, box: SceneBox) -> float:
         InputError: `train.fade_near` is set, but no distance of the cameras is known.
     """
     part = settings.train.fade_near
-    if part > 0 and box.contraction is None:
+    if part <= 0:
+        return 0.0
+    if box.contraction is None:
         raise InputError(
             f"train.fade_near={part:g} is for photographs of a whole place; this scene has bounds or silhouettes: "
             "leave it 0"
         )
-    return part * box.contraction.radius if part > 0 else 0.0
+    return part * box.contraction.radius
 
 
 class RadianceTask:
-    """A model that learns, the mean of its way, its pixels, what is learned of the pictures, and its optimiser."""
+    """A model that learns, its weight average, its pixels, and what is learned of the pictures."""
 
-    figure, counted = "psnr", "rays"
+    figure = "psnr"
+    counted = "rays"
 
-    def __init__(self, views: Views, settings: Settings) -> None:
+    def __init__(self, views: Views, settings: Settings, make_model: ModelMaker) -> None:
+        """make_model: settings, scene box, cells that can hold matter -> a model with the engine that computes it."""
         self.settings = settings = resolved_settings(settings, views)
+        self.make_model = make_model
+
+        # Where the scene is, and the model in it.
         slack = pose_slack(settings)
         box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
-        self.near = fading_near(settings, box)
-        self.model = self._new_model(box, hull)
+        near = fading_near(settings, box)
+        self.model = make_model(settings, box, hull)
+        self.parameters = dict(self.model.field.named_parameters())
+
+        # What it learns from.
         self.camera_optimizer = CameraOptimizer(views, settings, box)
         self.views = self.camera_optimizer.views
         self.pixels = PixelSampler(self.views, slack)
-        self.descent = Adam(dict(self.model.field.named_parameters()), settings.optimizer)
-        self.average = WeightAverage(self.descent.parameters)
-        self.rays_per_step = settings.train.samples // 8
+        self.moments = new_moments(self.parameters)
+        self.arrays = TrainingArrays(settings, self.pixels, self.camera_optimizer, self.moments, near)
+        self.model.learn_from(self.arrays)
 
-    def _new_model(self, box: SceneBox, hull: Tensor) -> RadianceModel:
-        return new_model(self.settings, box, hull)
+        self.average = WeightAverage(self.parameters)
+        self.steps_taken = 0
+        self.samples_per_step = self._samples_that_fit()
+        self.rays_per_step = self.samples_per_step // 8
+
+    def _samples_that_fit(self) -> int:
+        wanted = self.settings.train.samples
+        most = self.model.engine().most_samples()
+        if most is None or most >= wanted:
+            return wanted
+        fit = max(FEWEST_SAMPLES, most)
+        say("memory", f"the free memory holds {fit} samples a step, not {wanted}")
+        return fit
+
+    def next_step(self, progress: float) -> TrainingStep:
+        """Returns the next step as engines take it, `progress` in [0, 1] through the training."""
+        return TrainingStep(
+            number=self.steps_taken + 1,
+            n_rays=self.rays_per_step,
+            step_length=self.model.step_length(progress),
+            levels=self.model.active_levels(progress),
+            rate=learning_rate(self.settings.optimizer, progress),
+        )
 
     def train_step(self, step: int, progress: float) -> StepReport:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
@@ -101,97 +143,83 @@ class RadianceTask:
         Raises:
             InputError: the loss is not a finite number.
         """
-        with self.model.field.encoding.coarsest(self.model.active_levels(progress)):
-            return self._train_step(step, progress)
-
-    def _train_step(self, step: int, progress: float) -> StepReport:
-        settings, model = self.settings, self.model
-        random = generator(settings.train.seed, "step", step)
-        frame, rays, target = self.pixels.draw(self.rays_per_step, random)
-        offset = torch.rand(len(rays), generator=random)
-        samples = model.samples(rays, model.step_length(progress), offset)
-        change, color = torch.zeros(len(self.views), 6, requires_grad=True), self.camera_optimizer.colors.clone()
-        here = perturbed_rays(rays, *change[frame].split(3, dim=1)) if self.camera_optimizer.refines else rays
-        rendering, position, density = model.shade(here, samples, near=self.near)
-        if self.camera_optimizer.exposes:
-            rendering = apply_exposure(rendering, color.requires_grad_()[frame], target)
-        loss = photometric_loss(rendering, target, settings.train.background)
-        error = loss.item()
-        if settings.train.distortion > 0:
-            loss = loss + settings.train.distortion * model.distortion(rays, samples, density)
-        if not math.isfinite(error):
+        asked = self.next_step(progress)
+        result = self.model.engine().step(asked)
+        if not math.isfinite(result.loss):
             raise InputError(
-                f"training diverged at step {step}: the loss is {error}; train again with a lower "
-                f"optimizer.learning_rate than {settings.optimizer.learning_rate:g}"
+                f"training diverged at step {step}: the loss is {result.loss}; train again with a lower "
+                f"optimizer.learning_rate than {self.settings.optimizer.learning_rate:g}"
             )
-        self.descent.descend(loss, progress)
-        if self.average.due(step + 1):
-            self.average.take(step + 1)
-        if self.camera_optimizer:
-            for part, tensor in zip(self.camera_optimizer.gradients.split(6, dim=1), (change, color)):
-                part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
-            self.camera_optimizer.descend(step + 1, progress)
-        model.occupancy.observe(position.detach(), density.detach())
-        if step % settings.render.occupancy_every == settings.render.occupancy_every - 1:
-            self._update_occupancy(step, progress, random)
-        report = StepReport(error * self.pixels.part, len(rays), len(samples))
-        self.rays_per_step = adapted_rays(self.rays_per_step, len(samples), settings.train.samples)
-        return report
+        self.steps_taken += 1
 
-    @torch.no_grad()
-    def _update_occupancy(self, step: int, progress: float, random: torch.Generator) -> None:
-        model = self.model
-        model.occupancy.update(
-            lambda position: model.field.density(position)[0],
-            model.step_length(progress) / model.box.side,
-            step >= self.settings.render.occupancy_from,
-            random,
+        if self.average.due(self.steps_taken):
+            self.model.copy_back()
+            self.average.take(self.steps_taken)
+        if self.camera_optimizer:
+            self.camera_optimizer.descend(self.steps_taken, progress)
+        if step % self.settings.render.occupancy_every == self.settings.render.occupancy_every - 1:
+            self._update_occupancy(step, asked)
+
+        if result.n_rays < asked.n_rays:
+            # Memory ran out: what did not fit once is not asked for again.
+            self.samples_per_step = max(FEWEST_SAMPLES, self.samples_per_step * result.n_rays // asked.n_rays)
+            self.rays_per_step = result.n_rays
+        else:
+            self.rays_per_step = adapted_rays(result.n_rays, result.samples, self.samples_per_step)
+        return StepReport(result.loss * self.pixels.part, result.n_rays, result.samples)
+
+    def _update_occupancy(self, step: int, taken: TrainingStep) -> None:
+        update = OccupancyUpdate(
+            seed=self.settings.train.seed,
+            number=step,
+            step_length=taken.step_length,
+            levels=taken.levels,
+            prune=step >= self.settings.render.occupancy_from,
         )
+        self.model.engine().update_occupancy(update)
 
     def averaged(self) -> RadianceModel:
-        """Returns what the training has given so far: a model of its own, at the mean of the parameters."""
-        return averaged(self._new_model(self.model.box, self.model.occupancy.hull), self.state())
+        """Returns what the training has given so far: a model of its own, at the weight average."""
+        model = self.make_model(self.settings, self.model.box, self.model.occupancy.hull)
+        load_model_state(model, self.state())
+        return model.eval()
 
     def state(self) -> dict[str, Tensor]:
-        """Returns every tensor that training changes, by name; what a run renders, ``field.*``, is the mean."""
-        tensors = model_state(self.model) | self.descent.state() | self.average.state() | self.camera_optimizer.state()
+        """Returns every tensor that training changes, by name; what a run renders, ``field.*``, is the average."""
+        self.model.copy_back()
+        portable = self.model.field.portable
+        values = portable({name: parameter.detach() for name, parameter in self.parameters.items()})
+        tensors = model_state(self.model)
+        tensors |= {f"field.{name}": mean for name, mean in portable(self.average.mean).items()}
+        tensors |= {f"adam.{name}.value": value for name, value in values.items()}
+        tensors |= {f"adam.{name}.step": torch.tensor(float(self.steps_taken)) for name in values}
+        for key in MOMENTS:
+            tensors |= {f"adam.{name}.{key}": moment for name, moment in portable(self.moments[key]).items()}
+        tensors |= self.camera_optimizer.state() | self.model.engine().state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
+    @torch.no_grad()
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over a state that `state` returned, exactly."""
+        """Takes over a state that `state` returned, exactly, whichever engine it was computed by."""
         load_model_state(self.model, tensors)
+        shapes = {name: value.shape for name, value in self.model.field.portable(self.parameters).items()}
+
+        def read(form: str, targets: Mapping[str, Tensor]) -> None:
+            found = {name: checked(tensors, form.format(name), shape) for name, shape in shapes.items()}
+            for name, value in self.model.field.own(found).items():
+                targets[name].copy_(value)
+
+        read("field.{}", self.average.mean)
+        read("adam.{}.value", self.parameters)
+        for key in MOMENTS:
+            read(f"adam.{{}}.{key}", self.moments[key])
         self.camera_optimizer.load_state(tensors)
-        self.descent.load_state(tensors)
-        self.average.load_state(tensors)
-        self.rays_per_step = int(checked(tensors, "rays_per_step", torch.Size([])))
+        self.model.engine().load_state(tensors)
+        self.steps_taken = int(checked(tensors, f"adam.{next(iter(shapes))}.step", SCALAR))
+        self.rays_per_step = int(checked(tensors, "rays_per_step", SCALAR))
 
 
 def adapted_rays(rays: int, samples: int, wanted: int) -> int:
     """Returns the rays of the next step: moved, by at most a quarter, towards as many as give `wanted` samples."""
     factor = min(1.25, max(0.8, wanted / max(samples, 1)))
     return min(MOST_RAYS, max(FEWEST_RAYS, round(rays * factor)))
-
-
-def model_state(model: RadianceModel) -> dict[str, Tensor]:
-    """Returns the tensors of a model by name: ``field.*``, ``occupancy.*`` and ``cube``."""
-    return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": box_numbers(model.box)}
-
-
-def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
-    """Takes over the tensors of a model, exactly.
-
-    Raises:
-        InputError: a tensor is missing, has another shape than the settings say, or is not finite.
-    """
-    found = {name: checked(tensors, name, value.shape) for name, value in model.state_dict().items()}
-    model.field.load_tensors({name.removeprefix("field."): value for name, value in found.items()})
-    for name, value in model.occupancy.named_buffers():
-        value.copy_(found[f"occupancy.{name}"])
-    contracted = tensors.get("cube", torch.empty(0)).shape == (9,)
-    model.box = box_of_numbers(checked(tensors, "cube", torch.Size([9 if contracted else 4])))
-
-
-def averaged(model: RadianceModel, tensors: dict[str, Tensor]) -> RadianceModel:
-    """Returns a model with the tensors that a task's `state` returned."""
-    load_model_state(model, tensors)
-    return model.eval()

@@ -1,11 +1,11 @@
-"""The training loop: budgets, pace, log, checkpoints, previews, interruption. It knows no task by name."""
+"""The training loop: budgets, schedule, checkpoints, previews, interruption. It knows no task or observer by name."""
 
 from __future__ import annotations
 
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,30 +13,30 @@ from torch import Tensor
 
 from nerf.config import TrainSettings
 from nerf.runs import RunFolder
+from nerf.training.observers import Observer
 from nerf.training.schedule import Schedule
 
-REPLAN_SECONDS = 0.5  # of training between new plans of the pace towards max_seconds
-SHOW_SECONDS = 0.5  # of training between lines of the log
+REPLAN_SECONDS = 0.5  # of training between new plans of the schedule towards max_seconds
+SHOW_SECONDS = 0.5  # of training between two figures
+SMALLEST_ERROR = 1e-12  # whose logarithm is shown: 120 dB
 
 
-class Report(Protocol):
-    """What a step tells: the mean squared error as a part of the signal's peak, and the rays and samples it took."""
+@dataclass(frozen=True)
+class StepReport:
+    """What one training step did."""
 
-    error: float
+    error: float  # mean squared error as a part of the signal's peak, over the whole signal
     rays: int
     samples: int
 
 
 class Task(Protocol):
-    """Something that learns. `state` and `load_state` carry every tensor that a step changes.
+    """Something that learns. `state` and `load_state` carry every tensor that a step changes."""
 
-    figure: what -10 log10 of the reports' errors is called. counted: what the display counts, rays or samples.
-    """
+    figure: str  # what -10 log10 of the reports' errors is called: psnr or snr
+    counted: str  # what the display counts: rays or samples
 
-    figure: str
-    counted: str
-
-    def train_step(self, step: int, progress: float) -> Report: ...
+    def train_step(self, step: int, progress: float) -> StepReport: ...
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -45,11 +45,35 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class TrainingEnd:
-    """Where training stopped: the step, the training seconds spent and whether the user interrupted it."""
+    """Where training stopped."""
 
     step: int
-    seconds: float
-    interrupted: bool
+    seconds: float  # of training
+    interrupted: bool  # by the user
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Where a training is; value, rays and samples are means over the steps since the last figures."""
+
+    step: int
+    seconds: float  # of training
+    progress: float  # in [0, 1]
+    name: str  # of the value: psnr or snr
+    value: float  # dB
+    rays_per_second: int
+    samples_per_second: int
+
+    def line(self) -> dict[str, float]:
+        """Returns the figures as the log has them."""
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "progress": round(self.progress, 6),
+            self.name: round(self.value, 3),
+            "rays_per_second": self.rays_per_second,
+            "samples_per_second": self.samples_per_second,
+        }
 
 
 class Trainer:
@@ -58,17 +82,29 @@ class Trainer:
     `seconds` counts training steps alone: not reading, previews, checkpoints or exports.
     """
 
-    def __init__(self, task: Task, settings: TrainSettings, horizon: int, run: RunFolder) -> None:
-        self.task, self.settings, self.run = task, settings, run
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainSettings,
+        horizon: int,
+        run: RunFolder,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.task = task
+        self.settings = settings
+        self.run = run
+        self.observers = list(observers)
         self.pace = Schedule.parse(settings.pace) if settings.pace else Schedule([(0, 0.0, 1 / horizon)])
-        self.step, self.seconds = 0, 0.0
-        self._replanned = (0, 0.0)
+        self.step = 0
+        self.seconds = 0.0
+        self._replanned = (0, 0.0)  # step and seconds of the schedule's last plan
 
     def resume(self) -> None:
         """Takes over the last checkpoint of the run folder and forgets what the log says of later steps."""
         tensors, facts = self.run.load_checkpoint()
         self.task.load_state(tensors)
-        self.step, self.seconds = facts["step"], facts["seconds"]
+        self.step = facts["step"]
+        self.seconds = facts["seconds"]
         self.pace = Schedule.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
         self.run.truncate_log(self.step)
@@ -78,45 +114,102 @@ class Trainer:
         """Writes a checkpoint."""
         facts = {"step": self.step, "seconds": self.seconds, "pace": self.pace.text()}
         self.run.save_checkpoint(self.task.state(), facts)
+        for observer in self.observers:
+            observer.saved(self.step)
 
     def run_to_budget(self, preview: Callable[[int], float | None]) -> TrainingEnd:
         """Trains until a budget ends or the user interrupts; saves at the end in both cases.
 
         preview: step -> the figure of a validation that it makes, or None.
         """
-        with _Interruption() as interruption, _Display(self.task, self.settings, self.step, self.seconds) as display:
-            if self.step == 0:
-                self.save()
-            saved = previewed = shown = self.seconds
-            while not (self._budget_spent() or interruption.asked):
-                display.add(self._timed_step())
-                if self.seconds - shown >= SHOW_SECONDS or self._budget_spent():
-                    shown = self.seconds
-                    self.run.append_log(display.show(self.step, self.seconds, self.pace.progress(self.step)))
-                if self.seconds - saved >= self.settings.checkpoint_seconds:
-                    saved = self.seconds
-                    self.save()
-                if 0 < self.settings.preview_seconds <= self.seconds - previewed:
-                    previewed = self.seconds
-                    display.validation = preview(self.step)
+        try:
+            for observer in self.observers:
+                observer.begun(self)
+            with _Interruption() as interruption:
+                self._train(preview, interruption)
+            end = TrainingEnd(self.step, self.seconds, interruption.asked)
+            for observer in self.observers:
+                observer.ended(end)
+            return end
+        finally:
+            for observer in self.observers:
+                observer.closed()
+
+    def _train(self, preview: Callable[[int], float | None], interruption: _Interruption) -> None:
+        if self.step == 0:
             self.save()
-        return TrainingEnd(self.step, self.seconds, interruption.asked)
+        window = _Window(self.seconds)
+        saved = previewed = self.seconds
+
+        while not (self._budget_spent() or interruption.asked):
+            report = self._timed_step()
+            window.add(report)
+            for observer in self.observers:
+                observer.stepped(self.step, report)
+
+            if self.seconds - window.since >= SHOW_SECONDS or self._budget_spent():
+                self._tell(window)
+                window = _Window(self.seconds)
+            if self.seconds - saved >= self.settings.checkpoint_seconds:
+                saved = self.seconds
+                self.save()
+            if 0 < self.settings.preview_seconds <= self.seconds - previewed:
+                previewed = self.seconds
+                value = preview(self.step)
+                if value is not None:
+                    for observer in self.observers:
+                        observer.validated(self.step, value)
+        self.save()
+
+    def _tell(self, window: _Window) -> None:
+        spent = max(self.seconds - window.since, 1e-9)
+        error = max(window.error / max(window.steps, 1), SMALLEST_ERROR)
+        figures = Figures(
+            step=self.step,
+            seconds=self.seconds,
+            progress=self.pace.progress(self.step),
+            name=self.task.figure,
+            value=-10 * math.log10(error),
+            rays_per_second=round(window.rays / spent),
+            samples_per_second=round(window.samples / spent),
+        )
+        for observer in self.observers:
+            observer.figures(figures)
 
     def _budget_spent(self) -> bool:
         settings = self.settings
         return (0 < settings.steps <= self.step) or (0 < settings.max_seconds <= self.seconds)
 
-    def _timed_step(self) -> Report:
+    def _timed_step(self) -> StepReport:
         start = time.perf_counter()
         report = self.task.train_step(self.step, self.pace.progress(self.step))
         self.seconds += time.perf_counter() - start
         self.step += 1
+
+        # With a budget of seconds the schedule is planned anew as the speed is seen.
         since_step, since = self._replanned
         if self.settings.max_seconds > 0 and not self.settings.pace and self.seconds - since >= REPLAN_SECONDS:
             rate = (self.step - since_step) / (self.seconds - since)
             self.pace.replan(self.step, rate * (self.settings.max_seconds - self.seconds))
             self._replanned = (self.step, self.seconds)
         return report
+
+
+class _Window:
+    """Sums over the steps since the last figures, which were told at `since` seconds."""
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.error = 0.0
+        self.rays = 0
+        self.samples = 0
+        self.steps = 0
+
+    def add(self, report: StepReport) -> None:
+        self.error += report.error
+        self.rays += report.rays
+        self.samples += report.samples
+        self.steps += 1
 
 
 class _Interruption:
@@ -136,66 +229,3 @@ class _Interruption:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-class _Display:
-    """The progress bar, and the means over steps between two of its updates."""
-
-    def __init__(self, task: Task, settings: TrainSettings, step: int, seconds: float) -> None:
-        self.task, self.settings, self.validation = task, settings, None
-        self.by_clock = settings.max_seconds > 0
-        self.start = seconds if self.by_clock else step
-        self._clear(seconds)
-
-    def __enter__(self) -> _Display:
-        from tqdm import tqdm
-
-        if self.by_clock:
-            form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
-            self.bar = tqdm(total=self.settings.max_seconds, initial=self.start, desc="training", bar_format=form)
-        else:
-            self.bar = tqdm(total=self.settings.steps, initial=self.start, desc="training", unit="step")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def _clear(self, seconds: float) -> None:
-        self.error, self.rays, self.samples, self.steps, self.since = 0.0, 0, 0, 0, seconds
-
-    def add(self, report: Report) -> None:
-        self.error += report.error
-        self.rays += report.rays
-        self.samples += report.samples
-        self.steps += 1
-
-    def show(self, step: int, seconds: float, progress: float) -> dict[str, float]:
-        """Moves the bar and returns a line for the log; the means are over the steps since the last one."""
-        steps, spent = max(self.steps, 1), max(seconds - self.since, 1e-9)
-        error = max(self.error / steps, 1e-12)
-        line = {
-            "step": step,
-            "seconds": round(seconds, 3),
-            "progress": round(progress, 6),
-            self.task.figure: round(-10 * math.log10(error), 3),
-            "rays_per_second": round(self.rays / spent),
-            "samples_per_second": round(self.samples / spent),
-        }
-        figure, counted = self.task.figure, self.task.counted
-        words = {figure: f"{line[figure]:.2f}", f"{counted}/s": f"{line[f'{counted}_per_second'] / 1e3:.1f}k"}
-        if self.validation is not None:
-            words["val"] = f"{self.validation:.2f}"
-        self.bar.set_postfix(words, refresh=False)
-        done = min(seconds, self.settings.max_seconds) if self.by_clock else step
-        self.bar.update(done - self.bar.n)
-        self._clear(seconds)
-        return line
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one training step did. error: mean squared colour error over whole pictures, as the loss sees it."""
-
-    error: float
-    rays: int
-    samples: int

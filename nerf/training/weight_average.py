@@ -1,4 +1,4 @@
-"""The mean of parameters on their way: what a training gives, free of the noise of its last steps."""
+"""A running average of the weights over the steps (post-hoc EMA): the result of training, without its last noise."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nerf.runs import checked
-
-POWER = 7.0  # of a step's number, which its share in the mean grows with
-EVERY = 32  # steps between two that are taken into the mean
+POWER = 7.0  # of a step's number: how fast its share in the average grows
+EVERY = 32  # steps between two that are taken into the average
 
 
 class WeightAverage:
     """The mean of parameters over a training, later steps weighing more (Karras et al. 2024, section 3.1).
 
     A step's share grows with a power of its number, so that at any moment the mean is over about the last eighth of the
-    steps so far: the end need not be known, and the rate need not fall towards it. mean: by name.
+    steps so far: the end need not be known, and the rate need not fall towards it.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
@@ -36,15 +34,3 @@ class WeightAverage:
         share = 1 - (before / step) ** (POWER + 1)
         for name, mean in self.mean.items():
             mean.lerp_(self.parameters[name], share)
-
-    def state(self) -> dict[str, Tensor]:
-        """Returns ``field.<parameter>``, the mean, and ``adam.<parameter>.value``, where training goes on."""
-        values = {f"adam.{name}.value": parameter.detach() for name, parameter in self.parameters.items()}
-        return {f"field.{name}": mean for name, mean in self.mean.items()} | values
-
-    @torch.no_grad()
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `state` returned, exactly."""
-        for prefix, suffix, targets in (("field.", "", self.mean), ("adam.", ".value", self.parameters)):
-            for name, target in targets.items():
-                target.copy_(checked(tensors, f"{prefix}{name}{suffix}", target.shape))

@@ -2,76 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
+from nerf.capture.visual_hull import scene_space
 from nerf.config import Settings
+from nerf.fields.table import new_field
 from nerf.geometry.scene_box import SceneBox
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
-from nerf.training.radiance import RadianceTask
+from nerf.training.pixel_sampler import PixelSampler
+from nerf.training.radiance import pose_slack, resolved_settings
+
+COPIES = 4  # of the parameters in a checkpoint: their average, their values, two moments
+CELL_BYTES = 6  # of a cell of the occupancy grid: hull, occupied, value
 
 
-def looked_over(place: SceneFolder, settings: Settings, file: Path) -> CaptureCheck:
+@dataclass(frozen=True)
+class TrainingNeeds:
+    """What a training takes."""
+
+    memory: int  # bytes
+    checkpoint: int  # bytes
+
+
+def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureCheck:
     """Returns what there is to say about a scene before training, and writes it as a page.
 
     Raises:
         InputError: the scene cannot be read.
     """
-    scene = load_scene(place, ("train", "test"), settings.scene)
-    return write_check(place.name, scene, RadianceTask(scene.splits["train"], settings), file)
+    scene = load_scene(folder, ("train", "test"), settings.scene)
+    views = scene.splits["train"]
+    settings = resolved_settings(settings, views)
+    slack = pose_slack(settings)
+    box, _ = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+    return write_check(folder.name, scene, settings, (box, PixelSampler(views, slack)), page)
 
 
-def write_check(name: str, scene: Scene, task: RadianceTask, file: Path) -> CaptureCheck:
-    """Returns what there is to say about a scene that has been read, and writes it as a page."""
-    box = task.model.box
-    bounds = bounds_line(box, task.settings, task.views).removeprefix("bounds: ")
-    check = check_capture(scene, bounds, memory_estimate(task))
+def write_check(
+    name: str, scene: Scene, settings: Settings, learned: tuple[SceneBox, PixelSampler], page: Path
+) -> CaptureCheck:
+    """Returns what there is to say about a scene that has been read, and writes it as a page.
+
+    learned: where the scene is, and the pixels that will be drawn.
+    """
+    box, pixels = learned
+    views = scene.splits["train"]
+    bounds = bounds_text(box, settings, views).removeprefix("bounds: ")
+    needs = training_needs(views, settings, len(pixels.candidates))
+    check = check_capture(scene, bounds, needs.memory)
     cameras = {split: views.cameras for split, views in scene.splits.items()}
-    write_page(file, f"Capture check: {name}", check, cameras, scene.points, box)
+    write_page(page, f"Capture check: {name}", check, cameras, scene.points, box)
     return check
 
 
-def bounds_line(box: SceneBox, settings: Settings, views: Views) -> str:
+def bounds_text(box: SceneBox, settings: Settings, views: Views) -> str:
     """Returns where the scene is and from what that is known."""
     if box.contraction is not None:
         space = box.contraction
         source = "the cameras" if views.depths is None else "the cameras and the points they see"
         return (
-            f"bounds: none; space is contracted about {_place(space.center)}, radius {space.radius:.3f}, "
+            f"bounds: none; space is contracted about {_point_text(space.center)}, radius {space.radius:.3f}, "
             f"near {space.near:.3f}, from {source}"
         )
     source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
         source = "scene.bounds"
-    return f"bounds: cube of side {box.side:.3f} around {_place(box.corner + box.side / 2)}, from {source}"
+    return f"bounds: cube of side {box.side:.3f} around {_point_text(box.corner + box.side / 2)}, from {source}"
 
 
-def _place(point: torch.Tensor) -> str:
+def _point_text(point: Tensor) -> str:
     return f"({', '.join(f'{value:.3f}' for value in point.tolist())})"
 
 
-def checkpoint_bytes(task: RadianceTask) -> int:
-    """Returns the size of a checkpoint."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in task.state().values())
+def training_needs(views: Views, settings: Settings, n_candidates: int) -> TrainingNeeds:
+    """Returns an estimate: pictures, pixels to draw, parameters with moments and gradients, and one batch of samples.
 
+    n_candidates: how many pixels are drawn from.
+    """
+    parameters = new_field(settings.field, torch.Generator()).parameters()
+    cells = settings.render.occupancy_resolution**3
+    checkpoint = COPIES * sum(value.numel() * value.element_size() for value in parameters) + CELL_BYTES * cells
 
-def memory_estimate(task: RadianceTask) -> int:
-    """Returns bytes: pictures, pixel list, parameters with moments and gradients, and one batch of samples."""
-    images, candidates = task.views.images, task.pixels.candidates
-    field = task.settings.field
+    field = settings.field
     per_sample = 4 * (
         field.levels * 8 * 8
         + 2 * (field.density_width + field.geometry_features + 16)
         + 2 * field.color_layers * field.color_width
     )
     interpreter = 400 * 2**20
-    return (
-        images.numel() * images.element_size()
-        + candidates.numel() * 8
-        + 2 * checkpoint_bytes(task)
-        + 4 * task.settings.train.samples * per_sample
+    memory = (
+        views.images.numel() * views.images.element_size()
+        + n_candidates * 8
+        + 2 * checkpoint
+        + 4 * settings.train.samples * per_sample
         + interpreter
     )
+    return TrainingNeeds(memory, checkpoint)

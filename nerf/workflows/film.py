@@ -13,6 +13,8 @@ from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import CropBox
 from nerf.rendering.baked import BakedModel, bake, coarse, preview_quality
 from nerf.rendering.crop import cropped
+from nerf.rendering.model import RadianceModel
+from nerf.report import say
 from nerf.scenes import SceneFolder, load_scene
 from nerf.video.plan import FilmRequest, plan, write_film
 from nerf.workflows.trained import TrainedRun
@@ -23,47 +25,55 @@ PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> None:
     """Writes a film of what is in the box, and its camera track, and says so."""
     trained = replace(trained, model=cropped(trained.model, crop))
-    model = trained.model
-    way = plan(model, trained.cameras, request, lambda: _test_cameras(trained))
+    path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))
+
+    model: RadianceModel | BakedModel = trained.model
     if request.preview:
         if {"depth", "normals"} & {*request.shown}:
             raise InputError("--preview shows rgb and opacity only; leave it out for depth and normals")
-        model = previewed(trained, request.preview).model
-    track = write_film(file, model, way, request, trained.settings.scene.background)
-    width, height = way.cameras.width * len(request.shown), way.cameras.height
-    print(f"film: {file} ({way.name}, {len(way.cameras)} frames of {width} x {height}, {request.fps} a second)")
-    print(f"camera track: {track}")
+        model = preview_model(trained, request.preview)
+
+    track = write_film(file, model, path, request, trained.settings.scene.background)
+    width = path.cameras.width * len(request.shown)
+    height = path.cameras.height
+    frames = f"{len(path.cameras)} frames of {width} x {height}, {request.fps} a second"
+    say("film", f"film: {file} ({path.name}, {frames})")
+    say("film", f"camera track: {track}")
 
 
-def previewed(trained: TrainedRun, kind: str) -> TrainedRun:
-    """Returns a run that renders quickly, and says what that loses. kind: baked or coarse.
+def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:
+    """Returns a model that renders quickly, and says what that loses. kind: baked or coarse.
 
     Raises:
         InputError: the native engine, which renders what is baked, is not there.
     """
-    model, cameras = trained.model, trained.cameras
+    model = trained.model
+    cameras = trained.cameras
     if model.box.contraction is not None and kind == "baked":
-        print("preview: what is baked has bounds, this scene has none: coarse steps instead")
+        say("film", "preview: what is baked has bounds, this scene has none: coarse steps instead")
         kind = "coarse"
+
     preview = bake(model, cameras) if kind == "baked" else coarse(model)
     some = torch.linspace(0, len(cameras) - 1, min(PREVIEWED, len(cameras))).long()
     lens = cameras[some]
-    loss = preview_quality(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
+    quality = preview_quality(model, preview, lens, BACKGROUNDS[trained.settings.scene.background])
+
     made = ""
     if isinstance(preview, BakedModel):
         size = preview.bytes / 2**20
         made = f"{len(preview.opacity)} bricks, {size:.0f} MiB, baked in {preview.seconds:.2f} s; "
-    print(
-        f"preview ({kind}): {made}{loss.psnr:.2f} dB against the exact pictures of "
-        f"{len(some)} training cameras; {1000 * loss.seconds:.1f} ms a picture of {lens.width} x {lens.height}, "
-        f"{1 / loss.seconds:.0f} a second (exact: {1000 * loss.exact_seconds:.1f} ms)"
+    say(
+        "film",
+        f"preview ({kind}): {made}{quality.psnr:.2f} dB against the exact pictures of "
+        f"{len(some)} training cameras; {1000 * quality.seconds:.1f} ms a picture of {lens.width} x {lens.height}, "
+        f"{1 / quality.seconds:.0f} a second (exact: {1000 * quality.exact_seconds:.1f} ms)",
     )
-    return replace(trained, model=preview)
+    return preview
 
 
 def _test_cameras(trained: TrainedRun) -> Cameras:
     folder = Path(trained.record["folder"])
     if not folder.is_dir():
         raise InputError(f"--path test: the scene is not at {folder} any more, where its test cameras are")
-    place = SceneFolder(trained.record["name"], folder, "")
-    return load_scene(place, ("test",), trained.settings.scene).splits["test"].cameras
+    scene_folder = SceneFolder(trained.record["name"], folder, "")
+    return load_scene(scene_folder, ("test",), trained.settings.scene).splits["test"].cameras

@@ -20,6 +20,7 @@ from nerf.runs import RunFolder
 from nerf.signals.registry import find_kind
 from nerf.signals.settings import FitSettings
 from nerf.signals.signal import DecodeRequest, Signal, SignalTask, load_field_state, new_field
+from nerf.training.observers import LogFile, ProgressBar
 from nerf.training.trainer import Trainer, TrainingEnd
 
 
@@ -48,7 +49,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
         f"{torch.get_num_threads()} threads"
     )
     _check_memory(task)
-    trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
+    trainer = Trainer(task, settings.train, settings.optimizer.horizon, run, [ProgressBar(), LogFile(run)])
     record = _record(source, signal, backend)
     if resume and run.checkpoint.is_file():
         if run.load_signal().get("sha256") != record["sha256"]:

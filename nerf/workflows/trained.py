@@ -12,11 +12,9 @@ from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.baked import BakedModel
-from nerf.rendering.model import RadianceModel
+from nerf.rendering.model import RadianceModel, load_model_state
 from nerf.runs import RunFolder
 from nerf.training.camera_optimizer import refined_cameras
-from nerf.training.radiance import load_model_state
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class TrainedRun:
     facts: dict[str, Any]
     record: dict[str, Any]
     cameras: Cameras
-    model: RadianceModel | BakedModel
+    model: RadianceModel
 
 
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import torch
 
-from nerf.backends.native_task import NativeRadianceTask
-from nerf.config import settings_from_dict
+from nerf.backends.choice import Backend
+from nerf.backends.cuda_engine import CudaEngine
+from nerf.config import Settings, settings_from_dict
+from nerf.engine.kernels import Launcher
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
+from nerf.rendering.model import RadianceModel, new_model
 from nerf.scenes import Views
+from nerf.training.radiance import RadianceTask
 
 SIDE = 24  # pixels
 
@@ -44,7 +49,7 @@ def ball_photographs() -> Views:
 
 def ball_task(
     channels: int = 4, changes: dict[str, dict[str, object]] | None = None, views: Views | None = None
-) -> NativeRadianceTask:
+) -> RadianceTask:
     """Returns a native task on the ball, small enough for tests."""
     tree = {
         "scene": {"bounds": 0.8},
@@ -54,4 +59,24 @@ def ball_task(
     }
     for section, values in (changes or {}).items():
         tree.setdefault(section, {}).update(values)
-    return NativeRadianceTask(views or ball_views(channels), settings_from_dict(tree, "test"))
+    return native_task(views or ball_views(channels), settings_from_dict(tree, "test"))
+
+
+def native_task(views: Views, settings: Settings) -> RadianceTask:
+    """Returns a task that the native engine computes."""
+    return Backend("native", "").task(views, settings)
+
+
+def reference_task(views: Views, settings: Settings) -> RadianceTask:
+    """Returns a task that plain torch computes."""
+    return Backend("reference", "").task(views, settings)
+
+
+def cuda_model(settings: Settings, launcher: Launcher, *space, code_size: int = 0) -> RadianceModel:
+    """Returns a model that the CUDA kernels render, launched by `launcher`. space: its box, and its hull if any."""
+    return new_model(settings, *space, code_size=code_size, make_engine=partial(CudaEngine, launcher=launcher))
+
+
+def cuda_task(views: Views, settings: Settings, launcher: Launcher) -> RadianceTask:
+    """Returns a task that the CUDA kernels compute, launched by `launcher`."""
+    return RadianceTask(views, settings, lambda settings, *space: cuda_model(settings, launcher, *space))

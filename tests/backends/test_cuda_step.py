@@ -9,18 +9,17 @@ import pytest
 import torch
 
 from nerf import engine
-from nerf.backends.cuda_task import CudaRadianceTask, cuda_model
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.reference import ReferenceEngine
 from nerf.config import SceneSettings, settings_from_dict
 from nerf.engine.kernels import KERNELS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.baked import coarse
-from nerf.rendering.model import RadianceModel
 from nerf.scenes import SceneFolder, Views, load_scene
-from tests.backends.small_scene import ball_photographs, ball_task, ball_views
+from nerf.training.radiance import RadianceTask
+from tests.backends.small_scene import ball_photographs, ball_task, ball_views, cuda_model, cuda_task, native_task
 from tests.backends.test_fused_step import SHAPES, reference_gradients, relative_error, round_to_bfloat16
-from tests.backends.test_render_gradients import coded_model, gradients, some_rays, uniform
+from tests.backends.test_render_gradients import coded_model, gradients, reference_of, some_rays, uniform
 from tests.engine.launchers import DEVICES, launcher, shim_library
 from tests.engine.shim import ShimLauncher
 
@@ -33,9 +32,14 @@ LEGO = Path(__file__).parents[3] / "shared" / "scenes" / "lego"
 NEEDS_ENGINE = pytest.mark.skipif(not engine.available(), reason="the native engine was not built: no C++ compiler")
 
 
-def cuda_task(device, changes=None, channels: int = 4) -> CudaRadianceTask:
+def device_task(device, changes=None, channels: int = 4) -> RadianceTask:
     settings = ball_task(channels, changes).settings
-    return CudaRadianceTask(ball_views(channels), settings, launcher(device, settings.field.features_per_level))
+    return cuda_task(ball_views(channels), settings, launcher(device, settings.field.features_per_level))
+
+
+def launched(task) -> ShimLauncher:
+    """Returns what launches a task's kernels."""
+    return task.model.engine().launcher
 
 
 def trained(task, steps: int, first: int = 0):
@@ -48,7 +52,7 @@ def both_gradients(reference, task):
     """Returns gradients, loss and samples of the reference, then gradients and report of the kernels."""
     for each in (reference, task):
         round_to_bfloat16(each)
-    return *reference_gradients(reference), *task.model.engine().gradients(task.step_call(1.0))
+    return *reference_gradients(reference), *task.model.engine().gradients(task.next_step(1.0))
 
 
 def assert_close(gradient: torch.Tensor, truth: torch.Tensor, name: str) -> None:
@@ -65,7 +69,7 @@ def assert_close(gradient: torch.Tensor, truth: torch.Tensor, name: str) -> None
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_gradients_are_those_of_the_reference(device, shape):
-    reference, task = ball_task(changes={"field": shape}), cuda_task(device, {"field": shape})
+    reference, task = ball_task(changes={"field": shape}), device_task(device, {"field": shape})
     truth, loss, n_samples, gradients, report = both_gradients(reference, task)
     # A sample at the bound of a cell, or of the transmittance, may fall on either side.
     assert abs(report.samples - n_samples) <= 2
@@ -79,7 +83,7 @@ def test_gradients_are_those_of_the_reference(device, shape):
 @pytest.mark.parametrize("background", ["white", "black", "random"])
 def test_every_background_has_the_gradient_of_the_reference(device, channels, background):
     changes = {"train": {"background": background}}
-    reference, task = ball_task(channels, changes), cuda_task(device, changes, channels)
+    reference, task = ball_task(channels, changes), device_task(device, changes, channels)
     truth, loss, _, gradients, report = both_gradients(reference, task)
     assert report.loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
@@ -95,7 +99,7 @@ def test_distortion_and_fading_have_the_gradient_of_the_reference(device, contra
         changes["scene"], views = {"bounds": 0.0}, ball_photographs()
         changes["train"]["fade_near"] = 1.0
     reference = ball_task(changes=changes, views=views)
-    task = CudaRadianceTask(reference.views, reference.settings, launcher(device, 4))
+    task = cuda_task(reference.views, reference.settings, launcher(device, 4))
     truth, loss, _, gradients, report = both_gradients(reference, task)
     assert report.loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
@@ -105,24 +109,25 @@ def test_distortion_and_fading_have_the_gradient_of_the_reference(device, contra
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("n_rays", [0, 1])
 def test_a_step_of_no_ray_or_one_ray_runs(device, n_rays):
-    task = cuda_task(device)
+    task = device_task(device)
     task.rays_per_step = n_rays
-    report = task.model.engine().step(task.step_call(0.0))
+    report = task.model.engine().step(task.next_step(0.0))
     assert report.samples >= 0 and report.loss >= 0 and (n_rays or report.loss == 0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_rays_end_where_no_light_goes_on(device):
-    task = cuda_task(device)
+    task = device_task(device)
     round_to_bfloat16(task)
     with torch.no_grad():
         task.parameters["density_mlp.weights.1"][0] *= 30
-    report = task.model.engine().gradients(task.step_call(1.0))[1]
-    truth = task.model.samples(task.views.cameras.image_rays(0), task.model.step_length(1.0), torch.full((576,), 0.5))
+    report = task.model.engine().gradients(task.next_step(1.0))[1]
+    reference = ReferenceEngine(task.model)
+    truth = reference.samples(task.views.cameras.image_rays(0), task.model.step_length(1.0), torch.full((576,), 0.5))
     assert 0 < report.samples < report.marched and len(truth) > 0
 
 
-def differences(native: NativeRadianceTask, cuda: CudaRadianceTask, steps: int) -> dict[str, float]:
+def differences(native: RadianceTask, cuda: RadianceTask, steps: int) -> dict[str, float]:
     """Returns how far apart two tasks are: while they learn, and in what they have learned."""
     apart = dict.fromkeys(["rays", "samples", "error"], 0.0)
     for step in range(steps):
@@ -155,7 +160,7 @@ def like_native(apart: dict[str, float]) -> bool:
 @pytest.mark.parametrize("device", LEARNING)
 def test_training_agrees_with_the_native_engine(device, monkeypatch):
     monkeypatch.setenv("NERF_ISA", "baseline")  # whose networks compute in float, as the kernels do
-    assert like_native(differences(ball_task(changes=OFTEN), cuda_task(device, OFTEN), 24))
+    assert like_native(differences(ball_task(changes=OFTEN), device_task(device, OFTEN), 24))
 
 
 @NEEDS_ENGINE
@@ -165,7 +170,7 @@ def test_training_through_lenses_in_contracted_space_agrees_with_the_native_engi
     views, changes = ball_photographs(), {**OFTEN, "scene": {"bounds": 0}}
     native = ball_task(changes=changes, views=views)
     assert native.model.box.contraction is not None
-    assert like_native(differences(native, CudaRadianceTask(views, native.settings, launcher(device)), 16))
+    assert like_native(differences(native, cuda_task(views, native.settings, launcher(device)), 16))
 
 
 @cache
@@ -188,8 +193,8 @@ def test_training_on_lego_agrees_with_the_native_engine(device, monkeypatch):
     often = {"render": {"occupancy_every": 4, "occupancy_from": 4}}  # cells become empty before the last steps
     settings = settings_from_dict({"train": {"samples": 2048}, **often}, "test")
     views = lego()
-    cuda = CudaRadianceTask(views, settings, launcher(device))
-    assert like_native(differences(NativeRadianceTask(views, settings), cuda, 10))
+    cuda = cuda_task(views, settings, launcher(device))
+    assert like_native(differences(native_task(views, settings), cuda, 10))
 
 
 @NEEDS_ENGINE
@@ -197,7 +202,7 @@ def test_training_on_lego_agrees_with_the_native_engine(device, monkeypatch):
 def test_pictures_and_densities_are_those_of_the_native_engine(device, monkeypatch):
     monkeypatch.setenv("NERF_ISA", "baseline")
     native = trained(ball_task(changes=OFTEN), 20)
-    task = cuda_task(device, OFTEN)
+    task = device_task(device, OFTEN)
     task.load_state(native.state())
     rays = task.views.cameras.image_rays(1)
     for n_rays in (0, 1, len(rays)):
@@ -232,7 +237,7 @@ def test_codes_offsets_and_surfaces_are_those_of_the_native_engine(device, contr
 
 
 def test_a_coarse_preview_shares_the_device():
-    task = trained(cuda_task("shim"), 8)
+    task = trained(device_task("shim"), 8)
     rays = task.views.cameras.image_rays(0)
     exact, quick = task.model.render(rays), coarse(task.model, 2)
     assert quick.engine() is task.model.engine()
@@ -253,7 +258,7 @@ def test_gradients_of_a_rendering_are_the_reference_s(device, n_rays, contracted
     model.engine().rays_at_once = 128  # three parts
     rays = some_rays(cameras, 2 * n_rays + 1)[n_rays : 2 * n_rays]
     code = uniform(1, n_rays, native.field.code_size)
-    found, truth = (gradients(kind, model, rays, code) for kind in (type(model), RadianceModel))
+    found, truth = (gradients(each, rays, code) for each in (model, reference_of(model)))
     assert found.keys() == truth.keys()
     for name, gradient in found.items():
         # A neuron within rounding of zero may be on the other side of its relu, see `assert_close`.
@@ -263,12 +268,12 @@ def test_gradients_of_a_rendering_are_the_reference_s(device, n_rays, contracted
 
 
 def test_pictures_are_rendered_in_parts_that_the_memory_holds(capsys):
-    task = cuda_task("shim")
+    task = device_task("shim")
     rays = task.views.cameras.image_rays(0)
     whole = task.model.render(rays)
     engine = task.model.engine()
     engine.batch.held.clear()
-    task.launcher.room = 2**20
+    launched(task).room = 2**20
     assert torch.equal(task.model.render(rays).rgb, whole.rgb)
     assert f"halved to {engine.rays_at_once} rays of a picture" in capsys.readouterr().out
     assert engine.rays_at_once < len(rays)
@@ -276,9 +281,9 @@ def test_pictures_are_rendered_in_parts_that_the_memory_holds(capsys):
 
 @pytest.mark.parametrize("device", LEARNING)
 def test_a_resumed_run_goes_on(device):
-    whole, half = trained(cuda_task(device, OFTEN), 16), trained(cuda_task(device, OFTEN), 9)
+    whole, half = trained(device_task(device, OFTEN), 16), trained(device_task(device, OFTEN), 9)
     state = {name: value.clone() for name, value in half.state().items()}
-    resumed = cuda_task(device, OFTEN)
+    resumed = device_task(device, OFTEN)
     resumed.load_state(state)
     trained(resumed, 16, first=9)
     for name, value in whole.state().items():
@@ -289,42 +294,42 @@ def test_a_resumed_run_goes_on(device):
 
 @pytest.mark.parametrize("device", LEARNING)
 def test_what_is_read_from_the_model_is_what_the_device_has_learned(device):
-    task = trained(cuda_task(device), 12)
+    task = trained(device_task(device), 12)
     model, point, table = task.model, torch.zeros(1, 3), task.parameters["encoding.table"]
     before = table.clone()
     density = model.density(point)
     assert not torch.equal(table, before)
-    truth = RadianceModel(model.field, model.occupancy, model.box, model.settings).density(point)
+    truth = reference_of(model).density(point)
     assert torch.allclose(density, truth, rtol=0.02)  # the device reads the table as bfloat16
 
 
 def test_the_order_of_threads_changes_nothing_but_rounding():
-    states = [trained(cuda_task(device), 6).state() for device in ("shim", "backwards")]
+    states = [trained(device_task(device), 6).state() for device in ("shim", "backwards")]
     assert all(relative_error(states[1][name], value + 0.0) < 2e-3 for name, value in states[0].items() if value.any())
 
 
 def test_training_runs_every_kernel():
-    task = cuda_task("shim", OFTEN | {"train": {"distortion": 0.1}})
+    task = device_task("shim", OFTEN | {"train": {"distortion": 0.1}})
     trained(task, 12)
     rays = task.views.cameras.image_rays(0)[280:300]
     rays.origin.requires_grad_()
     task.model.surface(rays)
     task.model.render(rays).rgb.sum().backward()
     # No picture of it has a code.
-    assert set(task.launcher.launched) == set(KERNELS) - {"codes_vjp"}
+    assert set(launched(task).launched) == set(KERNELS) - {"codes_vjp"}
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(capsys):
-    task = cuda_task("shim")
+    task = device_task("shim")
     task.train_step(0, 0.0)
-    task.launcher.room = 2**19  # what a few hundred samples take in their widest array
+    launched(task).room = 2**19  # what a few hundred samples take in their widest array
     task.model.engine().batch.held.clear()
     asked = task.rays_per_step
     report = task.train_step(1, 0.0)
     assert report.rays < asked and task.rays_per_step == report.rays
     assert f"halved to {report.rays} rays a step" in capsys.readouterr().out
-    assert task.rays_drawn == 256 + report.rays
-    task.launcher.room = 0
+    assert task.arrays.rays_drawn == 256 + report.rays
+    launched(task).room = 0
     task.model.engine().batch.held.clear()
     with pytest.raises(InputError, match="no memory for a single ray"):
         task.train_step(2, 0.0)
@@ -333,17 +338,17 @@ def test_out_of_memory_halves_the_batch_and_says_so(capsys):
 def test_a_batch_larger_than_the_memory_is_lowered_from_the_start(capsys):
     settings = ball_task().settings
     room = ShimLauncher(shim_library(4), room=4 * 2**20)
-    task = CudaRadianceTask(ball_views(), settings, room)
+    task = cuda_task(ball_views(), settings, room)
     assert task.samples_per_step < settings.train.samples
     assert f"holds {task.samples_per_step} samples a step" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_moves_nothing():
-    task = cuda_task("shim")
+    task = device_task("shim")
     before = task.state()["field.encoding.table"].clone()
     task.model.engine().work.pixels.white = 0  # colours are divided by it
     with pytest.raises(InputError, match="diverged"):
         task.train_step(0, 0.0)
-    task.model.device_is_ahead = True
+    task.model.engine().ahead = True
     assert torch.equal(task.state()["field.encoding.table"], before)
     assert torch.isfinite(task.state()["occupancy.value"]).all()

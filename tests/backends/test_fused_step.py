@@ -7,15 +7,14 @@ import ctypes
 import pytest
 import torch
 
-from nerf.backends.native_model import parameter_addresses
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.reference import ReferenceEngine
 from nerf.engine import library
 from nerf.engine.signatures import DrawnRays
 from nerf.engine.tensors import address
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
 from nerf.rendering.losses import photometric_loss
-from nerf.rendering.model import RadianceModel
+from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task
 
 # Relative L2 error of a gradient. In single precision a hidden neuron within rounding of zero is now and then on the
@@ -36,7 +35,7 @@ SHAPES = {
 }
 
 
-def round_to_bfloat16(task: NativeRadianceTask) -> None:
+def round_to_bfloat16(task: RadianceTask) -> None:
     """Makes the packed table exact, so that only arithmetic differs, and the field dense enough to end rays."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -45,31 +44,35 @@ def round_to_bfloat16(task: NativeRadianceTask) -> None:
         task.parameters["density_mlp.weights.1"][0] *= 4
 
 
-def native_gradients(task: NativeRadianceTask, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], float, int]:
-    gradients = {name: torch.full_like(value, 7.0) for name, value in task.parameters.items()}
-    report = task.model.engine().step(task.step_call(progress, parameter_addresses(gradients)))
-    return gradients, report.loss, report.samples
+def native_gradients(task: RadianceTask, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], float, int]:
+    engine = task.model.engine()
+    step = task.next_step(progress)
+    for gradient in engine.gradients(step)[0].values():
+        gradient.fill_(7.0)  # which the next call must not add to
+    gradients, result = engine.gradients(step)
+    return {name: gradient.clone() for name, gradient in gradients.items()}, result.loss, result.samples
 
 
-def drawn(task: NativeRadianceTask, n_rays: int) -> tuple[Rays, torch.Tensor, torch.Tensor]:
+def drawn(task: RadianceTask, n_rays: int) -> tuple[Rays, torch.Tensor, torch.Tensor]:
     origin, direction = torch.empty(n_rays, 3), torch.empty(n_rays, 3)
     offset, rgba = torch.empty(n_rays), torch.empty(n_rays, 4)
     out = DrawnRays(address(origin), address(direction), address(offset), address(rgba))
-    sources = task.step_call(1.0).pixels
-    library().call("nerf_draw", sources, task.settings.train.seed, task.rays_drawn, n_rays, ctypes.byref(out))
+    sources = task.model.engine().step_call(task.next_step(1.0)).pixels
+    library().call("nerf_draw", sources, task.settings.train.seed, task.arrays.rays_drawn, n_rays, ctypes.byref(out))
     return Rays(origin, direction), offset, rgba
 
 
-def reference_gradients(task: NativeRadianceTask, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], float, int]:
+def reference_gradients(task: RadianceTask, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], float, int]:
     model = task.model
+    reference = ReferenceEngine(model)
     rays, offset, rgba = drawn(task, task.rays_per_step)
     target = rgba if task.views.has_alpha else rgba[:, :3]
     with model.field.encoding.coarsest(model.active_levels(progress)):
-        samples = model.samples(rays, model.step_length(progress), offset)
-        rendering, _, density = RadianceModel.shade(model, rays, samples, near=task.near)
+        samples = reference.samples(rays, model.step_length(progress), offset)
+        rendering, _, density = reference.shade(rays, samples, near=task.arrays.near)
     loss = photometric_loss(rendering, target, task.settings.train.background)
     names = list(task.parameters)
-    distortion = task.settings.train.distortion * model.distortion(rays, samples, density)
+    distortion = task.settings.train.distortion * reference.distortion(rays, samples, density)
     gradients = torch.autograd.grad(loss + distortion, [task.parameters[name] for name in names])
     return dict(zip(names, gradients)), loss.item(), len(samples)
 
@@ -207,7 +210,7 @@ def test_a_step_whose_rays_meet_nothing_moves_no_vertex():
     assert torch.equal(task.parameters["encoding.table"], before)
 
 
-def trained(steps: int, task: NativeRadianceTask | None = None, first: int = 0) -> NativeRadianceTask:
+def trained(steps: int, task: RadianceTask | None = None, first: int = 0) -> RadianceTask:
     task = task or ball_task(changes={"render": {"occupancy_every": 4, "occupancy_from": 8}})
     for step in range(first, steps):
         task.train_step(step, step / 40)

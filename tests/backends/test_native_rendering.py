@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.model import RadianceModel
-from nerf.training.radiance import RadianceTask
-from tests.backends.small_scene import ball_task, ball_views
+from tests.backends.small_scene import ball_task, ball_views, reference_task
+from tests.backends.test_render_gradients import reference_of
 
 # The engine reads vertices rounded to bfloat16 (8 bits); with bfloat16 products every activation is rounded too.
 TOLERANCE = {"baseline": 2e-3, "avx2": 2e-3, "avx512": 2e-3, "avx512bf16": 6e-3}
@@ -29,7 +28,7 @@ def test_pictures_are_those_of_the_reference(isa, threads, learned):
     task = ball_task()
     task.load_state(learned)
     rays = task.views.cameras.image_rays(1)
-    native, truth = task.model.render(rays), RadianceModel.render(task.model, rays)
+    native, truth = task.model.render(rays), reference_of(task.model).render(rays)
     assert truth.opacity.max() > 0.9
     # A sample within rounding of what it must weigh to count is left out by one of the two.
     most = task.settings.render.minimum_weight + 3 * TOLERANCE[isa]
@@ -43,7 +42,7 @@ def test_surfaces_are_those_of_the_reference(isa, threads, learned):
     task = ball_task()
     task.load_state(learned)
     rays = task.views.cameras.image_rays(1)
-    native, truth = task.model.surface(rays), RadianceModel.surface(task.model, rays)
+    native, truth = task.model.surface(rays), reference_of(task.model).surface(rays)
     both = native.isfinite() & truth.isfinite()
     # A ray that keeps about half of its light may fall on either side of it.
     assert both.sum() > 100 and (native.isfinite() != truth.isfinite()).float().mean() < 0.02
@@ -77,7 +76,7 @@ def test_densities_are_those_of_the_reference(isa, learned, size):
     model = task.model
     point = torch.empty(size, 3).uniform_(-0.9, 0.9, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        native, truth = model.density(point), RadianceModel.density(model, point)
+        native, truth = model.density(point), reference_of(model).density(point)
     assert native.shape == (size,)
     assert torch.equal(native == 0, truth == 0)
     full = truth > 0
@@ -133,7 +132,7 @@ def test_what_takes_the_place_of_a_models_part_is_seen(learned, replace):
 def test_a_run_passes_to_the_reference_and_back(learned):
     native = ball_task()
     native.load_state(learned)
-    reference = RadianceTask(ball_views(), native.settings)
+    reference = reference_task(ball_views(), native.settings)
     reference.load_state(learned)
     rays = native.views.cameras.image_rays(3)
     assert torch.allclose(native.model.render(rays).rgb, reference.model.render(rays).rgb, atol=0.1)

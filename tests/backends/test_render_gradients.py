@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerf.backends.native_model import NativeRadianceModel
-from nerf.backends.native_task import NativeRadianceTask, native_model
+from nerf.backends.choice import Backend
+from nerf.backends.reference import ReferenceEngine
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
 from nerf.rendering.losses import photometric_loss
 from nerf.rendering.model import RadianceModel
+from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_task
 from tests.backends.test_fused_step import TOLERANCE, drawn, native_gradients, relative_error, round_to_bfloat16
 
@@ -26,12 +27,12 @@ def uniform(seed: int, *shape: int) -> Tensor:
     return torch.empty(*shape).uniform_(-1, 1, generator=torch.Generator().manual_seed(seed))
 
 
-def coded_model(contracted: bool = False) -> tuple[NativeRadianceModel, Cameras]:
+def coded_model(contracted: bool = False) -> tuple[RadianceModel, Cameras]:
     """Returns a model whose colours hang on a code, its table exact in bfloat16, and cameras that see it."""
     # Of no weight at all: in bfloat16 a sample at the bound may fall on either side.
     task = ball_task(changes={"render": {"minimum_weight": 0.0}})
     box = SceneBox(torch.full((3,), -1.5), 3.0, Contraction(torch.tensor([0.1, 0.2, 0.0]), 1.8, 0.2))
-    model = native_model(task.settings, box if contracted else task.model.box, code_size=CODE_SIZE)
+    model = Backend("native", "").model(task.settings, box if contracted else task.model.box, code_size=CODE_SIZE)
     task.parameters = dict(model.field.named_parameters())
     round_to_bfloat16(task)
     return model, task.views.cameras
@@ -47,7 +48,12 @@ def odd_loss(rendering: Rendering) -> Tensor:
     return rendering.rgb.square().sum() + (3 * rendering.opacity).sin().sum() + (0.3 * rendering.depth).exp().sum()
 
 
-def gradients(kind: type[RadianceModel], model: RadianceModel, rays: Rays, code: Tensor) -> dict[str, Tensor]:
+def reference_of(model: RadianceModel) -> RadianceModel:
+    """Returns the same model, its tensors shared, computed by plain torch."""
+    return RadianceModel(model.field, model.occupancy, model.box, model.settings, ReferenceEngine)
+
+
+def gradients(model: RadianceModel, rays: Rays, code: Tensor) -> dict[str, Tensor]:
     leaves = {
         "origin": rays.origin.clone().requires_grad_(),
         "direction": rays.direction.clone().requires_grad_(),
@@ -55,7 +61,7 @@ def gradients(kind: type[RadianceModel], model: RadianceModel, rays: Rays, code:
         **dict(model.field.named_parameters()),
     }
     seen = Rays(leaves["origin"], leaves["direction"])
-    loss = odd_loss(kind.render(model, seen, leaves["code"], 0.03, uniform(2, len(rays)).abs()))
+    loss = odd_loss(model.render(seen, leaves["code"], 0.03, uniform(2, len(rays)).abs()))
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
 
 
@@ -64,7 +70,7 @@ def gradients(kind: type[RadianceModel], model: RadianceModel, rays: Rays, code:
 def test_every_gradient_is_the_reference_s(isa, threads, n_rays, contracted):
     model, cameras = coded_model(contracted)
     rays, code = some_rays(cameras, 2 * n_rays + 1)[n_rays : 2 * n_rays], uniform(1, n_rays, CODE_SIZE)
-    native, truth = (gradients(kind, model, rays, code) for kind in (NativeRadianceModel, RadianceModel))
+    native, truth = (gradients(each, rays, code) for each in (model, reference_of(model)))
     # In bfloat16 the gradients by a few positions, differences of vertices, keep a digit; over many rays errors cancel.
     tolerance = 0.5 if isa == "avx512bf16" and n_rays == 1 else TOLERANCE[isa]
     for name, gradient in native.items():
@@ -77,7 +83,7 @@ def test_gradients_have_the_same_bits_on_any_number_of_threads(isa):
     rays, before, found = cameras.image_rays(0), torch.get_num_threads(), []
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
-        found.append(gradients(NativeRadianceModel, model, rays, uniform(1, len(rays), CODE_SIZE)))
+        found.append(gradients(model, rays, uniform(1, len(rays), CODE_SIZE)))
     torch.set_num_threads(before)
     assert all(torch.equal(found[0][name], other[name]) for other in found[1:] for name in found[0])
 
@@ -124,11 +130,12 @@ def test_reference_gradients_by_the_pose_are_those_of_differences_in_double():
         )
         return moved.rays(torch.zeros_like(pixels), pixels % cameras.width, pixels // cameras.width)
 
-    samples = model.samples(rays(pose), 0.03, torch.full((len(pixels),), 0.5))
+    reference = ReferenceEngine(model)
+    samples = reference.samples(rays(pose), 0.03, torch.full((len(pixels),), 0.5))
 
     def loss(pose: Tensor) -> Tensor:
         seen = rays(pose)
-        return odd_loss(model.shade(seen, samples, code.expand(len(seen), -1))[0])
+        return odd_loss(reference.shade(seen, samples, code.expand(len(seen), -1))[0])
 
     (grad,) = torch.autograd.grad(loss(pose.requires_grad_()), pose)
     with torch.no_grad():
@@ -140,7 +147,7 @@ def test_reference_gradients_by_the_pose_are_those_of_differences_in_double():
             assert difference.item() == pytest.approx(grad[row, column].item(), rel=1e-3, abs=1e-4)
 
 
-def learned_ball() -> NativeRadianceTask:
+def learned_ball() -> RadianceTask:
     task = ball_task()
     for step in range(150):
         task.train_step(step, step / 150)

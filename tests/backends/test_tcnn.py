@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerf.backends.tcnn_field import TcnnField, check_shapes, from_tcnn, load_tinycudann, to_tcnn
-from nerf.backends.tcnn_task import TcnnRadianceTask, tcnn_model
+from nerf.backends.choice import Backend
+from nerf.backends.tcnn import TcnnField, check_shapes, from_tcnn, load_tinycudann, to_tcnn
 from nerf.config import FieldSettings, settings_from_dict
 from nerf.errors import InputError
 from nerf.fields.radiance import RadianceField
-from nerf.training.radiance import RadianceTask
 from tests.backends import fake_tinycudann
-from tests.backends.small_scene import ball_views
+from tests.backends.small_scene import ball_views, reference_task
 
 GOLDEN = json.loads((Path(__file__).with_name("tcnn_layout.json")).read_text())
 
@@ -116,26 +115,26 @@ def test_levels_that_take_no_part_yet_give_nothing(fake):
 
 
 def test_its_training_learns_and_passes_to_the_reference_and_back(fake):
-    task = TcnnRadianceTask(ball_views(), small_settings())
+    task = Backend("tcnn", "").task(ball_views(), small_settings())
     errors = [task.train_step(step, step / 40).error for step in range(40)]
     assert sum(errors[-5:]) < 0.5 * sum(errors[:5])
     state = {name: value.clone() for name, value in task.state().items()}
-    reference = RadianceTask(ball_views(), small_settings())
+    reference = reference_task(ball_views(), small_settings())
     assert state.keys() == reference.state().keys()
     reference.load_state(state)
     rays = task.views.cameras.image_rays(0)
     # A sample within rounding of what it must weigh to count is left out by one of the two.
     apart = (task.model.render(rays).rgb - reference.model.render(rays).rgb).abs()
     assert apart.mean() < 1e-3 and apart.max() < 0.01 + task.settings.render.minimum_weight
-    again = TcnnRadianceTask(ball_views(), small_settings())
+    again = Backend("tcnn", "").task(ball_views(), small_settings())
     again.load_state(reference.state())
     assert all(torch.equal(value, state[name]) for name, value in again.state().items())
 
 
 def test_a_run_is_rendered_by_it(fake):
     settings = small_settings()
-    reference = RadianceTask(ball_views(), settings)
-    model = tcnn_model(settings, reference.model.box)
+    reference = reference_task(ball_views(), settings)
+    model = Backend("tcnn", "").model(settings, reference.model.box)
     tensors = {name.removeprefix("field."): value for name, value in reference.model.state_dict().items()}
     model.field.load_tensors(tensors)
     rays = reference.views.cameras.image_rays(1)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.reference import ReferenceEngine
 from nerf.rendering.losses import photometric_loss
-from nerf.rendering.model import RadianceModel
 from nerf.training.camera_optimizer import apply_exposure, perturbed_rays
+from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views
 from tests.backends.test_fused_step import TOLERANCE, drawn, relative_error, round_to_bfloat16
 
 LEARNED = {"capture": {"poses": "refine", "exposure": "learn"}}
 
 
-def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
+def view_gradients(task: RadianceTask, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns gradients by views (F, 12) of the engine's next step and of the reference's autograd."""
     n = len(task.views)
     color = torch.tensor([1.2, 0.9, 1.1, 0.05, 0.0, -0.04]) + 0.1 * torch.rand(n, 6)
     task.camera_optimizer.colors.copy_(color)
     model = task.model
+    reference = ReferenceEngine(model)
     rays, offset, rgba = drawn(task, task.rays_per_step)
     eye = task.views.cameras.world_from_camera[:, :, 3]
     frame = (rays.origin[:, None] - eye).norm(dim=2).argmin(1)
@@ -28,15 +29,15 @@ def view_gradients(task: NativeRadianceTask, progress: float) -> tuple[torch.Ten
     color.requires_grad_()
     with model.field.encoding.coarsest(model.active_levels(progress)):
         moved = perturbed_rays(rays, *change[frame].split(3, dim=1))
-        samples = model.samples(moved, model.step_length(progress), offset)
-        rendering, _, density = RadianceModel.shade(model, moved, samples, near=task.near)
+        samples = reference.samples(moved, model.step_length(progress), offset)
+        rendering, _, density = reference.shade(moved, samples, near=task.arrays.near)
     loss = photometric_loss(
         apply_exposure(rendering, color[frame], rgba), rgba if task.views.has_alpha else rgba[:, :3], "random"
     )
-    loss = loss + task.settings.train.distortion * model.distortion(rays, samples, density)
+    loss = loss + task.settings.train.distortion * reference.distortion(rays, samples, density)
     truth = torch.cat(torch.autograd.grad(loss, [change, color]), dim=1)
     task.camera_optimizer.gradients.fill_(7.0)
-    model.engine().step(task.step_call(progress))
+    model.engine().step(task.next_step(progress))
     return task.camera_optimizer.gradients, truth
 
 

@@ -17,9 +17,8 @@ WORK = """
 import sys
 import torch
 from pathlib import Path
-from nerf.backends.cuda_task import CudaRadianceTask, cuda_model
 from tests.engine.shim import ShimLauncher
-from tests.backends.small_scene import ball_photographs, ball_task, ball_views
+from tests.backends.small_scene import ball_photographs, ball_task, ball_views, cuda_model, cuda_task
 
 changes = {
     "field": {"features_per_level": 2, "levels": 5, "density_width": 19, "geometry_features": 17, "color_width": 21},
@@ -27,18 +26,18 @@ changes = {
     "train": {"samples": 512},
 }
 settings, launcher = ball_task(changes=changes).settings, ShimLauncher(Path(sys.argv[1]))
-task = CudaRadianceTask(ball_views(), settings, launcher)
+task = cuda_task(ball_views(), settings, launcher)
 for step in range(4):
     task.train_step(step, step / 4)
 task.model.density(torch.rand(70, 3) - 0.5)
 rays, code = task.views.cameras.image_rays(0)[200:300], torch.zeros(100, 5, requires_grad=True)
 task.model.surface(rays)
-coded_model = cuda_model(settings, launcher, task.model.cube, code_size=5)
+coded_model = cuda_model(settings, launcher, task.model.box, code_size=5)
 coded_model.render(rays, code).rgb.sum().backward()
 settings = ball_task(changes={**changes, "scene": {"bounds": 0}}, views=ball_photographs()).settings
-photographs = CudaRadianceTask(ball_photographs(), settings, launcher)
+photographs = cuda_task(ball_photographs(), settings, launcher)
 photographs.train_step(0, 0.0)
-assert photographs.model.cube.contraction and code.grad.any()
+assert photographs.model.box.contraction and code.grad.any()
 print("no complaint")
 """
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nerf.backends.native_task import NativeRadianceTask
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.baked import COMPONENTS, BakedModel, bake, coarse, preview_quality
+from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_task
 
 
 @pytest.fixture(scope="module")
-def learned() -> NativeRadianceTask:
+def learned() -> RadianceTask:
     """A task that has learned the ball."""
     task = ball_task()
     for step in range(150):

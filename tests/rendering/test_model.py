@@ -3,16 +3,17 @@
 import pytest
 import torch
 
+from nerf.backends.reference import ReferenceEngine
 from nerf.config import read_settings
 from nerf.geometry.cameras import Rays
 from nerf.geometry.scene_box import SceneBox
-from nerf.training.radiance import load_model_state, model_state, new_model
+from nerf.rendering.model import load_model_state, model_state, new_model
 from tests.conftest import SMALL
 
 
 def model(side=2.0, seed=0):
     settings = read_settings(None, [*SMALL, f"train.seed={seed}", "render.minimum_transmittance=0"])
-    made = new_model(settings, SceneBox(torch.full((3,), -side / 2), side))
+    made = new_model(settings, SceneBox(torch.full((3,), -side / 2), side), make_engine=ReferenceEngine)
     with torch.no_grad():
         made.field.encoding.table.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
         made.field.density_mlp.weights[1][0].abs_().mul_(4)  # a log density that is mostly positive: some rays end
@@ -40,8 +41,8 @@ def test_an_early_stop_changes_a_picture_by_no_more_than_the_light_it_drops():
     stopped = model()
     stopped.settings = read_settings(None, [*SMALL, "render.minimum_transmittance=0.1"]).render
     assert (whole.render(rays()).rgb - stopped.render(rays()).rgb).abs().max() < 0.1
-    all_samples = whole.samples(rays(), 0.02, torch.full((50,), 0.5))
-    assert len(stopped.samples(rays(), 0.02, torch.full((50,), 0.5))) < len(all_samples)
+    all_samples = whole.engine().samples(rays(), 0.02, torch.full((50,), 0.5))
+    assert len(stopped.engine().samples(rays(), 0.02, torch.full((50,), 0.5))) < len(all_samples)
 
 
 def test_samples_too_light_are_left_out_unless_the_ray_is_fog():
@@ -52,7 +53,7 @@ def test_samples_too_light_are_left_out_unless_the_ray_is_fog():
         made.field.density = lambda position: (torch.tensor(density).repeat(len(position))[: len(position)], position)
         ray = Rays(torch.tensor([[-3.0, 0.05, 0.05]]), torch.tensor([[1.0, 0, 0]]))
         # A step of a quarter of the cube's side: four samples.
-        return len(made.samples(ray, made.box.side / 4, torch.full((1,), 0.5)))
+        return len(made.engine().samples(ray, made.box.side / 4, torch.full((1,), 0.5)))
 
     assert kept_of_ray(0.1, 100.0, 100.0, 100.0) == 1  # thin, opaque, and two that no light reaches
     assert kept_of_ray(0.1, 0.1, 0.1, 0.1) == 4  # fog

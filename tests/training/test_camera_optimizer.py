@@ -8,8 +8,7 @@ import math
 import pytest
 import torch
 
-from nerf.backends.cuda_task import CudaRadianceTask
-from nerf.backends.native_task import NativeRadianceTask
+from nerf.backends.choice import Backend
 from nerf.config import SceneSettings, settings_from_dict
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
@@ -17,7 +16,7 @@ from nerf.ops.composite import Rendering
 from nerf.scenes import SceneFolder, Views, load_scene
 from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotations
 from nerf.training.radiance import RadianceTask
-from tests.backends.small_scene import ball_photographs, ball_task, ball_views
+from tests.backends.small_scene import ball_photographs, ball_task, ball_views, native_task, reference_task
 from tests.backends.test_fused_step import states_equal
 from tests.conftest import RADIUS, SMALL, write_ball_scene
 
@@ -49,7 +48,7 @@ def test_a_picture_shows_gain_times_colour_and_its_offset_only_where_something_i
     assert torch.allclose(apply_exposure(rendering, color).rgb, torch.tensor([[0.5, 0.4, 0.2], [0.0, 0.0, 0.0]]))
 
 
-def learned_ball(threads: int = 1, steps: int = 20, task: NativeRadianceTask | None = None, first: int = 0):
+def learned_ball(threads: int = 1, steps: int = 20, task: RadianceTask | None = None, first: int = 0):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     task = task or ball_task(changes=LEARNED)
@@ -75,7 +74,7 @@ def test_a_resumed_run_continues_with_its_poses_bit_for_bit():
 
 def test_a_run_passes_between_backends_with_what_was_learned_of_its_pictures():
     native = learned_ball()
-    reference = RadianceTask(ball_views(), native.settings)
+    reference = reference_task(ball_views(), native.settings)
     reference.load_state(native.state())
     assert torch.equal(reference.views.cameras.world_from_camera, native.views.cameras.world_from_camera)
     before = reference.camera_optimizer.colors.clone()
@@ -101,13 +100,13 @@ def ball(tmp_path_factory) -> Views:
     return load_scene(SceneFolder("ball", folder, ""), ("train",), SceneSettings()).splits["train"]
 
 
-def trained(views: Views, *words: str) -> NativeRadianceTask:
+def trained(views: Views, *words: str) -> RadianceTask:
     tree: dict[str, dict] = {}
     for word in [*SMALL, *words]:
         name, _, value = word.partition("=")
         section, _, key = name.partition(".")
         tree.setdefault(section, {})[key] = value
-    task = NativeRadianceTask(views, settings_from_dict(tree, "test"))
+    task = native_task(views, settings_from_dict(tree, "test"))
     for step in range(500):
         task.train_step(step, step / 500)
     return task
@@ -150,4 +149,4 @@ def test_uneven_exposures_are_found_again(ball):
 @pytest.mark.parametrize("learned", [{"poses": "refine"}, {"exposure": "learn"}])
 def test_what_cuda_does_not_learn_yet_is_refused_before_anything_is_made(learned):
     with pytest.raises(InputError, match="not on CUDA yet"):
-        CudaRadianceTask(ball_views(), settings_from_dict({"capture": learned}, "test"), launcher=None)
+        Backend("cuda", "").task(ball_views(), settings_from_dict({"capture": learned}, "test"))

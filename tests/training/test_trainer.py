@@ -10,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nerf.backends.reference import ReferenceEngine
 from nerf.cli.main import main
 from nerf.config import read_settings
 from nerf.errors import InputError
 from nerf.geometry.scene_box import SceneBox
+from nerf.rendering.model import load_model_state, new_model
 from nerf.runs import RunFolder
 from nerf.scenes.blender import load_blender
-from nerf.training.radiance import RadianceTask, load_model_state, new_model
 from nerf.training.schedule import Schedule
+from tests.backends.small_scene import reference_task
 from tests.conftest import SMALL
 
 NO_OUTPUTS = ["output.video=", "output.mesh="]
@@ -54,7 +56,7 @@ def test_a_pace_that_is_no_pace_is_refused(text):
 
 
 def test_training_learns_the_ball(ball_scene):
-    task = RadianceTask(load_blender(ball_scene, "train"), read_settings(None, SMALL))
+    task = reference_task(load_blender(ball_scene, "train"), read_settings(None, SMALL))
     errors = [task.train_step(step, step / 150).error for step in range(150)]
     # The first step is at 17 dB; 23 dB cannot be had without the shape and most of its colours.
     assert sum(errors[-20:]) / 20 < 10**-2.3 < 10**-1.9 < errors[0]
@@ -175,6 +177,12 @@ def test_a_damaged_record_of_the_scene_is_refused_by_name(text, tmp_path):
         RunFolder(tmp_path).load_scene()
 
 
+def blank_model(*settings: str):
+    return new_model(
+        read_settings(None, [*SMALL, *settings]), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine
+    )
+
+
 def test_a_checkpoint_of_other_settings_or_another_program_is_refused(ball_run, tmp_path):
     from safetensors.torch import save_file
 
@@ -183,9 +191,13 @@ def test_a_checkpoint_of_other_settings_or_another_program_is_refused(ball_run, 
     with pytest.raises(InputError, match="not a checkpoint of nerf"):
         run.load_checkpoint()
     tensors, _ = RunFolder(ball_run).load_checkpoint()
-    model = new_model(read_settings(None, [*SMALL, "field.levels=5"]), SceneBox(torch.zeros(3), 1.0))
+    model = new_model(
+        read_settings(None, [*SMALL, "field.levels=5"]), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine
+    )
     with pytest.raises(InputError, match='tensor "field.encoding.table": expected'):
         load_model_state(model, tensors)
     del tensors["cube"]
     with pytest.raises(InputError, match='tensor "cube": expected .* found nothing'):
-        load_model_state(new_model(read_settings(None, SMALL), SceneBox(torch.zeros(3), 1.0)), tensors)
+        load_model_state(
+            new_model(read_settings(None, SMALL), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine), tensors
+        )

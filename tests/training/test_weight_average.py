@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nerf.training.weight_average import POWER, WeightAverage
+from tests.backends.small_scene import ball_task
 
 
 def test_the_mean_is_what_shares_by_hand_give():
@@ -35,11 +36,13 @@ def test_the_mean_of_a_noisy_way_is_nearer_its_middle_than_its_end():
     assert average.mean["table"].std() < 0.4 < 0.9 < parameter.std()
 
 
-def test_its_state_is_taken_over_exactly():
-    one, other = (WeightAverage({"table": torch.full((2,), value)}) for value in (1.0, 2.0))
-    one.parameters["table"].fill_(5.0)
-    one.take(1)
-    one.parameters["table"].fill_(6.0)
+def test_a_task_takes_over_its_average_and_its_parameters_exactly():
+    one, other = ball_task(), ball_task(changes={"train": {"seed": 1}})
+    for step in range(3):
+        one.train_step(step, 0.0)
     other.load_state({name: tensor.clone() for name, tensor in one.state().items()})
-    assert other.mean["table"].tolist() == [5.0, 5.0]
-    assert other.parameters["table"].tolist() == [6.0, 6.0]
+    for name, parameter in one.parameters.items():
+        assert torch.equal(other.parameters[name], parameter)
+        assert torch.equal(other.average.mean[name], one.average.mean[name])
+    table = "encoding.table"
+    assert not torch.equal(one.average.mean[table], one.parameters[table])

@@ -9,11 +9,13 @@ import torch
 import trimesh
 from PIL import Image
 
+from nerf.backends.reference import ReferenceEngine
 from nerf.cli.main import main
 from nerf.config import Settings, photograph_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.geometry.scene_box import SceneBox
-from nerf.training.radiance import new_model, resolved_settings
+from nerf.rendering.model import new_model
+from nerf.training.radiance import resolved_settings
 from tests.backends.small_scene import ball_views
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
 
@@ -87,4 +89,4 @@ def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, caps
 
 def test_a_model_that_no_capture_has_decided_on_is_refused():
     with pytest.raises(InputError, match="render.steps is 0"):
-        new_model(photograph_settings(), SceneBox(torch.zeros(3), 1.0))
+        new_model(photograph_settings(), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine)

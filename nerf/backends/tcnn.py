@@ -139,7 +139,7 @@ class TcnnGrid(HashGrid):
 class TcnnField(RadianceField):
     """The same field, its grid and its networks computed by tiny-cuda-nn; its state has the names of RadianceField."""
 
-    def __init__(self, settings: FieldSettings, generator: torch.Generator) -> None:
+    def __init__(self, settings: FieldSettings, generator: torch.Generator, code_size: int = 0) -> None:
         nn.Module.__init__(self)  # the layers of RadianceField are not made
         check_shapes(settings)
         tcnn, reference = load_tinycudann(), RadianceField(settings, generator)
@@ -162,9 +162,17 @@ class TcnnField(RadianceField):
     def state_dict(self, *_: Any, prefix: str = "", keep_vars: bool = False, destination: Any = None) -> Any:
         """Returns the parameters as those of a RadianceField, on the CPU."""
         destination = {} if destination is None else destination
-        arrays = {name: array.detach().float().cpu() for name, array in self.named_parameters()}
-        destination.update({prefix + name: value for name, value in from_tcnn(arrays, self.shapes).items()})
+        tensors = self.portable(dict(self.named_parameters()))
+        destination.update({prefix + name: value for name, value in tensors.items()})
         return destination
+
+    def portable(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors that go with the flat arrays as those of a RadianceField, on the CPU."""
+        return from_tcnn({name: tensor.detach().float().cpu() for name, tensor in tensors.items()}, self.shapes)
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors named as those of a RadianceField as they go with the flat arrays."""
+        return to_tcnn(tensors)
 
     def plain(self) -> RadianceField:
         """Returns a RadianceField with the same parameters, on the CPU."""

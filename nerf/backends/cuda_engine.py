@@ -7,28 +7,32 @@ sums are torch's, on the same stream. Launches go to a `Launcher`: a GPU, or the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from nerf.backends.cuda_arrays import DeviceModel
-from nerf.backends.native_model import RayBatch
 from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
-from nerf.engine.signatures import DENSITY_LAYERS, OccupancyCall, StepCall, StepReport
+from nerf.engine.signatures import BACKGROUNDS, DENSITY_LAYERS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
+from nerf.rendering.engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.rendering.occupancy import CELLS_PER_PROBE
+from nerf.report import say
 
 RAYS_AT_ONCE = 2**14  # of a picture; fewer where memory runs out
 POSITIONS_AT_ONCE = 2**20
 STRIPES = 64  # among which the samples are shared out when gradients by weights are summed
+MEMORY_TAKEN = 0.8  # of what is free, at most
 MARCHED_PER_USED = 8  # at most, early in training; where it is more, memory runs out and the batch is halved
 PLACES = ("x", "y", "z", "t", "density")
 
 
 class CudaEngine(DeviceModel):
-    """The device's side of a model, with the interface of the native engine."""
+    """The device's side of a model."""
 
     rays_at_once = RAYS_AT_ONCE
 
@@ -121,31 +125,40 @@ class CudaEngine(DeviceModel):
         self._launch("shade", padded(self.work.samples.n, BLOCK))
         self._launch("composite_rays", self.work.n_rays)
 
-    def step(self, call: StepCall) -> StepReport:
-        """Takes a training step. Where memory runs out it takes half the rays, says so, and leaves in `call` how many.
+    def most_samples(self) -> int | None:
+        """Returns how many samples a step can have in the memory that is free."""
+        return int(self.launcher.free_bytes() * MEMORY_TAKEN) // self.bytes_per_sample()
+
+    def step(self, step: TrainingStep) -> StepResult:
+        """Takes a whole step; where memory runs out, with half the rays, and says so.
 
         Raises:
             InputError: there is no room for a single ray.
         """
-        while True:
-            try:
-                return self._descend(call, *self._forward_and_back(call))
-            except torch.OutOfMemoryError:
-                call.n_rays = self._half(call.n_rays, "rays a step")
+        result = self._forward_and_back(step)
+        return self._descend(step, result)
+
+    def gradients(self, step: TrainingStep) -> tuple[dict[str, Tensor], StepResult]:
+        """Returns the gradients of a step's loss by the field's parameters, on the device; see `RadianceEngine`."""
+        result = self._forward_and_back(step)
+        return self._taken_gradients(), replace(result, loss=self.batch.held["total_loss"].item())
+
+    def descend(self, step: TrainingStep, gradients: Mapping[str, Tensor]) -> None:
+        """Moves the parameters by Adam, down the gradients that `gradients` returned for the same step."""
+        self.arrays.held["grad_table"].copy_(gradients["encoding.table"])
+        for name, split in self._layers():
+            left, right = self._gradient_blocks(name, split)
+            left.copy_(gradients[name][:, :split])
+            right.copy_(gradients[name][:, split:])
+        self._descend(step, StepResult(math.nan, self.work.n_rays, self.work.samples.n))
 
     def _half(self, n_rays: int, what: str) -> int:
         """Lets go of the batch that memory did not hold, and returns the rays of the next; says so."""
         self.batch.held.clear()
         if n_rays < 2:
             raise InputError("CUDA: no memory for a single ray; lower field.log2_table_size") from None
-        print(f"CUDA: out of memory; halved to {n_rays // 2} {what}", flush=True)
+        say("memory", f"CUDA: out of memory; halved to {n_rays // 2} {what}")
         return n_rays // 2
-
-    def gradients(self, call: StepCall) -> tuple[dict[str, Tensor], StepReport]:
-        """Returns the gradients of a step by parameter, without taking it."""
-        report = self._forward_and_back(call)[0]
-        report.loss = self.batch.held["total_loss"].item()
-        return self._taken_gradients(), report
 
     def _taken_gradients(self) -> dict[str, Tensor]:
         """Returns the gradients by parameter that have been added up, on the device, and clears the table's."""
@@ -153,10 +166,14 @@ class CudaEngine(DeviceModel):
         found = {"encoding.table": table.clone()}
         table.zero_()
         for name, split in self._layers():
-            outputs, inputs = self.parameters[name].shape
-            grad = self.arrays.held[f"grad.{name}"].view(padded(outputs), -1)[:outputs]
-            found[name] = torch.cat([grad[:, :split], grad[:, padded(split) : padded(split) + inputs - split]], dim=1)
+            found[name] = torch.cat(self._gradient_blocks(name, split), dim=1)
         return found
+
+    def _gradient_blocks(self, name: str, split: int) -> tuple[Tensor, Tensor]:
+        """Returns a layer's gradients on the device: by the inputs before `split`, and by those after it."""
+        outputs, inputs = self.parameters[name].shape
+        grad = self.arrays.held[f"grad.{name}"].view(padded(outputs), -1)[:outputs]
+        return grad[:, :split], grad[:, padded(split) : padded(split) + inputs - split]
 
     def _clear_network_gradients(self) -> None:
         for name, _ in self._layers():
@@ -178,45 +195,72 @@ class CudaEngine(DeviceModel):
         self._launch("weights_vjp_tiles", min(room, STRIPES * BLOCK), max(tiles), len(layers))
         self._launch("encode_vjp", work.samples.n, work.levels)
 
-    def _forward_and_back(self, call: StepCall) -> tuple[StepReport]:
-        work, n_rays = self.work, call.n_rays
-        work.seed, work.first_ray, work.background = call.seed, call.first_ray, call.background
-        work.loss_scale, work.distortion = 1 / (3 * max(n_rays, 1)), call.distortion / max(n_rays, 1)
-        work.near = call.near
+    def _forward_and_back(self, step: TrainingStep) -> StepResult:
+        """Finds a step's loss and its gradients, with half the rays for as long as memory does not hold them."""
+        n_rays = step.n_rays
+        while True:
+            try:
+                return self._try_forward_and_back(step, n_rays)
+            except torch.OutOfMemoryError:
+                n_rays = self._half(n_rays, "rays a step")
+
+    def _try_forward_and_back(self, step: TrainingStep, n_rays: int) -> StepResult:
+        work = self.work
+        train = self.learns.settings.train
+
+        # What the kernels are told of the step.
+        work.seed = train.seed
+        work.first_ray = self.learns.rays_drawn
+        work.background = BACKGROUNDS[train.background]
+        work.loss_scale = 1 / (3 * max(n_rays, 1))
+        work.distortion = train.distortion / max(n_rays, 1)
+        work.near = self.learns.near
+
+        # Forward to the loss.
         self._rays(n_rays)
         self._launch("draw_rays", n_rays)
-        n_marched, n_used = self._trace(call.step_length, call.levels)
+        n_marched, n_used = self._trace(step.step_length, step.levels)
         self._shade()
         self._launch("photometric", n_rays)
         total = self.batch.get("total_loss", (1,), torch.float64)
         total[0] = self.batch.held["loss"][:n_rays].sum(dtype=torch.float64)
         work.total_loss = total.data_ptr()
+
+        # And back to the parameters.
         self._room_for_gradients(n_used)
         self._clear_network_gradients()
         self._back()
-        return (StepReport(samples=n_used, marched=n_marched),)
+        return StepResult(math.nan, n_rays, n_used, n_marched)
 
-    def _descend(self, call: StepCall, report: StepReport) -> StepReport:
+    def _descend(self, step: TrainingStep, result: StepResult) -> StepResult:
+        """Moves the parameters by the gradients that lie in the device's arrays; returns the result with its loss."""
         work = self.work
-        for name in ("rate", "beta1", "beta2", "epsilon", "number"):
-            setattr(work, name, getattr(call, name))
+        adam = self.learns.settings.optimizer
+        work.number = step.number
+        work.rate = step.rate
+        work.beta1 = adam.beta1
+        work.beta2 = adam.beta2
+        work.epsilon = adam.epsilon
         self._launch("begin_step", 1)
         self._launch("adam_table", self.n_rows * self.words_per_row)
         self._launch_layers("adam_network")
         self._launch_layers("pack_network")
-        self._launch("observe", report.samples)
-        report.loss = self.batch.held["total_loss"].item()
-        return report
+        self._launch("observe", result.samples)
+        self.ahead = True
+        self.learns.rays_drawn += result.n_rays
+        return replace(result, loss=self.batch.held["total_loss"].item())
 
-    def update_occupancy(self, call: OccupancyCall) -> None:
+    def update_occupancy(self, update: OccupancyUpdate) -> None:
         """Updates the occupancy grid, see `OccupancyGrid.update`."""
         work, cells = self.work, self.work.resolution**3
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
             return
         n = -(-work.n_hull_cells // CELLS_PER_PROBE)
-        work.seed, work.update, work.levels = call.seed, call.number, call.levels
-        work.step = call.step_length * work.space.side
+        work.seed = update.seed
+        work.update = update.number
+        work.levels = update.levels
+        work.step = update.step_length
         self._room("marched", n)
         work.probed = self.batch.get("probed", (n,), torch.int32).data_ptr()
         work.total_loss = None
@@ -224,7 +268,7 @@ class CudaEngine(DeviceModel):
         self._densities()
         self._launch("observe", n)
         work.probed = None
-        if call.prune:
+        if update.prune:
             value, hull = self.arrays.held["value"], self.arrays.held["hull"]
             total = torch.where(hull, value, 0).sum(dtype=torch.float64)
             mean = self.batch.get("mean", (1,))
@@ -237,7 +281,9 @@ class CudaEngine(DeviceModel):
         """Traces parts of some rays after each other, with room for the way back if asked; yields which each has."""
         start = 0
         while start < len(rays.origin):
-            part = RayBatch(*(None if value is None else value[start : start + self.rays_at_once] for value in rays))
+            some = slice(start, start + self.rays_at_once)
+            code = None if rays.code is None else rays.code[some]
+            part = RayBatch(rays.origin[some], rays.direction[some], rays.offset[some], code)
             n_rays = len(part.origin)
             try:
                 self._trace_part(part, step)
@@ -272,7 +318,7 @@ class CudaEngine(DeviceModel):
     def render_vjp(
         self, rays: RayBatch, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
     ) -> dict[str, Tensor]:
-        """Returns the gradients that are needed from those by what `render` returns, see `Engine.render_vjp`."""
+        """Returns the gradients that are needed from those by what `render` returns, see `RadianceEngine`."""
         self._put_gradients()
         self._clear_network_gradients()
         self.work.distortion = self.work.near = 0
@@ -332,3 +378,11 @@ class CudaEngine(DeviceModel):
         forward = 4 * (inputs + GROUP + len(PLACES) + 3)
         back = 4 * (sum(padded(layer.outputs) for layer in layers) + padded(layers[0].inputs) + 1)
         return MARCHED_PER_USED * (forward + 4 * (len(PLACES) + 1)) + back
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns how many rays were drawn: each has random numbers of its own."""
+        return {"rays_drawn": torch.tensor(self.learns.rays_drawn)}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `state` returned; of the reference backend's checkpoint no ray was drawn in our order."""
+        self.learns.rays_drawn = int(tensors.get("rays_drawn", 0))
