@@ -1,8 +1,8 @@
-"""Typed settings: frozen sections with their defaults; YAML files and the command line hold only differences.
+"""Typed settings: frozen sections with defaults here, differences in YAML files and on the command line.
 
-A setting is named ``section.name``. Values come from the defaults below, then from the YAML file, then from
-``section.name=value`` arguments of the command line; later ones win. Unknown names and values of the wrong
-type are refused, with the nearest right word; nothing is cast silently.
+A setting is named ``section.name``. The order of authority is: defaults below, then the YAML file, then
+``section.name=value`` words of the command line. Unknown names and values of the wrong kind are refused
+with the nearest right word; nothing is cast silently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from nerf.errors import InputError, nearest
 
-STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter for forward-facing captures
+STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter if all cameras face one way
 FEWEST_STEPS = 16
 
 
@@ -163,10 +163,10 @@ class Settings:
         return dataclasses.asdict(self)
 
 
-# Photographs of a whole scene differ from renders of one object: they show more, in finer detail.
+# What differs for photographs of a whole place: they show more, and finer, than renders of one thing.
 PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
-    # Training on photographs finds the scene as fog at first: skipping samples below 0.02 costs fern 0.3 dB.
+    # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.3 dB.
     "render": {
         "steps": 0, "first_steps": 32, "refined_by": 0.4, "occupancy_every": 16, "occupancy_from": 64,
         "minimum_weight": 1e-2,
@@ -182,10 +182,10 @@ def photograph_settings() -> Settings:
 
 
 def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settings = Settings()) -> Settings:
-    """Returns the defaults, or `base`, changed by a YAML file and then by ``section.name=value`` arguments.
+    """Returns the defaults, or `base`, changed by a YAML file and then by ``section.name=value`` words.
 
     Raises:
-        InputError: the file is missing or is not YAML, or a name or value is unknown.
+        InputError: the file is missing or not YAML, or a name or value is not known.
     """
     import yaml
 
@@ -210,7 +210,7 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settin
 
 
 def describe_settings(settings: type = Settings, sections: Sequence[str] = ()) -> str:
-    """Returns one line per setting of all or some sections: its name, default and meaning."""
+    """Returns one line per setting, of all or some sections: its name, default and meaning."""
     lines = []
     for section in dataclasses.fields(settings):
         if sections and section.name not in sections:
@@ -228,7 +228,7 @@ def settings_from_dict(tree: Mapping[str, Any], source: str, base: Settings = Se
     """Returns `base` changed by a nested dictionary; `source` names it in errors.
 
     Raises:
-        InputError: a section, a name or a value is unknown.
+        InputError: a section, a name or a value is not known.
     """
     if not isinstance(tree, Mapping):
         raise InputError(f"{source}: expected sections with settings, got {type(tree).__name__}")
@@ -275,7 +275,7 @@ _KINDS = {int: "a whole number", float: "a number", str: "a word"}
 
 
 def _validated(settings: Settings, source: str) -> Settings:
-    """Returns `settings` after the checks that involve more than one of them."""
+    """Returns `settings` after the checks that join two of them."""
     field, train = settings.field, settings.train
     if field.features_per_level not in (1, 2, 4, 8):
         raise InputError(f"{source}: field.features_per_level: {field.features_per_level} is not 1, 2, 4 or 8")

@@ -24,10 +24,10 @@ _LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line, like every other error."""
+    """One line for a mistake, like every other error."""
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Ends with the arguments that are not known, and the nearest option to the first that looks like one."""
+        """Ends with the words that nothing asked for, and what is near to one that looks like an option."""
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
         hint = nearest(options[0], set(re.findall(r"--[a-z-]+", self.format_help()))) if options else ""
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")

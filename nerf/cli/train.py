@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command."""
+    """Adds what the command takes."""
     parser.add_argument("--scene", required=True, help="folder, or name under data/; lego is built in")
     parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/<scene>)")
