@@ -30,29 +30,35 @@ def setting(
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What is read from disk."""
+    """What is read from disk, and how."""
 
-    downscale: int = setting(1, "integer factor; images are box-averaged by it exactly", 1, 8)
-    background: str = setting(
-        "white", "what lies behind the scene when it is evaluated and filmed", choices=("white", "black")
-    )
+    downscale: int = setting(1, "integer factor by which pictures are shrunk, by exact box averages", 1, 8)
+    background: str = setting("white", "background of the scene in evaluations and films", choices=("white", "black"))
     format: str = setting(
-        "auto", "which to read if a folder has several", choices=("auto", "blender", "transforms", "colmap", "llff")
+        "auto",
+        "capture format to read if a folder has several",
+        choices=("auto", "blender", "transforms", "colmap", "llff"),
     )
-    holdout: int = setting(8, "of photographs every N-th by name is kept for testing; 0 = none", 0)
-    bounds: float = setting(0.0, "half side of the cube that holds the scene, scene units; 0 = from the data", 0)
+    holdout: int = setting(8, "interval N at which photographs, sorted by name, are held out for testing; 0 = none", 0)
+    bounds: float = setting(0.0, "half side of the scene box about the origin, scene units; 0 = from the data", 0)
 
 
 @dataclass(frozen=True)
 class CaptureSettings:
-    """What is learned of the pictures themselves, beside the scene."""
+    """What is learned about the pictures themselves, together with the scene."""
 
-    poses: str = setting("given", "refine: the pictures' poses are learned too", choices=("given", "refine"))
-    pose_rate: float = setting(2e-3, "radians a step, and parts of the cameras' distance, at the start", 0.0, 0.1)
-    exposure: str = setting(
-        "equal", "learn: each picture's gain and offset by colour channel are learned", choices=("equal", "learn")
+    poses: str = setting("given", "camera poses: as given, or refined with the scene", choices=("given", "refine"))
+    pose_rate: float = setting(
+        2e-3, "initial learning rate of the poses, radians and fractions of the cameras' distance", 0.0, 0.1
     )
-    exposure_rate: float = setting(5e-3, "of the logarithm of the gain, a step, at the start", 0.0, 0.1)
+    exposure: str = setting(
+        "equal",
+        "exposure of the pictures: equal, or gain and offset by colour channel learned for each",
+        choices=("equal", "learn"),
+    )
+    exposure_rate: float = setting(
+        5e-3, "initial learning rate of the exposures, of the logarithm of the gain", 0.0, 0.1
+    )
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,14 @@ class FieldSettings:
 
     kind: str = setting("hash", "kind of the radiance field (hash)")
     levels: int = setting(8, "levels of the hash grid", 1, 32)
-    features_per_level: int = setting(4, "features of a grid vertex (1, 2, 4 or 8)", 1, 8)
-    log2_table_size: int = setting(17, "log2 of the largest number of vertices stored in a level", 8, 24)
+    features_per_level: int = setting(4, "features per grid vertex (1, 2, 4 or 8)", 1, 8)
+    log2_table_size: int = setting(17, "log2 of the largest number of vertices stored per level", 8, 24)
     base_resolution: int = setting(16, "resolution of the coarsest level", 2, 1024)
     finest_resolution: int = setting(1024, "resolution of the finest level", 2, 65536)
-    density_width: int = setting(32, "neurons of the hidden layer of the density MLP", 16, 256)
+    density_width: int = setting(32, "width of the hidden layer of the density MLP", 16, 256)
     geometry_features: int = setting(16, "outputs of the density MLP; the first is the log density", 16, 64)
-    color_width: int = setting(64, "neurons of a hidden layer of the colour MLP", 16, 256)
-    color_layers: int = setting(1, "hidden layers of the colour MLP", 1, 4)
+    color_width: int = setting(64, "width of the hidden layers of the colour MLP", 16, 256)
+    color_layers: int = setting(1, "number of hidden layers of the colour MLP", 1, 4)
     direction_degree: int = setting(4, "degree of the spherical harmonics of the direction", 1, 4)
 
 
@@ -78,18 +84,18 @@ class RenderSettings:
 
     steps: int = setting(
         STEPS_AROUND,
-        f"steps along the diagonal of the cube; 0 = {STEPS_AROUND}, or {STEPS_ONE_WAY} if all cameras face one way",
+        f"march steps along the scene box's diagonal; 0 = {STEPS_AROUND}, or {STEPS_ONE_WAY} if forward-facing",
         0,
         8192,
     )
-    first_steps: int = setting(64, "the same, at the start of training", FEWEST_STEPS, 8192)
-    refined_by: float = setting(0.7, "part of the training after which the step is at its final length", 0.0, 1.0)
-    occupancy_resolution: int = setting(128, "cells of the occupancy grid along a side", 16, 512)
+    first_steps: int = setting(64, "march steps along the diagonal at the start of training", FEWEST_STEPS, 8192)
+    refined_by: float = setting(0.7, "fraction of the training after which the step has its final length", 0.0, 1.0)
+    occupancy_resolution: int = setting(128, "cells of the occupancy grid per side", 16, 512)
     occupancy_every: int = setting(32, "training steps between updates of the occupancy grid", 1, 1024)
     occupancy_from: int = setting(200, "training step from which empty cells are pruned", 0)
-    minimum_transmittance: float = setting(1e-2, "a ray ends where less than this part of it goes on", 0.0, 0.1)
+    minimum_transmittance: float = setting(1e-2, "transmittance below which a ray ends", 0.0, 0.1)
     minimum_weight: float = setting(
-        1.4e-2, "samples that weigh less in their ray's colour are left out, unless the ray is fog", 0.0, 0.1
+        1.4e-2, "weight in its ray's colour below which a sample is skipped, unless the ray is fog", 0.0, 0.1
     )
 
 
@@ -97,46 +103,48 @@ class RenderSettings:
 class OptimizerSettings:
     """Adam (Kingma and Ba 2015)."""
 
-    learning_rate: float = setting(1.4e-2, "at the start", 0.0)
-    final_factor: float = setting(1.0, "learning rate at the end, as a part of the first", 0.0, 1.0)
-    horizon: int = setting(6000, "steps over which learning rate and step length anneal", 1)
-    beta1: float = setting(0.9, "decay of the first moment", 0.0, 0.9999)
-    beta2: float = setting(0.95, "decay of the second moment", 0.0, 0.99999)
-    epsilon: float = setting(1e-15, "keeps Adam's quotient finite for vertices never touched", 0.0)
+    learning_rate: float = setting(1.4e-2, "initial learning rate", 0.0)
+    final_factor: float = setting(1.0, "final learning rate, as a fraction of the initial one", 0.0, 1.0)
+    horizon: int = setting(6000, "length of the schedule: steps over which learning rate and step length anneal", 1)
+    beta1: float = setting(0.9, "decay rate of the first moment", 0.0, 0.9999)
+    beta2: float = setting(0.95, "decay rate of the second moment", 0.0, 0.99999)
+    epsilon: float = setting(1e-15, "constant that keeps Adam's quotient finite for vertices never touched", 0.0)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how training goes, and what it leaves on the way."""
+    """How long training runs, what it minimizes, and what it writes on the way."""
 
-    steps: int = setting(6000, "training ends after this step; 0 = no limit", 0)
-    max_seconds: float = setting(0.0, "training ends after these seconds and anneals over them; 0 = no limit", 0)
-    samples: int = setting(12288, "samples to learn from that a step aims at", 256, 2**24)
-    distortion: float = setting(0.0, "weight of the loss that draws a ray's light together; 0 = none", 0.0, 1e3)
+    steps: int = setting(6000, "steps after which training ends; 0 = no limit", 0)
+    max_seconds: float = setting(0.0, "seconds after which training ends, and over which it anneals; 0 = no limit", 0)
+    samples: int = setting(12288, "number of samples that a step aims to learn from", 256, 2**24)
+    distortion: float = setting(
+        0.0, "weight of the distortion loss, which concentrates the light of a ray; 0 = none", 0.0, 1e3
+    )
     fade_near: float = setting(
         0.0,
-        "photographs: nearer than this part of the cameras' distance gradients fade, against clouds; 0 = none",
+        "fraction of the cameras' distance below which gradients fade, against clouds in photographs; 0 = none",
         0.0,
         10.0,
     )
     background: str = setting(
-        "random", "what the loss puts behind pixels with alpha", choices=("random", "white", "black")
+        "random", "background that the loss puts behind pixels with alpha", choices=("random", "white", "black")
     )
-    seed: int = setting(0, "of every random number", 0, 2**63 - 1)
-    pace: str = setting("", "knots of an earlier run's annealing, from its repeat.yaml; empty = by the budget")
+    seed: int = setting(0, "seed of all random numbers", 0, 2**63 - 1)
+    pace: str = setting("", "schedule of an earlier run, from its repeat.yaml; empty = from the budget")
     checkpoint_seconds: float = setting(30.0, "seconds between checkpoints", 0.0)
     preview_seconds: float = setting(60.0, "seconds between validation images; 0 = none", 0.0)
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """What is written when training has ended."""
+    """What is written after training."""
 
-    video: str = setting("orbit.mp4", "film (.mp4, .webm, .mov, .gif), in the run folder; empty = none")
-    mesh: str = setting("mesh.glb", "mesh (.ply, .obj, .glb, .stl), in the run folder; empty = none")
-    frames: int = setting(90, "frames of the film", 2, 100000)
-    fps: int = setting(30, "frames a second", 1, 240)
-    mesh_resolution: int = setting(256, "cells along a side of the mesh's lattice", 16, 1024)
+    video: str = setting("orbit.mp4", "film (.mp4, .webm, .mov, .gif) in the run folder; empty = none")
+    mesh: str = setting("mesh.glb", "mesh (.ply, .obj, .glb, .stl) in the run folder; empty = none")
+    frames: int = setting(90, "number of frames in the film", 2, 100000)
+    fps: int = setting(30, "frames per second", 1, 240)
+    mesh_resolution: int = setting(256, "lattice cells per side for the mesh", 16, 1024)
 
 
 @dataclass(frozen=True)

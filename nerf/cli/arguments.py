@@ -1,4 +1,4 @@
-"""What commands share: a parser whose mistakes are one line, kinds of words, run folders that can be written to."""
+"""What commands share: a parser with one-line errors, argument types, and run folders that can be written to."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nerf.errors import InputError, nearest
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; 130 is what a shell gives to Ctrl-C
-_LEFT_TO_CAPTURE = {"render.steps": 0}  # values in whose place a run holds what its capture decided
+USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; shells report Ctrl-C as 130
+_LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its capture decided
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def named_settings(options: Mapping[str, str | None]) -> list[str]:
-    """Returns ``section.name=value`` of the options that the user gave; seconds alone lift the limit of the steps."""
+    """Returns ``section.name=value`` of the options that the user gave; seconds alone lift the limit on steps."""
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
     if options["train.max_seconds"] is not None and options["train.steps"] is None:
         words.append("train.steps=0")
@@ -49,10 +49,10 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
     """Returns the settings of the run, with new budgets and outputs if the user names them.
 
     Raises:
-        InputError: another setting is to change, which would make the run something that nobody trained.
+        InputError: another setting would change, and the run would become something that nobody trained.
     """
     if not run.path.is_dir():
-        raise InputError(f"{run.path}: no such run folder to resume; name it with --out")
+        raise InputError(f"{run.path}: no such run folder to resume; name the right one with --out")
     if not (run.path / "settings.yaml").is_file():
         return asked_for
     saved = run.load_settings(type(asked_for)())
@@ -76,22 +76,22 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Makes a run folder and tries to write in it; a folder that stays empty, after an error, goes again.
+    """Makes a run folder and tries to write to it; a folder that stays empty, after an error, is removed again.
 
     Raises:
-        InputError: it cannot be written to.
+        InputError: the folder cannot be written to.
     """
     if Path.cwd().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder}: holds the folder you stand in; give --out a folder for the run alone")
+        raise InputError(f"{folder}: contains the current folder; give --out a folder for the run alone")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file; give --out a folder")
+        raise InputError(f"{folder}: is a file; give --out a folder")
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another with --out") from None
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
     try:
         yield
     finally:
@@ -100,7 +100,7 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """Returns a reader of whole numbers in a closed range."""
+    """Returns an argument type: whole numbers in a closed range."""
 
     def whole_number(text: str) -> int:
         if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
@@ -111,7 +111,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def between(low: float, high: float) -> Callable[[str], float]:
-    """Returns a reader of numbers in a closed range."""
+    """Returns an argument type: numbers in a closed range."""
 
     def number(text: str) -> float:
         try:
@@ -134,11 +134,15 @@ def size(text: str) -> tuple[int, int]:
 
 def run_argument(parser: argparse.ArgumentParser) -> None:
     """Adds the run folder and what renders it."""
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder that train wrote")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what renders (default: the fastest here)")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder, as train wrote it")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="code that renders (default: the fastest available)"
+    )
 
 
 def crop_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the box that is kept."""
+    """Adds the crop box."""
     corners = ("X0", "Y0", "Z0", "X1", "Y1", "Z1")
-    parser.add_argument("--crop", type=float, nargs=6, metavar=corners, help="the box that is kept, input frame")
+    parser.add_argument(
+        "--crop", type=float, nargs=6, metavar=corners, help="box to keep, in the frame of the input poses"
+    )

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
-    parser.add_argument("scene", help="a folder, or a name under data/")
-    parser.add_argument("--out", type=Path, help="the page (default: runs/<scene>/check.html)")
-    parser.add_argument("--downscale", type=whole(1, 8), default=1, help="shrink the pictures by this whole factor")
+    """Adds the arguments of the command."""
+    parser.add_argument("scene", help="folder, or name under data/")
+    parser.add_argument("--out", type=Path, help="page to write (default: runs/<scene>/check.html)")
+    parser.add_argument(
+        "--downscale", type=whole(1, 8), default=1, help="integer factor by which the pictures are shrunk"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Looks a capture over as training would read it, and writes a page about it."""
+    """Checks a capture as training would read it, and writes a page about it."""
     from nerf.scenes import find_scene, has_photographs
     from nerf.workflows.check import look_over
 

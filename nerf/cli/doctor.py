@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what is here and what will be used, and tries every backend; 1 if one computes wrong."""
+    """Prints what is installed and what will be used, and tries every backend; returns 1 if one computes wrongly."""
     from nerf.workflows.doctor import page
 
     text, well = page()

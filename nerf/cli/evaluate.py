@@ -14,14 +14,16 @@ from nerf.cli.arguments import run_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Adds the arguments of the command."""
     run_argument(parser)
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
-    parser.add_argument("--scene", help="the scene's folder or name, if it has moved since the training")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="split to score (default: test)"
+    )
+    parser.add_argument("--scene", help="folder or name of the scene, if it has moved since the training")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scores a trained model on views that it may not have seen."""
+    """Scores a trained model on the views of a split."""
     from nerf.scenes import find_scene
     from nerf.workflows.evaluate import evaluate as evaluate_run
     from nerf.workflows.trained import open_run
@@ -30,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     scene = find_scene(arguments.scene).folder if arguments.scene else Path(trained.record["folder"])
     if not scene.is_dir():
         raise InputError(
-            f"{scene}: the scene that {arguments.run_folder} was trained on is not there; "
+            f"{scene}: the scene that {arguments.run_folder} was trained on is no longer there; "
             "say where it is with --scene FOLDER"
         )
     metrics = evaluate_run(trained, scene, arguments.split)
@@ -38,6 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
     print(
         f"mean of {len(metrics['views'])} {arguments.split} views on {metrics['background']}: "
-        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written beside the run in {arguments.run_folder}"
+        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written to {arguments.run_folder}"
     )
     return 0

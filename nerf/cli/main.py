@@ -1,4 +1,4 @@
-"""The command line: words -> settings -> the parts. A user's mistake ends in one line and exit status 2."""
+"""The command line: arguments -> settings -> workflows. A user's mistake ends in one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nerf.errors import InputError
 def main(words: Sequence[str] | None = None) -> int:
     """Runs ``nerf COMMAND ...`` and returns its exit status."""
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
-    # three busy processes on two cores. It must be said before torch loads its OpenMP.
+    # three busy processes on two cores. The variable must be set before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         add_arguments(command)
         command.set_defaults(run=run)
-    # argparse cannot take positional words on both sides of an option, which is how people write settings.
+    # argparse cannot take positional arguments on both sides of an option, which is how people write settings.
     arguments, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
     if unknown:
@@ -56,15 +56,15 @@ COMMANDS = {
     "check": (
         check.add_arguments,
         check.run,
-        "look a capture over before training, with warnings that say how to mend it",
+        "check a capture before training; every warning says how to fix the problem",
     ),
     "train": (train.add_arguments, train.run, "train on a scene, then write a film and a mesh"),
     "render": (render.add_arguments, render.run, "film a trained model"),
-    "export": (export.add_arguments, export.run, "write mesh, point cloud, depth maps and cameras of a trained model"),
+    "export": (export.add_arguments, export.run, "export mesh, point cloud, depth maps and cameras of a trained model"),
     "doctor": (
         doctor.add_arguments,
         doctor.run,
-        "print what is here, what will be used, and whether it computes right",
+        "print what is installed, what will be used, and whether it computes correctly",
     ),
     "evaluate": (evaluate.add_arguments, evaluate.run, "score a trained model on held-out views"),
     **fit.FIT_COMMANDS,

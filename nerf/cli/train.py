@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("--scene", required=True, help="a folder, or a name under data/; lego is built in")
+    parser.add_argument("--scene", required=True, help="folder, or name under data/; lego is built in")
     parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/<scene>)")
-    parser.add_argument("--steps", help="end after this training step (annealing spans optimizer.horizon)")
-    parser.add_argument("--max-seconds", help="end after these seconds of training, and anneal over them")
-    parser.add_argument("--downscale", help="shrink the pictures by this whole factor")
-    parser.add_argument("--seed", help="of every random number")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run folder")
+    parser.add_argument("--steps", help="number of training steps (the schedule spans optimizer.horizon)")
+    parser.add_argument("--max-seconds", help="seconds of training, which the schedule then spans")
+    parser.add_argument("--downscale", help="integer factor by which the pictures are shrunk")
+    parser.add_argument("--seed", help="seed of all random numbers")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="device that computes")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="auto", help="code that computes (default: the fastest available)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the run folder")
     parser.usage = "nerf train --scene NAME|FOLDER [options] [section.name=value ...]"
     parser.epilog = "settings and their defaults:\n" + describe_settings()
 
@@ -69,12 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_outputs(settings: Settings, run: RunFolder) -> None:
-    """Refuses names of films and meshes before the work, not after it."""
+    """Refuses bad names of films and meshes before the work, not after it."""
     from nerf.meshing.mesh_files import check_mesh_file
     from nerf.video.writer import check_video_file
 
     for name, check in ((settings.output.video, check_video_file), (settings.output.mesh, check_mesh_file)):
         if name:
             if Path(name).name != name:
-                raise InputError(f'output: "{name}" is not a file name; it is written into the run folder')
+                raise InputError(f'output: "{name}" is not a bare file name; it is written into the run folder')
             check(run.path / name)

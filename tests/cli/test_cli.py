@@ -158,7 +158,7 @@ def test_a_resumed_run_keeps_its_settings(ball_run, tmp_path, capsys, ball_scene
         (["--scene", "SCENE", "--device", "cuda"], "--device cuda"),
         (["--scene", "SCENE", "--backend", "natve"], "invalid choice"),
         (["--scene", "SCENE", "output.video=film.avi"], '".avi" is not a film format'),
-        (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a file name"),
+        (["--scene", "SCENE", "output.mesh=../mesh.ply"], "not a bare file name"),
         (["--scene", "EMPTY"], "nothing to learn from"),
         ([], "required: --scene"),
         (["--scene", "SCENE", "--stepz", "3"], 'unrecognized arguments: --stepz; did you mean "--steps"?'),
