@@ -277,7 +277,7 @@ class CudaEngine(DeviceModel):
             self._launch("choose_cells", cells)
             self._pack_cells()
 
-    def _traced(self, rays: RayBatch, step: float, back: bool = False) -> Iterator[slice]:
+    def _traced(self, rays: RayBatch, step_length: float, back: bool = False) -> Iterator[slice]:
         """Traces parts of some rays after each other, with room for the way back if asked; yields which each has."""
         start = 0
         while start < len(rays.origin):
@@ -286,7 +286,7 @@ class CudaEngine(DeviceModel):
             part = RayBatch(rays.origin[some], rays.direction[some], rays.offset[some], code)
             n_rays = len(part.origin)
             try:
-                self._trace_part(part, step)
+                self._trace_part(part, step_length)
                 if back:
                     self._room_for_gradients(self.work.samples.n)
             except torch.OutOfMemoryError:
@@ -295,7 +295,7 @@ class CudaEngine(DeviceModel):
             yield slice(start, start + n_rays)
             start += n_rays
 
-    def _trace_part(self, rays: RayBatch, step: float) -> None:
+    def _trace_part(self, rays: RayBatch, step_length: float) -> None:
         n_rays = len(rays.origin)
         self._rays(n_rays)
         for name in ("origin", "direction", "offset"):
@@ -304,19 +304,22 @@ class CudaEngine(DeviceModel):
             code = self.batch.get("code", rays.code.shape)
             code[:n_rays].copy_(rays.code)
             self.work.code = code.data_ptr()
-        self._trace(step, self.levels)
+        self._trace(step_length, self.levels)
 
-    def render(self, rays: RayBatch, step: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays, on the CPU. step: scene units."""
+    def render(self, rays: RayBatch, step_length: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays, on the CPU.
+
+        step_length: scene units.
+        """
         parts = [torch.empty(0, 5)]
-        for _ in self._traced(rays, step):
+        for _ in self._traced(rays, step_length):
             self._shade()
             parts.append(self.batch.held["pixel"][: self.work.n_rays].to("cpu", copy=True))
         pixel = torch.cat(parts)
         return pixel[:, :3].contiguous(), pixel[:, 3].contiguous(), pixel[:, 4].contiguous()
 
     def render_vjp(
-        self, rays: RayBatch, step: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
+        self, rays: RayBatch, step_length: float, grads: Sequence[Tensor], needed: Mapping[str, bool]
     ) -> dict[str, Tensor]:
         """Returns the gradients that are needed from those by what `render` returns, see `RadianceEngine`."""
         self._put_gradients()
@@ -325,7 +328,7 @@ class CudaEngine(DeviceModel):
         by_pixel = torch.cat([grads[0], grads[1][:, None], grads[2][:, None]], dim=1)
         by_ray = [name for name in ("origin", "direction", "code") if needed[name]]
         found = {name: torch.zeros_like(getattr(rays, name)) for name in by_ray}
-        for part in self._traced(rays, step, back=True):
+        for part in self._traced(rays, step_length, back=True):
             self._shade()
             self.batch.held["grad_pixel"][: self.work.n_rays].copy_(by_pixel[part])
             self._back()

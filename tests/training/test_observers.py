@@ -1,0 +1,95 @@
+"""A training that is watched, and what it tells."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from nerf.config import TrainSettings
+from nerf.errors import InputError
+from nerf.rendering.engine import StepResult
+from nerf.runs import RunFolder
+from nerf.training.observers import LogFile, Observer, ProgressBar
+from nerf.training.trainer import Trainer
+from tests.backends.small_scene import ball_task
+
+
+class Diary(Observer):
+    """Writes down whatever it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begun(self, trainer):
+        self.told.append(f"begun at {trainer.step}")
+
+    def stepped(self, step, report):
+        self.told.append(f"step {step}")
+        assert report.error > 0 and report.rays > 0
+
+    def figures(self, figures):
+        self.told.append(f"figures at {figures.step}")
+        assert figures.name == "psnr" and figures.value > 0
+
+    def validated(self, step, value):
+        self.told.append(f"validated {value:g}")
+
+    def saved(self, step):
+        self.told.append(f"saved {step}")
+
+    def ended(self, end):
+        self.told.append(f"ended at {end.step}")
+
+    def closed(self):
+        self.told.append("closed")
+
+
+def trained(path, observers, steps=3, preview_seconds=1e-9, task=None):
+    settings = TrainSettings(steps=steps, samples=2048, preview_seconds=preview_seconds)
+    task = task or ball_task()
+    trainer = Trainer(task, settings, 10, RunFolder(path), observers)
+    trainer.run_to_budget(lambda step: 30.0 + step)
+    return task
+
+
+def test_an_observer_is_told_everything_in_its_order(tmp_path):
+    diary = Diary()
+    trained(tmp_path, [diary], steps=2)
+    assert diary.told == [
+        *("begun at 0", "saved 0"),
+        *("step 1", "validated 31", "step 2", "figures at 2", "validated 32"),
+        *("saved 2", "ended at 2", "closed"),
+    ]
+
+
+def test_a_watched_training_gives_the_same_bits_as_one_that_nobody_watches(tmp_path):
+    watched = trained(tmp_path / "a", [Diary(), ProgressBar(), LogFile(RunFolder(tmp_path / "a"))])
+    alone = trained(tmp_path / "b", [])
+    assert all(torch.equal(value, alone.state()[name]) for name, value in watched.state().items())
+    assert not (tmp_path / "b" / "log.jsonl").exists()
+
+
+def test_the_log_has_a_line_for_the_last_figures(tmp_path):
+    trained(tmp_path, [LogFile(RunFolder(tmp_path))])
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert last.keys() == {"step", "seconds", "progress", "psnr", "rays_per_second", "samples_per_second"}
+    assert last["step"] == 3 and last["rays_per_second"] > 0
+
+
+def test_the_bar_shows_figure_rate_and_validation(tmp_path, capsys):
+    trained(tmp_path, [ProgressBar()])
+    shown = capsys.readouterr().err
+    assert "psnr=" in shown and "rays/s=" in shown and "3/3" in shown
+
+
+def test_observers_are_closed_when_a_training_fails(tmp_path):
+    diary = Diary()
+    task = ball_task()
+    engine = task.model.engine()
+    engine.step = lambda step: StepResult(math.nan, step.n_rays, 0)
+    with pytest.raises(InputError, match="diverged"):
+        trained(tmp_path, [diary], task=task)
+    assert diary.told[-1] == "closed" and not any(line.startswith("ended") for line in diary.told)
