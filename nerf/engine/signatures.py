@@ -333,6 +333,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_free": (None, (c_void_p,)),
     "nerf_radiance_refresh": (c_int, (c_void_p, c_int)),
     "nerf_radiance_step": (c_int, (c_void_p, POINTER(StepCall), POINTER(StepReport))),
+    "nerf_radiance_descend": (c_int, (c_void_p, POINTER(StepCall))),
     "nerf_radiance_update_occupancy": (c_int, (c_void_p, POINTER(OccupancyCall))),
     "nerf_radiance_render": (c_int, (c_void_p, POINTER(RenderCall))),
     "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),

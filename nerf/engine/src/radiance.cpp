@@ -33,6 +33,11 @@ NERF_EXPORT int nerf_radiance_step(nerf::Model* model, const nerf::StepCall* cal
     return nerf::guarded([&] { *report = model->step(*call); });
 }
 
+// The other half of a step that only computed gradients; see Radiance::descend.
+NERF_EXPORT int nerf_radiance_descend(nerf::Model* model, const nerf::StepCall* call) {
+    return nerf::guarded([&] { model->descend(*call); });
+}
+
 NERF_EXPORT int nerf_radiance_update_occupancy(nerf::Model* model, const nerf::OccupancyCall* call) {
     return nerf::guarded([&] { model->update_occupancy(*call); });
 }

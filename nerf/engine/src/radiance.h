@@ -25,7 +25,7 @@ struct RadianceSpec {
 
 struct StepCall {
     const Pixels* pixels;
-    const Parameters* gradients;  // where to write the gradients instead of taking the step, or null
+    const Parameters* gradients;  // where `step` writes the gradients instead of moving anything, or null: it moves
     const Parameters* first_moments;
     const Parameters* second_moments;
     uint64_t seed;
@@ -105,6 +105,7 @@ public:
     }
 
     StepReport step(const StepCall& call);
+    void descend(const StepCall& call);
     void update_occupancy(const OccupancyCall& call);
     void render(const RenderCall& call);
     void render_vjp(const RenderCall& call, const RenderGradients& gradients);
@@ -172,6 +173,8 @@ private:
     template <int FEATURES> void scatter(int level, float* grad_rows);
     template <int FEATURES> void adam_rows(const StepCall& call, const AdamStep& step, int level, float* grad_rows);
     void descend_network(const StepCall& call, const AdamStep& adam);
+    void adam_layer(const StepCall& call, const AdamStep& adam, int layer, const float* grad);
+    void observe_batches(int n_tiles);
     void cameras_vjp(const Space& space, const RayBundle& rays, Batch& batch, Worker& worker);
     void gather_views(const StepCall& call);
     void render_tile_vjp(const RenderCall& call, const RenderGradients& gradients, int64_t tile, Batch& batch,
@@ -186,6 +189,7 @@ private:
     std::vector<std::unique_ptr<Worker>> workers_;
     std::vector<Batch> batches_;
     int n_tiles_ = 0;
+    int unobserved_tiles_ = 0;  // of the last step that only computed gradients, until `descend` takes it
 };
 
 template <class A>

@@ -6,6 +6,8 @@
 // is added by two threads, so that results are the same bits for any number of threads.
 #pragma once
 
+#include <stdexcept>
+
 #include "radiance.h"
 
 namespace nerf {
@@ -141,15 +143,30 @@ template <class A> void Radiance<A>::descend_network(const StepCall& call, const
         if (call.gradients)
             std::memcpy(field_.weights(*call.gradients, layer), grad.data(), grad.size() * sizeof(float));
         else
-            adam_all(adam, grad.data(), int64_t(grad.size()), field_.weights(spec_.parameters, layer),
-                     {field_.weights(*call.first_moments, layer), field_.weights(*call.second_moments, layer)});
+            adam_layer(call, adam, layer, grad.data());
     }
     if (!call.gradients) field_.load_network();
+}
+
+template <class A>
+void Radiance<A>::adam_layer(const StepCall& call, const AdamStep& adam, int layer, const float* grad) {
+    const Dense<A>& dense = field_.layers[layer];
+    adam_all(adam, grad, int64_t(dense.outputs) * dense.inputs, field_.weights(spec_.parameters, layer),
+             {field_.weights(*call.first_moments, layer), field_.weights(*call.second_moments, layer)});
+}
+
+// Shows the occupancy grid the densities of the samples of all batches.
+template <class A> void Radiance<A>::observe_batches(int n_tiles) {
+    for (int tile = 0; tile < n_tiles; ++tile) {
+        const Batch& batch = batches_[tile];
+        occupancy_.observe(batch.n, batch.x.data(), batch.y.data(), batch.z.data(), batch.density.data());
+    }
 }
 
 template <class A> StepReport Radiance<A>::step(const StepCall& call) {
     const CoarsestLevels<A> narrowed(field_, call.levels);
     n_tiles_ = (call.n_rays + call.rays_per_tile - 1) / call.rays_per_tile;
+    unobserved_tiles_ = 0;
     need_workers(call.threads);
     if (int(batches_.size()) < n_tiles_) batches_.resize(n_tiles_);
     for (auto& worker : workers_) worker->watch = Stopwatch();
@@ -171,21 +188,47 @@ template <class A> StepReport Radiance<A>::step(const StepCall& call) {
         const int64_t from = field_.first_row[n_levels] * spec_.shape.features;
         const int64_t to = field_.first_row[spec_.shape.n_levels] * spec_.shape.features;
         std::fill(call.gradients->table + from, call.gradients->table + to, 0.0f);
+        unobserved_tiles_ = n_tiles_;
     }
     // Fine levels take longest: they come first, the small jobs fill the gap at the end.
     Pool::shared().run(n_levels + 3, call.threads, [&](int64_t job, int thread) {
         if (job < n_levels) return descend_level(call, adam, n_levels - 1 - int(job), *workers_[thread]);
         if (job == n_levels) return descend_network(call, adam);
         if (job == n_levels + 1) return call.view_gradients ? gather_views(call) : void();
-        if (call.gradients) return;
-        for (int tile = 0; tile < n_tiles_; ++tile) {
-            const Batch& batch = batches_[tile];
-            occupancy_.observe(batch.n, batch.x.data(), batch.y.data(), batch.z.data(), batch.density.data());
-        }
+        if (!call.gradients) observe_batches(n_tiles_);
     });
     for (const auto& worker : workers_)
         for (int stage = 0; stage < N_STAGES; ++stage) report.seconds[stage] += worker->watch.seconds[stage];
     return report;
+}
+
+// Takes Adam's step by the numbers in call.gradients: those that `step` wrote there, or sums of such over machines.
+//
+// `step` with gradients and then `descend`, of the same call, give the same bits as the fused step. The first finds the
+// loss and the gradients, by the pictures too; the second moves the parameters, their moments and packed copies, and
+// shows the occupancy grid what the last `step` saw, unless render_vjp came between. As in the fused step, a number of
+// the table whose gradient is zero keeps value and moments; the table's gradients are zero afterwards. The caller does
+// not come here after a loss that is not finite; of no ray nothing moves.
+template <class A> void Radiance<A>::descend(const StepCall& call) {
+    if (!call.gradients) throw std::invalid_argument("no gradients to descend by");
+    if (call.n_rays == 0) return;
+    const AdamStep adam(call.rate, call.beta1, call.beta2, call.epsilon, call.number);
+    const int n_levels = call.levels;
+    Pool::shared().run(n_levels + 2, call.threads, [&](int64_t job, int) {
+        if (job < n_levels) {
+            const int level = n_levels - 1 - int(job);
+            with_features(spec_.shape.features, [&](auto features) {
+                adam_rows<features>(call, adam, level, call.gradients->table + field_.first_row[level] * features);
+            });
+        } else if (job == n_levels) {
+            for (int layer = 0; layer < int(field_.layers.size()); ++layer)
+                adam_layer(call, adam, layer, field_.weights(*call.gradients, layer));
+            field_.load_network();
+        } else {
+            observe_batches(unobserved_tiles_);
+        }
+    });
+    unobserved_tiles_ = 0;
 }
 
 }  // namespace nerf

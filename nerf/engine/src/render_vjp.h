@@ -38,6 +38,7 @@ template <class A> void Radiance<A>::render_tile_vjp(const RenderCall& call, con
 
 template <class A> void Radiance<A>::render_vjp(const RenderCall& call, const RenderGradients& gradients) {
     need_workers(call.threads);
+    unobserved_tiles_ = 0;  // their batches are taken here
     const int64_t tiles = (call.n_rays + RENDERED_AT_ONCE - 1) / RENDERED_AT_ONCE;
     if (batches_.size() < TILES_TOGETHER) batches_.resize(TILES_TOGETHER);
     std::vector<float> network(field_.gradient_size);
