@@ -36,9 +36,8 @@ class SceneSettings:
     background: str = setting(
         "white", "what lies behind the scene when it is evaluated and filmed", choices=("white", "black")
     )
-    format: str = setting(
-        "auto", "which to read if a folder has several", choices=("auto", "blender", "transforms", "colmap", "llff")
-    )
+    # The formats are the rows of a table above this floor, which checks the name; see nerf.scenes.formats.
+    format: str = setting("auto", "which to read if a folder has several; auto = the first")
     holdout: int = setting(8, "of photographs every N-th by name is kept for testing; 0 = none", 0)
     bounds: float = setting(0.0, "half side of the cube that holds the scene, scene units; 0 = from the data", 0)
 

@@ -9,22 +9,28 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy
 import torch
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.scenes.pictures import read_picture
-from nerf.scenes.scene import Views, box_average
-
-SPLITS = ("train", "val", "test")
+from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
 
 def is_blender(folder: Path) -> bool:
     """Returns whether the folder holds this format."""
     return any((folder / f"transforms_{split}.json").exists() for split in SPLITS)
+
+
+def open_blender(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder: the splits train and test, and val if the folder has it."""
+    splits = [split for split in SPLITS if split != "val" or (folder / "transforms_val.json").is_file()]
+    return Capture("blender", {split: partial(load_blender, folder, split, settings.downscale) for split in splits})
 
 
 def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:

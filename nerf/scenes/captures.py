@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -14,9 +15,8 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
 from nerf.scenes.pictures import picture_size, read_mask, read_pictures
-from nerf.scenes.scene import Scene, Views
+from nerf.scenes.scene import SPLITS, Capture, Views
 
-SPLITS = ("train", "val", "test")
 FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
 ASPECT_SLACK = 0.02  # by which a picture's shape may differ from its camera's: what integer sizes round away
 LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
@@ -47,32 +47,24 @@ class Photo:
     split: str = ""
 
 
-@dataclass
-class Capture:
-    """Photographs, the points known of the scene, and what the user should know about how they were found."""
-
-    kind: str
-    photos: list[Photo]
-    points: Tensor | None = None  # (N, 3) float32
-    notes: list[str] = field(default_factory=list)
-
-
-def scene_of(capture: Capture, splits: Sequence[str], downscale: int, holdout: int) -> Scene:
-    """Returns the scene with the splits asked for: every `holdout`-th photograph by name is test, the others train.
+def photo_capture(
+    kind: str, photos: list[Photo], notes: list[str], holdout: int, downscale: int, points: Tensor | None = None
+) -> Capture:
+    """Returns the capture that photographs make: every `holdout`-th by name is test, the others train.
 
     What the format says of the splits goes first. Without a split "val" it is the test split, and the other way round;
-    splits that would be empty are left out.
+    splits that would be empty are left out. Reading a split raises InputError where a photograph or a camera is
+    damaged, or they contradict each other.
 
-    Raises:
-        InputError: a photograph or a camera is damaged, or they contradict each other.
+    kind: the format. notes: what the format says of itself. downscale: the factor that is left to shrink the files
+    by. points: see `Capture`.
     """
-    photos = sorted(capture.photos, key=lambda photo: photo.name)
-    parts, note = _given_split(photos) if any(photo.split for photo in photos) else _every(photos, holdout)
-    notes = [*capture.notes, note]
-    views = {split: _views(parts[split], downscale) for split in splits if parts[split]}
-    for photo in photos[:1]:
-        notes.append(_lens_note(photo, len({tuple(photo.lens) for photo in photos})))
-    return Scene(capture.kind, views, capture.points, tuple(notes))
+    photos = sorted(photos, key=lambda photo: photo.name)
+    named = any(photo.split for photo in photos)
+    parts, split_note = _given_split(photos) if named else _every(photos, holdout)
+    lens_note = _lens_note(photos[0], len({tuple(photo.lens) for photo in photos}))
+    read = {split: partial(_views, part, downscale) for split, part in parts.items() if part}
+    return Capture(kind, read, points, [*notes, split_note, lens_note])
 
 
 def _every(photos: list[Photo], holdout: int) -> tuple[dict[str, list[Photo]], str]:

@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy
 import torch
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.captures import Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
 from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, model_suffix, read_model
+from nerf.scenes.scene import Capture
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
 FEWEST_VIEWS, LARGEST_ERROR = 3, 2.0  # of a point that can be trusted: pictures that see it; pixels
 NEAREST, FARTHEST = 0.005, 0.995  # quantiles of the points' depths that a picture's depths are
+
+
+def is_colmap(folder: Path) -> bool:
+    """Returns whether the folder holds this format."""
+    return find_model(folder) is not None
 
 
 def find_model(folder: Path) -> tuple[Path, Path] | None:
@@ -46,15 +53,15 @@ def picture_folder(folder: Path, downscale: int) -> tuple[Path, int]:
     return (found[min(found)], downscale) if found else (folder, downscale)
 
 
-def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
-    """Returns the capture in a folder, and the factor that is left to shrink its pictures by.
+def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder.
 
     Raises:
         InputError: a file of the model is damaged, its files belong to different models, or no picture is there.
     """
     model, scene = find_model(folder)
     cameras, images, points = read_model(model)
-    pictures, left = picture_folder(scene, downscale)
+    pictures, left = picture_folder(scene, settings.downscale)
     photos, depths, tracked = [], _depths(images, points), _tracked(images, points)
     for number, image in images.items():
         if image.camera not in cameras:
@@ -72,13 +79,13 @@ def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
     if not photos:
         raise InputError(f"{model}: the model has no picture")
     kept = trusted(points)
-    capture = Capture("colmap", photos, torch.from_numpy(points.position[kept].astype(numpy.float32)))
-    capture.notes.append(
+    notes = [
         f"format: COLMAP model {model.name if model == folder.resolve() else model.relative_to(scene.resolve())} "
         f"({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points), pictures in {pictures.name}"
-    )
-    capture.photos = found_photos(photos, capture.notes, str(model))
-    return capture, left
+    ]
+    photos = found_photos(photos, notes, str(model))
+    trusted_points = torch.from_numpy(points.position[kept].astype(numpy.float32))
+    return photo_capture("colmap", photos, notes, settings.holdout, left, trusted_points)
 
 
 def _found_path(pictures: Path, name: str, where: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from nerf.color import over
 from nerf.geometry.cameras import Cameras
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,24 @@ class Views:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """What a format says of a folder before its pictures are read: the one shape in which every format is opened."""
+
+    kind: str  # the format that the folder is kept in
+    read: Mapping[str, Callable[[], Views]]  # by split: reads the split's pictures
+    points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
+    notes: Sequence[str] = ()  # what was found and chosen, and warnings, one line each
+
+
+@dataclass(frozen=True)
 class Scene:
-    """Splits of one folder; `kind` names its format.
+    """The splits of one folder that were asked for."""
 
-    points: (N, 3) float32, sparse points of surfaces in the world, or None. notes: what was found and chosen, and
-    warnings, one line each.
-    """
-
-    kind: str
+    kind: str  # the format that the folder is kept in
     splits: dict[str, Views]
-    points: Tensor | None = None
-    notes: tuple[str, ...] = ()
+    points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
+    notes: tuple[str, ...] = ()  # what was found and chosen, and warnings, one line each
+    photographs: bool = True  # of a whole place; False: renders of one thing
 
 
 def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.colmap import picture_folder
+from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.scene import Capture
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 FEWEST_PHOTOS = 3
@@ -48,6 +50,13 @@ ATTEMPTS = (
 def is_photos(folder: Path) -> bool:
     """Returns whether a folder holds photographs or one video and no poses that could be read."""
     return len(photo_names(picture_folder(folder, 1)[0])) >= FEWEST_PHOTOS or video_of(folder) is not None
+
+
+def open_photos(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder, which is a COLMAP model from then on: see `find_poses`."""
+    notes = find_poses(folder)
+    capture = open_colmap(folder, settings)
+    return replace(capture, notes=[*notes, *capture.notes])
 
 
 def photo_names(pictures: Path) -> list[str]:

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
 from nerf.geometry.lenses import lens_terms
-from nerf.scenes.captures import SPLITS, Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
 from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.scene import SPLITS, Capture
 
 FILE = "transforms.json"
 MODELS = ("OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", "FISHEYE")
@@ -43,7 +45,7 @@ def read_json(file: Path) -> object:
         raise InputError(f"{file}: not valid JSON ({error})") from None
 
 
-def load_transforms(folder: Path) -> Capture:
+def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
     """Returns the capture in a folder; frames whose pictures do not exist are named and skipped.
 
     Raises:
@@ -54,7 +56,6 @@ def load_transforms(folder: Path) -> Capture:
     frames = tree.get("frames") if isinstance(tree, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f'{file}: no "frames"; expected a list with one entry per picture')
-    capture = Capture("transforms", [])
     names = [_name(frame, index, file) for index, frame in enumerate(frames)]
     if len(set(names)) < len(names):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
@@ -69,11 +70,11 @@ def load_transforms(folder: Path) -> Capture:
         size_from = path if index in there else paths[there[0]]
         photo = _photo(folder, {**tree, **frame}, name, path, size_from, where)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
-    capture.notes.append(f"format: {FILE} ({len(frames)} frames)")
-    capture.photos = found_photos(photos, capture.notes, str(file))
-    if splits and not any(photo.split == "train" for photo in capture.photos):
+    notes = [f"format: {FILE} ({len(frames)} frames)"]
+    photos = found_photos(photos, notes, str(file))
+    if splits and not any(photo.split == "train" for photo in photos):
         raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
-    return capture
+    return photo_capture("transforms", photos, notes, settings.holdout, settings.downscale)
 
 
 def _name(frame: dict, index: int, file: Path) -> str:
