@@ -15,11 +15,11 @@ BUILTIN = "lego"  # the name under which the built-in scene is written
 
 @dataclass(frozen=True)
 class SceneFolder:
-    """Where a scene lies and why that folder was taken."""
+    """The folder of a scene."""
 
-    name: str
+    name: str  # what the user calls the scene
     folder: Path
-    why: str
+    why: str  # how the folder was found, as the user is told
 
 
 def find_scene(name: str, data: Path = Path("data")) -> SceneFolder:
@@ -34,10 +34,12 @@ def find_scene(name: str, data: Path = Path("data")) -> SceneFolder:
     if Path(name).is_dir():
         folder = Path(name)
         return SceneFolder(folder.resolve().name, folder, "the folder given")
+
     found = [folder for folder in (data / name, data / "nerf_synthetic" / name) if folder.is_dir()]
     for folder in sorted(found, key=_is_builtin):
         why = "the built-in scene" if _is_builtin(folder) else f"found under {folder.parent}"
         return SceneFolder(name, folder, why)
+
     if name == BUILTIN:
         from nerf.scenes.builtin import write_builtin_scene
 
@@ -48,8 +50,10 @@ def find_scene(name: str, data: Path = Path("data")) -> SceneFolder:
         except OSError as error:
             raise InputError(f"{folder}: the built-in scene cannot be written ({error.strerror})") from None
         return SceneFolder(name, folder, "the built-in scene, written now")
+
     if Path(name).exists():
         raise InputError(f"{name}: a file; give --scene the folder it lies in")
+
     known = [
         folder.name
         for parent in (data, data / "nerf_synthetic")
