@@ -34,11 +34,8 @@ class SceneSettings:
 
     downscale: int = setting(1, "integer factor by which pictures are shrunk, by exact box averages", 1, 8)
     background: str = setting("white", "background of the scene in evaluations and films", choices=("white", "black"))
-    format: str = setting(
-        "auto",
-        "capture format to read if a folder has several",
-        choices=("auto", "blender", "transforms", "colmap", "llff"),
-    )
+    # The formats are the rows of a table above this floor, which checks the name; see nerf.scenes.formats.
+    format: str = setting("auto", "capture format to read if a folder has several; auto = the first")
     holdout: int = setting(8, "interval N at which photographs, sorted by name, are held out for testing; 0 = none", 0)
     bounds: float = setting(0.0, "half side of the scene box about the origin, scene units; 0 = from the data", 0)
 

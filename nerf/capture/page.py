@@ -30,18 +30,23 @@ STYLE = (
 def write_page(
     file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox
 ) -> None:
-    """Writes the page. cameras: by split, in the order of the pictures' names."""
+    """Writes the page.
+
+    cameras: by split, in the order of the pictures' names. points: (N, 3) sparse points, or None. box: the bounds.
+    """
     blurred = {(facts.split, facts.name) for facts in check.pictures if facts.detail < BLURRED}
     drawing = "".join(
         f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
         for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, box))
     )
+
     rows = "".join(
         f"<tr{' style=color:#d22' if (facts.split, facts.name) in blurred else ''}><td>{html.escape(facts.name)}"
         f"<td>{facts.split}<td>{facts.detail:.2f}<td>{'' if facts.points is None else facts.points}"
         f"<td>{'' if facts.error is None else f'{facts.error:.2f}'}"
         for facts in check.pictures
     )
+
     body = [
         f"<h1>{html.escape(title)}</h1>",
         *(f"<p class=warning>{html.escape(warning)}" for warning in check.warnings),
@@ -59,17 +64,19 @@ def write_page(
 
 def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) -> list[str]:
     """Returns two SVG drawings, seen from above and from the side."""
-    everyone = torch.cat([views.world_from_camera for views in cameras.values()])
+    # Axes of the drawings.
     up = up_direction(next(iter(cameras.values())))
     side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
     ahead = torch.linalg.cross(up, side)
+
+    # What is drawn: the bounds and all cameras, with a little room round them.
+    everyone = torch.cat([views.world_from_camera for views in cameras.values()])
     middle = box.corner + box.side / 2 if box.contraction is None else box.contraction.center
     half = box.side / 2 if box.contraction is None else box.contraction.radius
     reach = 1.1 * max((everyone[:, :, 3] - middle).norm(dim=1).max().item(), half)
     if points is not None and len(points):
-        apart = (points - middle).norm(dim=1)
-        points = points[apart <= torch.quantile(apart[:: -(-len(apart) // 10**5)], NEAREST)]
-        points = points[:: -(-len(points) // MOST_POINTS)]
+        points = _sparse(points, middle)
+
     found = []
     for right, upwards in ((side, ahead), (side, up)):
         plane = torch.stack([right, -upwards], 1) * (PANEL / 2 / reach)
@@ -83,28 +90,43 @@ def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) 
     return found
 
 
-def _points(place: Tensor) -> str:
-    dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in place.tolist())
+def _sparse(points: Tensor, middle: Tensor) -> Tensor:
+    """Returns at most MOST_POINTS of the points, those far out left out."""
+    distance = (points - middle).norm(dim=1)
+    # torch.quantile takes at most 16 million values; 100000 tell as much.
+    farthest = torch.quantile(distance[:: -(-len(distance) // 10**5)], NEAREST)
+    points = points[distance <= farthest]
+    return points[:: -(-len(points) // MOST_POINTS)]
+
+
+def _points(pixel: Tensor) -> str:
+    """Returns the SVG path of points (N, 2)."""
+    dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in pixel.tolist())
     return f"<path d='{dots}' stroke='#999' stroke-width='1.5' stroke-linecap='round'/>"
 
 
 def _bounds(box: SceneBox, middle: Tensor, half: float, plane: Tensor) -> str:
+    """Returns the SVG of the bounds: the circle outside which space is contracted, or the twelve edges of a box."""
     if box.contraction is not None:
         radius = half * plane[:, 0].norm().item()
         return f"<circle r='{radius:.1f}' stroke='#e80' stroke-dasharray='4 3'/>"
+
     corner = torch.cartesian_prod(*[torch.tensor([-half, half])] * 3)
-    place = (corner + box.corner + box.side / 2 - middle) @ plane
+    pixel = (corner + box.corner + box.side / 2 - middle) @ plane
     edges = [(a, b) for a in range(8) for b in range(a) if (corner[a] != corner[b]).sum() == 1]
-    lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*place[a].tolist(), *place[b].tolist()) for a, b in edges)
+    lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*pixel[a].tolist(), *pixel[b].tolist()) for a, b in edges)
     return f"<path d='{lines}' stroke='#e80'/>"
 
 
 def _camera(cameras: Cameras, frame: int, middle: Tensor, plane: Tensor, reach: float, learned: bool) -> str:
-    pose, (width, height) = cameras.world_from_camera[frame], cameras.size[frame].tolist()
+    """Returns the SVG of a camera: a pyramid from its eye over its picture."""
+    width, height = cameras.size[frame].tolist()
     slope = torch.tensor([width, height]) / 2 / cameras.focal[frame]
     corner = torch.tensor([[0.0, 0, 0], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
     corner = corner * torch.tensor([*slope.clamp(max=1).tolist(), 1.0]) * FRUSTUM * reach
-    place = (corner @ pose[:, :3].T + pose[:, 3] - middle) @ plane
-    eye, *border = ["{:.1f} {:.1f}".format(*point) for point in place.tolist()]
-    kind = "learned" if learned else "held"
-    return f"<path class={kind} d='M{'L'.join(border)}Z{''.join(f'M{eye}L{point}' for point in border)}'/>"
+
+    pose = cameras.world_from_camera[frame]
+    pixel = (corner @ pose[:, :3].T + pose[:, 3] - middle) @ plane
+    eye, *border = ["{:.1f} {:.1f}".format(*point) for point in pixel.tolist()]
+    style = "learned" if learned else "held"
+    return f"<path class={style} d='M{'L'.join(border)}Z{''.join(f'M{eye}L{point}' for point in border)}'/>"

@@ -24,10 +24,10 @@ FEW_POINTS = 0.15  # of the median number of points that a picture sees
 UNEVEN = 0.5  # stops between the brightness of pictures, standard deviation
 MOST_NAMED = 12  # names in a warning
 GAMMA = 2.2  # of display colours, nearly
-PRESETS = (
-    "the defaults for photographs: pictures of a whole place, without silhouettes",
-    "the defaults for renders of one thing, with silhouettes",
-)
+PRESETS = {  # by Scene.photographs
+    True: "the defaults for photographs: pictures of a whole place, without silhouettes",
+    False: "the defaults for renders of one thing, with silhouettes",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
         *_tracked_facts(pictures, scene),
         ("bounds", bounds),
         ("memory", f"about {memory / 2**30:.1f} GiB"),
-        ("settings", PRESETS[scene.kind == "blender"]),
+        ("settings", PRESETS[scene.photographs]),
     ]
     return CaptureCheck(facts, warnings + more + _tracked_warnings(pictures) + _memory_warnings(memory), pictures)
 

@@ -26,10 +26,17 @@ _LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its
 class Parser(argparse.ArgumentParser):
     """One line for a mistake, like every other error."""
 
+    more_help: Callable[[], str] | None = None  # what ends the help; made, with what it imports, only when it is shown
+
+    def format_help(self) -> str:
+        if self.more_help is not None:
+            self.epilog = self.more_help()
+        return super().format_help()
+
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Ends with the words that nothing asked for, and what is near to one that looks like an option."""
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
-        hint = nearest(options[0], set(re.findall(r"--[a-z-]+", self.format_help()))) if options else ""
+        hint = nearest(options[0], set(re.findall(r"--[a-z-]+", super().format_help()))) if options else ""
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def error(self, message: str) -> NoReturn:

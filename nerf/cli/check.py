@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nerf.cli.arguments import (
-    whole,
-)
+from nerf.cli.arguments import whole
 from nerf.config import Settings, photograph_settings, settings_from_dict
 from nerf.files import check_writable
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     from nerf.scenes import find_scene, has_photographs
     from nerf.workflows.check import look_over
 
-    place = find_scene(arguments.scene)
-    base = photograph_settings() if has_photographs(place.folder) else Settings()
+    scene_folder = find_scene(arguments.scene)
+    base = photograph_settings() if has_photographs(scene_folder.folder) else Settings()
     settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
-    file = arguments.out or Path("runs") / place.name / "check.html"
+    file = arguments.out or Path("runs") / scene_folder.name / "check.html"
     check_writable(file)
-    print(look_over(place, settings, file).text())
+    print(look_over(scene_folder, settings, file).text())
     print(f"page: {file}")
     return 0

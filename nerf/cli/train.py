@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nerf.backends.choice import BACKENDS, DEVICES, choose_backend
 from nerf.cli.arguments import (
     INTERRUPTED,
+    Parser,
     named_settings,
     resumed_settings,
     writable,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds what the command takes."""
     parser.add_argument("--scene", required=True, help="folder, or name under data/; lego is built in")
     parser.add_argument("--config", type=Path, help="YAML file with settings that differ from the defaults")
@@ -35,14 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the run folder")
     parser.usage = "nerf train --scene NAME|FOLDER [options] [section.name=value ...]"
-    parser.epilog = "settings and their defaults:\n" + describe_settings()
+    parser.more_help = _formats_and_settings
+
+
+def _formats_and_settings() -> str:
+    """Returns the end of the help: the formats that can be chosen, and all settings."""
+    from nerf.scenes.formats import formats_with_poses
+
+    formats = "\n".join(f"  {row.name:<38} {row.files}" for row in formats_with_poses())
+    return (
+        "formats, in the order of choice (scene.format=NAME takes another that the folder has):\n"
+        f"{formats}\nsettings and their defaults:\n{describe_settings()}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
     from nerf.report import say
     from nerf.runs import RunFolder
-    from nerf.scenes import find_scene, has_photographs
+    from nerf.scenes import check_format, find_scene, has_photographs
     from nerf.workflows.reconstruct import reconstruct
 
     named = named_settings(
@@ -56,17 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
     backend = choose_backend(arguments.backend, arguments.device)
     asked = named + arguments.settings
     settings = read_settings(arguments.config, asked)
+    check_format(settings.scene.format)
     name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
     run = RunFolder(arguments.out or Path("runs") / name)
     if arguments.resume:
         settings = resumed_settings(run, settings, asked, arguments.config)
     with writable(run.path):
         _check_outputs(settings, run)
-        place = find_scene(arguments.scene)
-        if has_photographs(place.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
+        scene_folder = find_scene(arguments.scene)
+        if has_photographs(scene_folder.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
             settings = read_settings(arguments.config, asked, photograph_settings())
             say("settings", "settings: the defaults for photographs (see nerf train --help)")
-        end = reconstruct(run, place, settings, backend, arguments.resume)
+        end = reconstruct(run, scene_folder, settings, backend, arguments.resume)
     return INTERRUPTED if end.interrupted else 0
 
 

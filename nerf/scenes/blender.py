@@ -9,22 +9,28 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy
 import torch
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.scenes.pictures import read_picture
-from nerf.scenes.scene import Views, box_average
-
-SPLITS = ("train", "val", "test")
+from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
 
 def is_blender(folder: Path) -> bool:
     """Returns whether the folder holds this format."""
     return any((folder / f"transforms_{split}.json").exists() for split in SPLITS)
+
+
+def open_blender(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder: its splits train and test, and val if there is such a file."""
+    splits = [split for split in SPLITS if split != "val" or (folder / "transforms_val.json").is_file()]
+    return Capture("blender", {split: partial(load_blender, folder, split, settings.downscale) for split in splits})
 
 
 def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
@@ -35,18 +41,24 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
     """
     file = folder / f"transforms_{split}.json"
     tree = _read_json(file)
-    frames = tree.get("frames") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict):
+        tree = {}
+    frames = tree.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f'{file}: no "frames"; expected a list with one entry per picture')
     angle = _camera_angle(tree, file)
+
+    # A picture is called by its file alone, or with its folders where that is not unique.
     paths = [_picture_path(folder, frame, i, file) for i, frame in enumerate(frames)]
     names = tuple(path.stem for path in paths)
     if len(set(names)) < len(names):
         names = tuple("_".join(path.relative_to(folder.resolve()).with_suffix("").parts) for path in paths)
     if len(set(names)) < len(names):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
+
     poses = torch.stack([_pose(frame, i, file) for i, frame in enumerate(frames)])
     images, white = _read_images(paths, downscale)
+
     _, height, width, _ = images.shape
     focal = 0.5 * width / math.tan(0.5 * angle)
     cameras = Cameras(
@@ -60,6 +72,7 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
 
 
 def _read_json(file: Path) -> object:
+    """Returns what the file of a split holds; if there is no such file, the error names those that there are."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -72,6 +85,7 @@ def _read_json(file: Path) -> object:
 
 
 def _camera_angle(tree: dict, file: Path) -> float:
+    """Returns the horizontal field of view, radians."""
     angle = tree.get("camera_angle_x")
     if isinstance(angle, bool) or not isinstance(angle, (int, float)) or not 0 < angle < math.pi:
         raise InputError(f'{file}: "camera_angle_x" is {angle!r}; expected the horizontal field of view in radians')
@@ -79,6 +93,7 @@ def _camera_angle(tree: dict, file: Path) -> float:
 
 
 def _picture_path(folder: Path, frame: object, index: int, file: Path) -> Path:
+    """Returns where a frame's picture lies; the suffix .png may be left out of the file."""
     text = frame.get("file_path") if isinstance(frame, dict) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f'{file}: frame {index}: no "file_path"')
@@ -103,6 +118,7 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
         matrix = numpy.empty(0)
     if matrix.shape not in ((4, 4), (3, 4)):
         raise InputError(f'{file}: frame {index}: "transform_matrix" is not a 4 x 4 matrix of numbers')
+
     with numpy.errstate(over="ignore"):
         single = matrix.astype(numpy.float32)
     if not numpy.isfinite(single).all():
@@ -115,12 +131,14 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
             f'{file}: frame {index}: the last row of "transform_matrix" is {matrix[3].tolist()}, not 0 0 0 1; '
             "is the matrix transposed?"
         )
+
     rotation = matrix[:3, :3]
     if not numpy.allclose(rotation @ rotation.T, numpy.eye(3), atol=1e-3) or numpy.linalg.det(rotation) < 0:
         raise InputError(
             f'{file}: frame {index}: "transform_matrix" does not hold a rotation '
             "(its axes must be orthonormal and right-handed)"
         )
+
     return torch.from_numpy(single[:3] * numpy.array([1, -1, -1, 1], numpy.float32))
 
 
@@ -133,8 +151,10 @@ def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
             f"{paths[0]}: {width} x {height} pixels cannot be divided by --downscale {downscale}; "
             "choose a factor of both"
         )
-    out, white = box_average(torch.empty(0, height, width, channels, dtype=torch.uint8), 255, downscale)
-    images = torch.empty(len(paths), *out.shape[1:], dtype=out.dtype)
+
+    # Averaging no picture at all tells the shape and type of what averaging gives.
+    like, white = box_average(torch.empty(0, height, width, channels, dtype=torch.uint8), 255, downscale)
+    images = torch.empty(len(paths), *like.shape[1:], dtype=like.dtype)
 
     def read(index: int) -> None:
         picture = read_picture(paths[index])

@@ -65,6 +65,7 @@ def write_builtin_scene(
         raise FileExistsError(f"{folder} exists already; delete it or choose another folder for the built-in scene")
     if min(size, n_train) < 1 or min(n_val, n_test) < 0:
         raise ValueError("the built-in scene needs size >= 1, n_train >= 1, n_val >= 0 and n_test >= 0")
+
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -93,7 +94,9 @@ def test_cameras(count: int) -> np.ndarray:
 
 
 def _spiral_cameras(count: int, turn: float) -> np.ndarray:
-    low, high = np.sin(LOWEST_ELEVATION), np.sin(HIGHEST_ELEVATION)
+    """Returns world_from_camera (count, 4, 4) of a golden spiral, turned about z by `turn` radians."""
+    low = np.sin(LOWEST_ELEVATION)
+    high = np.sin(HIGHEST_ELEVATION)
     heights = low + (high - low) * (np.arange(count) + 0.5) / max(count, 1)
     golden_angle = np.pi * (3 - np.sqrt(5))
     return _cameras_at(azimuths=golden_angle * np.arange(count) + turn, elevations=np.arcsin(heights))
@@ -101,7 +104,8 @@ def _spiral_cameras(count: int, turn: float) -> np.ndarray:
 
 def _cameras_at(azimuths: np.ndarray, elevations: np.ndarray) -> np.ndarray:
     """Returns world_from_camera (N, 4, 4) of upright cameras that look at the origin; angles in radians."""
-    horizontal, zeros = np.cos(elevations), np.zeros_like(azimuths)
+    horizontal = np.cos(elevations)
+    zeros = np.zeros_like(azimuths)
     back = np.stack([horizontal * np.cos(azimuths), horizontal * np.sin(azimuths), np.sin(elevations)], axis=-1)
     right = np.stack([-np.sin(azimuths), np.cos(azimuths), zeros], axis=-1)
     world_from_camera = np.tile(np.eye(4), (len(azimuths), 1, 1))
@@ -119,6 +123,7 @@ def digger_surface(viewpoints: np.ndarray) -> tuple[ShadedSurface, Triangles, np
 
 
 def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progress: bool) -> None:
+    """Writes all files of the scene. cameras: world_from_camera by split. size: pixels a side."""
     from tqdm import tqdm
 
     (folder / "README.txt").write_text(README, encoding="utf-8")
@@ -126,10 +131,12 @@ def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progre
     for split, poses in cameras.items():
         (folder / split).mkdir()
         _write_transforms(folder / f"transforms_{split}.json", split, poses)
+
     total = sum(len(poses) for poses in cameras.values())
     with tqdm(total=total, desc="built-in scene: preparing the digger", disable=not progress) as bar:
         surface, fine, seen = digger_surface(cameras["train"][:, :3, 3])
         _write_mesh(folder / "ground_truth" / "mesh.ply", fine, seen)
+
         bar.set_description(f"built-in scene: rendering {total} views")
         views = [(split, index, pose) for split, poses in cameras.items() for index, pose in enumerate(poses)]
         # Two views at a time overlap one view's array arithmetic with the other's rays.
@@ -163,18 +170,23 @@ def _write_view(folder: Path, surface: ShadedSurface, view: tuple[str, int, np.n
 
 
 def _write_mesh(path: Path, triangles: Triangles, kept: np.ndarray) -> None:
-    """Writes the kept triangles as a binary PLY, joining vertices of the same place and colour."""
-    places = np.round(triangles.corners[kept].reshape(-1, 3) / 1e-5).astype(np.int64)
-    colours = np.repeat(np.round(255 * triangles.colours[kept]).astype(np.int64), 3, axis=0)
-    keys = np.concatenate([places, colours], axis=1)
+    """Writes the kept triangles as a binary PLY, joining vertices of the same position and colour."""
+    # Vertices are the same where these whole numbers are: positions in steps of 1e-5 scene units, colours of 8 bits.
+    positions = np.round(triangles.corners[kept].reshape(-1, 3) / 1e-5).astype(np.int64)
+    colors = np.repeat(np.round(255 * triangles.colors[kept]).astype(np.int64), 3, axis=0)
+    keys = np.concatenate([positions, colors], axis=1)
     unique, vertex_of_corner = np.unique(keys, axis=0, return_inverse=True)
     faces = vertex_of_corner.reshape(-1, 3)
     repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     faces = faces[~repeated]
-    vertex_table = np.empty(len(unique), dtype=[("place", "<f4", 3), ("colour", "u1", 3)])
-    vertex_table["place"], vertex_table["colour"] = unique[:, :3] * 1e-5, unique[:, 3:]
+
+    vertex_table = np.empty(len(unique), dtype=[("position", "<f4", 3), ("color", "u1", 3)])
+    vertex_table["position"] = unique[:, :3] * 1e-5
+    vertex_table["color"] = unique[:, 3:]
     face_table = np.empty(len(faces), dtype=[("count", "u1"), ("vertices", "<i4", 3)])
-    face_table["count"], face_table["vertices"] = 3, faces
+    face_table["count"] = 3
+    face_table["vertices"] = faces
+
     header = [
         "ply",
         "format binary_little_endian 1.0",

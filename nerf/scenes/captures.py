@@ -1,9 +1,10 @@
-"""What the photo formats have in common: posed photographs with their lenses -> views and their split."""
+"""What the photo formats have in common: photographs with poses and lenses -> splits that can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -14,9 +15,8 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
 from nerf.scenes.pictures import picture_size, read_mask, read_pictures
-from nerf.scenes.scene import Scene, Views
+from nerf.scenes.scene import SPLITS, Capture, Views
 
-SPLITS = ("train", "val", "test")
 FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
 ASPECT_SLACK = 0.02  # by which a picture's shape may differ from its camera's: what integer sizes round away
 LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
@@ -26,62 +26,51 @@ LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
 class Photo:
     """A photograph as a format describes it.
 
-    name: unique, as the format sorts it. world_from_camera: (3, 4) float64. focal, center, size: pixels, (x, y), of the
-    camera; the file may hold the picture at another scale. lens: see `nerf.geometry.lenses`. depths: least and
-    greatest depth of what it shows, scene units, or None. mask: a picture that is
-    black where the photograph is not to be used, or None.
-    tracked: how many known points it sees, and how far off they are in the mean, pixels, or None. split: which the
-    format says, empty if it says none.
+    focal, center and size are those of the camera; the file may hold the picture at another scale.
     """
 
-    name: str
+    name: str  # unique, as the format sorts it
     path: Path
-    world_from_camera: numpy.ndarray
-    focal: tuple[float, float]
-    center: tuple[float, float]
-    size: tuple[float, float]
-    lens: Sequence[float] = (0.0,) * len(TERMS)
-    depths: tuple[float, float] | None = None
-    mask: Path | None = None
-    tracked: tuple[int, float] | None = None
-    split: str = ""
+    world_from_camera: numpy.ndarray  # (3, 4) float64
+    focal: tuple[float, float]  # pixels (x, y)
+    center: tuple[float, float]  # the principal point, pixels (x, y)
+    size: tuple[float, float]  # width and height, pixels
+    lens: Sequence[float] = (0.0,) * len(TERMS)  # see `nerf.geometry.lenses`
+    depths: tuple[float, float] | None = None  # least and greatest depth of what it shows, scene units
+    mask: Path | None = None  # a picture that is black where the photograph is not to be used
+    tracked: tuple[int, float] | None = None  # known points that it sees; their mean error, pixels
+    split: str = ""  # which the format says; empty: none
 
 
-@dataclass
-class Capture:
-    """Photographs, the points known of the scene, and what the user should know about how they were found."""
-
-    kind: str
-    photos: list[Photo]
-    points: Tensor | None = None  # (N, 3) float32
-    notes: list[str] = field(default_factory=list)
-
-
-def scene_of(capture: Capture, splits: Sequence[str], downscale: int, holdout: int) -> Scene:
-    """Returns the scene with the splits asked for: every `holdout`-th photograph by name is test, the others train.
+def photo_capture(
+    kind: str, photos: list[Photo], notes: list[str], holdout: int, downscale: int, points: Tensor | None = None
+) -> Capture:
+    """Returns the capture that photographs make: every `holdout`-th by name is test, the others train.
 
     What the format says of the splits goes first. Without a split "val" it is the test split, and the other way round;
-    splits that would be empty are left out.
+    splits that would be empty are left out. Reading a split raises InputError where a photograph or a camera is
+    damaged, or they contradict each other.
 
-    Raises:
-        InputError: a photograph or a camera is damaged, or they contradict each other.
+    kind: the format. notes: what the format says of itself. downscale: the factor that is left to shrink the files
+    by. points: see `Capture`.
     """
-    photos = sorted(capture.photos, key=lambda photo: photo.name)
-    parts, note = _given_split(photos) if any(photo.split for photo in photos) else _every(photos, holdout)
-    notes = [*capture.notes, note]
-    views = {split: _views(parts[split], downscale) for split in splits if parts[split]}
-    for photo in photos[:1]:
-        notes.append(_lens_note(photo, len({tuple(photo.lens) for photo in photos})))
-    return Scene(capture.kind, views, capture.points, tuple(notes))
+    photos = sorted(photos, key=lambda photo: photo.name)
+    named = any(photo.split for photo in photos)
+    parts, split_note = _given_split(photos) if named else _every(photos, holdout)
+    lens_note = _lens_note(photos[0], len({tuple(photo.lens) for photo in photos}))
+    read = {split: partial(_views, part, downscale) for split, part in parts.items() if part}
+    return Capture(kind, read, points, [*notes, split_note, lens_note])
 
 
 def _every(photos: list[Photo], holdout: int) -> tuple[dict[str, list[Photo]], str]:
     """Returns the splits where the format names none, and what to say of them."""
     if holdout == 0 or len(photos) < FEWEST_TO_HOLD_OUT:
         return {"train": photos, "test": [], "val": []}, f"no picture held out ({len(photos)} in all)"
+
     held_out = photos[::holdout]
     note = f"held out for testing: every {holdout}th of {len(photos)} pictures by name, {len(held_out)} in all"
-    return {"train": [p for i, p in enumerate(photos) if i % holdout], "test": held_out, "val": held_out}, note
+    learned = [photo for index, photo in enumerate(photos) if index % holdout]
+    return {"train": learned, "test": held_out, "val": held_out}, note
 
 
 def _given_split(photos: list[Photo]) -> tuple[dict[str, list[Photo]], str]:
@@ -89,11 +78,17 @@ def _given_split(photos: list[Photo]) -> tuple[dict[str, list[Photo]], str]:
     parts = {split: [photo for photo in photos if photo.split == split] for split in SPLITS}
     counts = ", ".join(f"{len(part)} {split}" for split, part in parts.items())
     left = len(photos) - sum(map(len, parts.values()))
-    parts["test"], parts["val"] = parts["test"] or parts["val"], parts["val"] or parts["test"]
-    return parts, f"splits as the file names them: {counts}{f'; {left} in none, left out' if left else ''}"
+    note = f"splits as the file names them: {counts}{f'; {left} in none, left out' if left else ''}"
+
+    # Either of the two serves as the other.
+    held_out = parts["test"] or parts["val"]
+    parts["val"] = parts["val"] or held_out
+    parts["test"] = held_out
+    return parts, note
 
 
 def _lens_note(photo: Photo, n_lenses: int) -> str:
+    """Returns what to say of the photographs' lenses, of which `photo` has the first."""
     terms = [f"{name} {value:.4g}" for name, value in zip(TERMS[1:], photo.lens[1:]) if value]
     kind = "fisheye" if photo.lens[0] else "perspective"
     each = "" if n_lenses == 1 else f"; {n_lenses} lenses, the first"
@@ -101,12 +96,15 @@ def _lens_note(photo: Photo, n_lenses: int) -> str:
 
 
 def _views(photos: list[Photo], downscale: int) -> Views:
+    """Returns the pictures of photographs with their cameras, shrunk by `downscale`."""
     shapes = [picture_size(photo.path, photo.size[0] / photo.size[1]) for photo in photos]
     scale = torch.stack([_scale(photo, shape) for photo, shape in zip(photos, shapes)]) / downscale
     images, white, size = read_pictures([photo.path for photo in photos], shapes, downscale)
     height, width = images.shape[1:3]
+
+    poses = numpy.stack([photo.world_from_camera for photo in photos])
     cameras = Cameras(
-        torch.from_numpy(numpy.stack([photo.world_from_camera for photo in photos]).astype(numpy.float32, order="C")),
+        torch.from_numpy(poses.astype(numpy.float32, order="C")),
         torch.tensor([photo.focal for photo in photos], dtype=torch.float32) * scale,
         torch.tensor([photo.center for photo in photos], dtype=torch.float32) * scale,
         width,
@@ -114,14 +112,18 @@ def _views(photos: list[Photo], downscale: int) -> Views:
         torch.tensor([list(photo.lens) for photo in photos], dtype=torch.float32),
         size,
     )
+
+    # What only some photographs tell is not known of the split.
     depths = None
     if all(photo.depths is not None for photo in photos):
         depths = torch.tensor([photo.depths for photo in photos], dtype=torch.float32)
     tracked = None
     if all(photo.tracked is not None for photo in photos):
         tracked = torch.tensor([photo.tracked for photo in photos], dtype=torch.float32)
+
+    names = file_names([photo.name for photo in photos])
     used = _used(photos, size, height, width)
-    return Views(file_names([photo.name for photo in photos]), images, white, cameras, used, True, depths, tracked)
+    return Views(names, images, white, cameras, used, True, depths, tracked)
 
 
 def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
@@ -141,6 +143,7 @@ def _used(photos: list[Photo], size: Tensor, height: int, width: int) -> Tensor 
     """Returns (F, H, W) bool of the pixels that are pictures and not masked; None if all are."""
     if all(photo.mask is None for photo in photos) and (size == torch.tensor([width, height])).all():
         return None
+
     used = torch.zeros(len(photos), height, width, dtype=torch.bool)
     for frame, (photo, (columns, rows)) in enumerate(zip(photos, size.tolist())):
         used[frame, :rows, :columns] = True
@@ -166,10 +169,12 @@ def checked_photo(photo: Photo, where: str) -> Photo:
     numbers = [*photo.world_from_camera.flatten(), *photo.focal, *photo.center, *photo.size, *photo.lens]
     if not numpy.isfinite(numbers).all() or max(map(abs, numbers)) > 1e30:
         raise InputError(f'{where}: camera of "{photo.name}" has a value that is not finite; remove the picture')
+
     if min(*photo.focal, *photo.size) <= 0:
         raise InputError(
             f'{where}: camera of "{photo.name}": focal length {photo.focal} and size {photo.size} must be positive'
         )
+
     rotation = photo.world_from_camera[:, :3]
     if not numpy.allclose(rotation @ rotation.T, numpy.eye(3), atol=1e-3) or numpy.linalg.det(rotation) < 0:
         raise InputError(f'{where}: pose of "{photo.name}" is not a rotation (orthonormal, right-handed)')
@@ -178,9 +183,11 @@ def checked_photo(photo: Photo, where: str) -> Photo:
 
 def lens_reach(photo: Photo) -> float:
     """Returns the part of a photograph's border that its lens model reaches: rays there project back."""
-    at = torch.linspace(0, 1, 33)
-    square = torch.cat([torch.stack([at, edge * torch.ones(33)], 1) for edge in (0.0, 1.0)])
-    border = torch.cat([square, square.flip(1)]) * torch.tensor(photo.size, dtype=torch.float32)
+    # Points on the four sides, pixels.
+    along = torch.linspace(0, 1, 33)
+    horizontal = torch.cat([torch.stack([along, edge * torch.ones(33)], 1) for edge in (0.0, 1.0)])
+    border = torch.cat([horizontal, horizontal.flip(1)]) * torch.tensor(photo.size, dtype=torch.float32)
+
     focal = torch.tensor(photo.focal, dtype=torch.float32)
     drawn = (border - torch.tensor(photo.center, dtype=torch.float32)) / focal
     lens = torch.tensor(list(photo.lens), dtype=torch.float32).expand(len(drawn), -1)
@@ -196,11 +203,13 @@ def found_photos(photos: list[Photo], notes: list[str], where: str) -> list[Phot
     """
     found = [photo for photo in photos if photo.path.is_file()]
     missing = [photo.name for photo in photos if not photo.path.is_file()]
+
     if not found:
         looked = f" (looked for {photos[0].path})" if photos else ""
         raise InputError(f"{where}: none of its {len(photos)} pictures was found{looked}")
     if missing:
         notes.append(f"warning: {len(missing)} of {len(photos)} pictures are missing and skipped: {', '.join(missing)}")
+
     least = min(lens_reach(photo) for photo in {tuple(photo.lens): photo for photo in found}.values())
     if least < 1:
         notes.append(

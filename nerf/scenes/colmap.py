@@ -7,24 +7,35 @@ from pathlib import Path
 import numpy
 import torch
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.captures import Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
 from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, model_suffix, read_model
+from nerf.scenes.scene import Capture
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
-FEWEST_VIEWS, LARGEST_ERROR = 3, 2.0  # of a point that can be trusted: pictures that see it; pixels
+FEWEST_VIEWS = 3  # pictures that see a point that can be trusted
+LARGEST_ERROR = 2.0  # of a point that can be trusted, pixels
 NEAREST, FARTHEST = 0.005, 0.995  # quantiles of the points' depths that a picture's depths are
 
 
+def is_colmap(folder: Path) -> bool:
+    """Returns whether the folder holds this format."""
+    return find_model(folder) is not None
+
+
 def find_model(folder: Path) -> tuple[Path, Path] | None:
-    """Returns the model's folder and the scene's, where the pictures are; `folder` may be either. None: no model."""
+    """Returns the model's folder and the scene's, where the pictures are; None if there is no model.
+
+    folder: either of the two.
+    """
     for name in MODEL_FOLDERS:
         model = (folder / name).resolve()
         if model_suffix(model):
             if name != ".":
                 return model, folder
             parents = [folder, *folder.resolve().parents[:3]]
-            return model, next((place for place in parents if _picture_folders(place)), folder)
+            return model, next((parent for parent in parents if _picture_folders(parent)), folder)
     return None
 
 
@@ -46,22 +57,26 @@ def picture_folder(folder: Path, downscale: int) -> tuple[Path, int]:
     return (found[min(found)], downscale) if found else (folder, downscale)
 
 
-def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
-    """Returns the capture in a folder, and the factor that is left to shrink its pictures by.
+def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder.
 
     Raises:
         InputError: a file of the model is damaged, its files belong to different models, or no picture is there.
     """
-    model, scene = find_model(folder)
+    model, scene = find_model(folder) or (folder, folder)
     cameras, images, points = read_model(model)
-    pictures, left = picture_folder(scene, downscale)
-    photos, depths, tracked = [], _depths(images, points), _tracked(images, points)
+    pictures, left = picture_folder(scene, settings.downscale)
+
+    photos = []
+    depths = _depths(images, points)
+    tracked = _tracked(images, points)
     for number, image in images.items():
         if image.camera not in cameras:
             raise InputError(
                 f'{model}: picture "{image.name}" has camera {image.camera}, which the cameras file lacks: '
                 "the files belong to different models"
             )
+
         camera = cameras[image.camera]
         path = _found_path(pictures, image.name, str(model))
         photo = Photo(
@@ -71,27 +86,28 @@ def load_colmap(folder: Path, downscale: int) -> tuple[Capture, int]:
         photos.append(checked_photo(photo, str(model)))
     if not photos:
         raise InputError(f"{model}: the model has no picture")
-    kept = trusted(points)
-    capture = Capture("colmap", photos, torch.from_numpy(points.position[kept].astype(numpy.float32)))
-    capture.notes.append(
+
+    notes = [
         f"format: COLMAP model {model.name if model == folder.resolve() else model.relative_to(scene.resolve())} "
         f"({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points), pictures in {pictures.name}"
-    )
-    capture.photos = found_photos(photos, capture.notes, str(model))
-    return capture, left
+    ]
+    photos = found_photos(photos, notes, str(model))
+
+    position = torch.from_numpy(points.position[trusted(points)].astype(numpy.float32))
+    return photo_capture("colmap", photos, notes, settings.holdout, left, position)
 
 
 def _found_path(pictures: Path, name: str, where: str) -> Path:
     """Returns a picture's path; shrunk copies are often JPEG where the originals are PNG, or the other way round."""
     path = inside(pictures, name, where)
     others = [path.with_suffix(end) for end in (".jpg", ".JPG", ".png", ".jpeg")]
-    return next((place for place in [path, *others] if place.is_file()), path)
+    return next((file for file in [path, *others] if file.is_file()), path)
 
 
 def _mask(scene: Path, name: str) -> Path | None:
-    """Returns the mask of a picture: ``masks/<name>.png``, as COLMAP and nerfstudio lay them."""
-    places = (scene / "masks" / f"{name}.png", (scene / "masks" / name).with_suffix(".png"))
-    return next((path for path in places if path.is_file()), None)
+    """Returns the mask of a picture: ``masks/<name>.png``, where COLMAP and nerfstudio put it."""
+    candidates = (scene / "masks" / f"{name}.png", (scene / "masks" / name).with_suffix(".png"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def trusted(points: ColmapPoints) -> numpy.ndarray:
@@ -103,8 +119,10 @@ def trusted(points: ColmapPoints) -> numpy.ndarray:
 
 def _depths(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, tuple[float, float]]:
     """Returns the least and greatest depth of the trusted points that each picture sees, by the picture's number."""
+    # The pairs of a point and a picture, picture by picture.
     pairs = points.seen[trusted(points)[points.seen[:, 0]]] if len(points.seen) else points.seen
     pairs = pairs[numpy.argsort(pairs[:, 1], kind="stable")]
+
     depths = {}
     for number, image in images.items():
         first, last = numpy.searchsorted(pairs[:, 1], [number, number + 1])
@@ -118,9 +136,11 @@ def _depths(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, t
 
 def _tracked(images: dict[int, ColmapImage], points: ColmapPoints) -> dict[int, tuple[int, float]]:
     """Returns how many points each picture sees and their mean error, pixels, by the picture's number."""
-    told = numpy.isfinite(points.error)[points.seen[:, 0]] if len(points.seen) else numpy.zeros(0, bool)
-    seen = points.seen[told]
+    has_error = numpy.isfinite(points.error)[points.seen[:, 0]] if len(points.seen) else numpy.zeros(0, bool)
+    seen = points.seen[has_error]
+
     numbers, which = numpy.unique(seen[:, 1], return_inverse=True)
-    count, total = numpy.bincount(which), numpy.bincount(which, points.error[seen[:, 0]])
-    known = {int(number): (int(n), float(sum_ / n)) for number, n, sum_ in zip(numbers, count, total)}
+    counts = numpy.bincount(which)
+    sums = numpy.bincount(which, points.error[seen[:, 0]])
+    known = {int(number): (int(n), float(total / n)) for number, n, total in zip(numbers, counts, sums)}
     return {number: known.get(number, (0, 0.0)) for number in images} if known else {}

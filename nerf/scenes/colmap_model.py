@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,30 +24,30 @@ NO_LENS = "undistort the pictures with COLMAP's image_undistorter, or choose a m
 
 @dataclass(frozen=True)
 class ColmapCamera:
-    """A camera: size (width, height), focal and center in pixels, lens as in `nerf.geometry.lenses`."""
+    """A camera, which pictures may share."""
 
-    size: tuple[int, int]
-    focal: tuple[float, float]
-    center: tuple[float, float]
-    lens: tuple[float, ...]
+    size: tuple[int, int]  # width and height, pixels
+    focal: tuple[float, float]  # pixels (x, y)
+    center: tuple[float, float]  # the principal point, pixels (x, y)
+    lens: tuple[float, ...]  # see `nerf.geometry.lenses`
 
 
 @dataclass(frozen=True)
 class ColmapImage:
-    """A registered picture: its name, its camera's number, and world_from_camera (3, 4) float64."""
+    """A registered picture."""
 
     name: str
-    camera: int
-    world_from_camera: numpy.ndarray
+    camera: int  # its number
+    world_from_camera: numpy.ndarray  # (3, 4) float64
 
 
 @dataclass(frozen=True)
 class ColmapPoints:
-    """Sparse points: position (N, 3) float64, error (N,) pixels, and the (point, image) pairs that saw them, (T, 2)."""
+    """Sparse points of surfaces, and which pictures see them."""
 
-    position: numpy.ndarray
-    error: numpy.ndarray
-    seen: numpy.ndarray
+    position: numpy.ndarray  # (N, 3) float64
+    error: numpy.ndarray  # (N,) mean reprojection error, pixels
+    seen: numpy.ndarray  # (T, 2) int64, pairs: the index of a point, the number of a picture that sees it
 
 
 def camera_of(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> ColmapCamera:
@@ -61,12 +61,13 @@ def camera_of(model: str, size: tuple[int, int], values: tuple[float, ...], wher
     names = COLMAP_MODELS[model][1]
     if len(values) != len(names):
         raise InputError(f"{where}: {model} has {len(names)} parameters, found {len(values)}")
+
     terms = dict(zip(names, values))
     focal = (terms["f"], terms["f"]) if "f" in terms else (terms["fx"], terms["fy"])
     return ColmapCamera(size, focal, (terms["cx"], terms["cy"]), tuple(lens_terms("FISHEYE" in model, terms)))
 
 
-def pose_of(quaternion: tuple[float, ...], translation: tuple[float, ...], where: str) -> numpy.ndarray:
+def pose_of(quaternion: Sequence[float], translation: Sequence[float], where: str) -> numpy.ndarray:
     """Returns world_from_camera (3, 4) of COLMAP's camera-from-world quaternion (w, x, y, z) and translation.
 
     Raises:
@@ -75,6 +76,7 @@ def pose_of(quaternion: tuple[float, ...], translation: tuple[float, ...], where
     length = math.sqrt(sum(value * value for value in quaternion)) if all(map(math.isfinite, quaternion)) else 0.0
     if not (0 < length < math.inf and all(map(math.isfinite, translation))):
         raise InputError(f"{where}: its pose is not finite numbers; remove the picture from the model")
+
     w, x, y, z = (value / length for value in quaternion)
     camera_from_world = numpy.array(
         [
@@ -88,10 +90,12 @@ def pose_of(quaternion: tuple[float, ...], translation: tuple[float, ...], where
 
 
 class _Bytes:
-    """A binary file on its way: every read is checked against what is left."""
+    """A binary file that is read from its start: every read is checked against what is left."""
 
     def __init__(self, file: Path) -> None:
-        self.file, self.at, self.data = file, 0, _contents(file)
+        self.file = file
+        self.data = _contents(file)
+        self.at = 0  # the byte that is read next
 
     def take(self, form: str) -> tuple:
         """Returns the next numbers, by a format of `struct`, little-endian without gaps."""
@@ -102,6 +106,7 @@ class _Bytes:
         return values
 
     def need(self, size: int) -> None:
+        """Refuses a file with fewer than `size` bytes left."""
         if size > len(self.data) - self.at:
             raise InputError(f"{self.file}: cut off at byte {len(self.data)}; copy the file again")
 
@@ -112,13 +117,15 @@ class _Bytes:
             raise InputError(f"{self.file}: claims {number} {what}, more than its {len(self.data)} bytes can hold")
         return number
 
-    def array(self, kind: numpy.dtype, number: int) -> numpy.ndarray:
-        self.need(number * kind.itemsize)
-        found = numpy.frombuffer(self.data, kind, number, self.at)
-        self.at += number * kind.itemsize
+    def array(self, dtype: numpy.dtype, number: int) -> numpy.ndarray:
+        """Returns the next `number` values."""
+        self.need(number * dtype.itemsize)
+        found = numpy.frombuffer(self.data, dtype, number, self.at)
+        self.at += number * dtype.itemsize
         return found
 
     def name(self) -> str:
+        """Returns the text up to the next zero byte."""
         end = self.data.find(b"\0", self.at, self.at + LONGEST_NAME)
         if end < 0:
             raise InputError(f"{self.file}: a picture's name does not end; the file is damaged, copy it again")
@@ -138,12 +145,14 @@ def _contents(file: Path) -> bytes:
 
 
 def _binary_cameras(file: Path) -> dict[int, ColmapCamera]:
-    data, cameras = _Bytes(file), {}
+    data = _Bytes(file)
+    cameras = {}
     for _ in range(data.count(24, "cameras")):
         number, model, width, height = data.take("iiQQ")
         where = f"{file}: camera {number}"
         if model not in NAME_OF_NUMBER:
             raise InputError(f"{where}: camera model number {model} is not supported; {NO_LENS}")
+
         name = NAME_OF_NUMBER[model]
         values = data.take(f"{len(COLMAP_MODELS[name][1])}d")
         cameras[number] = camera_of(name, (width, height), values, where)
@@ -151,7 +160,8 @@ def _binary_cameras(file: Path) -> dict[int, ColmapCamera]:
 
 
 def _binary_images(file: Path) -> dict[int, ColmapImage]:
-    data, images = _Bytes(file), {}
+    data = _Bytes(file)
+    images = {}
     pair = numpy.dtype("V24")  # x, y and the number of a point
     for _ in range(data.count(73, "pictures")):
         number, *pose, camera = data.take("i7di")
@@ -163,7 +173,9 @@ def _binary_images(file: Path) -> dict[int, ColmapImage]:
 
 def _binary_points(file: Path) -> ColmapPoints:
     data = _Bytes(file)
-    position, error, seen = [], [], []
+    position = []
+    error = []
+    seen = []
     track = numpy.dtype("<i4, <i4")  # a picture and which of its features
     for index in range(data.count(51, "points")):
         _, x, y, z, _, _, _, apart = data.take("Q3d3Bd")
@@ -180,7 +192,7 @@ def _points(position: list, error: list, seen: list) -> ColmapPoints:
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
-    """Yields (place in the file, line) of a text file without its comments; empty lines are kept."""
+    """Yields (file and line number, line) of a text file without its comments; empty lines are kept."""
     try:
         text = _contents(file).decode("utf-8")
     except UnicodeDecodeError:
@@ -190,14 +202,15 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
             yield f"{file}: line {number}", line.strip()
 
 
-def _words(kinds: list[Callable], line: str, where: str) -> list:
-    """Returns the words of a line as values of `kinds`; the last kind stands for all that are left."""
+def _words(types: list[Callable], line: str, where: str) -> list:
+    """Returns the words of a line as values of `types`; the last type stands for all that are left."""
     words = line.split()
-    if len(words) < len(kinds):
-        raise InputError(f"{where}: expected {len(kinds)} values or more, found {len(words)}")
-    kinds = kinds + [kinds[-1]] * (len(words) - len(kinds))
+    if len(words) < len(types):
+        raise InputError(f"{where}: expected {len(types)} values or more, found {len(words)}")
+
+    types = types + [types[-1]] * (len(words) - len(types))
     try:
-        return [kind(word) for kind, word in zip(kinds, words)]
+        return [convert(word) for convert, word in zip(types, words)]
     except ValueError:
         raise InputError(f'{where}: "{line[:60]}" has a word that is not a number') from None
 
@@ -217,9 +230,11 @@ def _text_images(file: Path) -> dict[int, ColmapImage]:
     for where, line in lines:
         if not line:
             continue
-        head, name = line.split(maxsplit=9)[:9], (line.split(maxsplit=9) + [""])[9]
+        head = line.split(maxsplit=9)[:9]
+        name = (line.split(maxsplit=9) + [""])[9]  # which may have spaces
         if not name:
             raise InputError(f"{where}: expected a number, a pose of 7 numbers, a camera and a name")
+
         number, *pose, camera = _words([int, *[float] * 7, int], " ".join(head), where)
         images[number] = ColmapImage(name, camera, pose_of(pose[:4], pose[4:], where))
         next(lines, None)  # its points, which may be an empty line
@@ -227,7 +242,9 @@ def _text_images(file: Path) -> dict[int, ColmapImage]:
 
 
 def _text_points(file: Path) -> ColmapPoints:
-    position, error, seen = [], [], []
+    position = []
+    error = []
+    seen = []
     for where, line in _lines(file):
         if line:
             values = _words([int, *[float] * 3, *[int] * 3, float, *[int] * (len(line.split()) - 8)], line, where)
@@ -245,10 +262,11 @@ READERS = {
 
 
 def model_suffix(folder: Path) -> str | None:
-    """Returns ``.bin`` or ``.txt`` if a folder holds a model of that kind, else None."""
-    return next(
-        (end for end in READERS if all((folder / (name + end)).is_file() for name in ("cameras", "images"))), None
-    )
+    """Returns ``.bin`` or ``.txt`` if a folder holds a model in files of that suffix, else None."""
+    for suffix in READERS:
+        if all((folder / f"{name}{suffix}").is_file() for name in ("cameras", "images")):
+            return suffix
+    return None
 
 
 def read_model(folder: Path) -> tuple[dict[int, ColmapCamera], dict[int, ColmapImage], ColmapPoints]:
@@ -257,8 +275,8 @@ def read_model(folder: Path) -> tuple[dict[int, ColmapCamera], dict[int, ColmapI
     Raises:
         InputError: a file is damaged.
     """
-    end = model_suffix(folder) or ".bin"
-    cameras, images, points = READERS[end]
-    file = folder / f"points3D{end}"
+    suffix = model_suffix(folder) or ".bin"
+    cameras, images, points = READERS[suffix]
+    file = folder / f"points3D{suffix}"
     found = points(file) if file.is_file() else _points([], [], [])
-    return cameras(folder / f"cameras{end}"), images(folder / f"images{end}"), found
+    return cameras(folder / f"cameras{suffix}"), images(folder / f"images{suffix}"), found

@@ -15,18 +15,23 @@ from typing import NamedTuple
 import numpy as np
 
 STUD_PITCH = 0.09  # scene units
-MODEL_CENTRE = (0.0, 0.0, 7.0)  # stud pitches; becomes the origin of the world
+MODEL_CENTER = (0.0, 0.0, 7.0)  # stud pitches; becomes the origin of the world
 PLATE = 0.4
 BRICK = 1.2
 BEVEL = 0.04
-STUD_RADIUS, STUD_HEIGHT, STUD_SIDES = 0.3, 0.2, 14
+STUD_RADIUS = 0.3
+STUD_HEIGHT = 0.2
+STUD_SIDES = 14
+
+
+Point = Sequence[float] | np.ndarray  # x, y, z in a part's frame
 
 
 class Plastic(NamedTuple):
-    """A material: sRGB colour in 0..1 and the reflectance seen face-on (0.04 is common plastic)."""
+    """A material."""
 
-    colour: tuple[float, float, float]
-    reflectance: float = 0.04
+    color: tuple[float, float, float]  # sRGB in 0..1
+    reflectance: float = 0.04  # seen face-on; that of common plastic
 
 
 YELLOW = Plastic((0.97, 0.76, 0.08))
@@ -47,26 +52,27 @@ EARTHS = (Plastic((0.45, 0.29, 0.18)), Plastic((0.55, 0.37, 0.23)), Plastic((0.3
 
 @dataclass(frozen=True)
 class Triangles:
-    """A triangle soup. corners (T, 3, 3) world positions in scene units, normals (T, 3, 3) unit shading
-    normals at the corners, colours (T, 3) sRGB in 0..1, reflectances (T,); all float64."""
+    """A triangle soup; all float64."""
 
-    corners: np.ndarray
-    normals: np.ndarray
-    colours: np.ndarray
-    reflectances: np.ndarray
+    corners: np.ndarray  # (T, 3, 3) world positions, scene units
+    normals: np.ndarray  # (T, 3, 3) unit shading normals at the corners
+    colors: np.ndarray  # (T, 3) sRGB in 0..1
+    reflectances: np.ndarray  # (T,) seen face-on
 
 
 def digger_triangles() -> Triangles:
     """Returns the whole model, baseplate included, as `Triangles` in the world frame (scene units)."""
     world_from_model = np.eye(4)
     world_from_model[:3, :3] *= STUD_PITCH
-    world_from_model[:3, 3] = -STUD_PITCH * np.array(MODEL_CENTRE)
+    world_from_model[:3, 3] = -STUD_PITCH * np.array(MODEL_CENTER)
     model = Bricks(world_from_model)
     _build_ground(model)
+
     undercarriage = model.at((-2.5, 0.0, 0.6))
     for side in (-1, 1):
         _build_track(undercarriage, side)
     _build_chassis(undercarriage)
+
     house = undercarriage.at((0.0, 0.0, 3.3), yaw=20.0)
     _build_engine(house)
     _build_counterweight(house)
@@ -89,7 +95,8 @@ class Bricks:
     def at(self, origin: Sequence[float], *, yaw: float = 0.0, pitch: float = 0.0) -> Bricks:
         """Returns a frame at `origin` turned by `yaw` degrees about z, then tipped by `pitch` degrees (x
         towards z) about its own y axis."""
-        turn, tip = np.radians(yaw), np.radians(pitch)
+        turn = np.radians(yaw)
+        tip = np.radians(pitch)
         yaw_rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
         pitch_rotation = np.array([[np.cos(tip), 0, -np.sin(tip)], [0, 1, 0], [np.sin(tip), 0, np.cos(tip)]])
         part_from_child = np.eye(4)
@@ -103,7 +110,7 @@ class Bricks:
         return Triangles(
             corners=np.concatenate([corners for corners, _, _ in self.pieces]),
             normals=np.concatenate([normals for _, normals, _ in self.pieces]),
-            colours=np.repeat([plastic.colour for _, _, plastic in self.pieces], counts, axis=0),
+            colors=np.repeat([plastic.color for _, _, plastic in self.pieces], counts, axis=0),
             reflectances=np.repeat([plastic.reflectance for _, _, plastic in self.pieces], counts),
         )
 
@@ -121,7 +128,9 @@ class Bricks:
 
     def block(self, low: Sequence[float], high: Sequence[float], plastic: Plastic) -> None:
         """Adds a bevelled box without studs, from corner `low` to corner `high`."""
-        (x0, y0, z0), (x1, y1, z1), cut = low, high, BEVEL
+        x0, y0, z0 = low
+        x1, y1, z1 = high
+        cut = BEVEL
         profile = [(x0 + cut, y0), (x1 - cut, y0), (x1, y0 + cut), (x1, y1 - cut)]
         profile += [(x1 - cut, y1), (x0 + cut, y1), (x0, y1 - cut), (x0, y0 + cut)]
         part_from_profile = np.eye(4)
@@ -133,9 +142,7 @@ class Bricks:
         part_from_profile = np.array([[1.0, 0, 0, 0], [0, 0, -1, y1], [0, 1, 0, 0], [0, 0, 0, 1]])
         self.extrude(np.array(profile), part_from_profile, y1 - y0, plastic)
 
-    def cylinder(
-        self, start: Sequence[float], end: Sequence[float], radius: float, plastic: Plastic, sides: int = 20
-    ) -> None:
+    def cylinder(self, start: Point, end: Point, radius: float, plastic: Plastic, sides: int = 20) -> None:
         """Adds a round bar from `start` to `end`."""
         axis = np.subtract(end, start)
         length = float(np.linalg.norm(axis))
@@ -143,9 +150,11 @@ class Bricks:
         helper = np.array([1.0, 0, 0]) if abs(forward[0]) < 0.9 else np.array([0, 1.0, 0])
         across = np.cross(forward, helper)
         across /= np.linalg.norm(across)
+
         part_from_profile = np.eye(4)
         part_from_profile[:3, :3] = np.stack([across, np.cross(forward, across), forward], axis=1)
         part_from_profile[:3, 3] = start
+
         angles = 2 * np.pi * np.arange(sides) / sides
         circle = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         self.extrude(circle, part_from_profile, length, plastic, smooth=True)
@@ -179,7 +188,7 @@ class Bricks:
                 self.block((x0, low[1], z), (x1, high[1], z_top), plastic)
         self.studs(low[:2], high[:2], high[2], plastic)
 
-    def ram(self, start: Sequence[float], end: Sequence[float], split: float) -> None:
+    def ram(self, start: Point, end: Point, split: float) -> None:
         """Adds a hydraulic ram: a thick barrel up to the fraction `split`, then a bright rod."""
         middle = np.asarray(start) + split * np.subtract(end, start)
         self.cylinder(start, middle, 0.33, DARK_GREY)
@@ -199,16 +208,22 @@ def _extruded(profile: np.ndarray, length: float, smooth: bool, bevel: float) ->
     inset = profile - bevel * mitre
     at_start = mitre / np.linalg.norm(mitre, axis=1, keepdims=True) if smooth else outward
     at_end = np.roll(at_start, -1, axis=0) if smooth else outward
-    up, down = np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0])
+    up = np.array([0.0, 0.0, 1.0])
+    down = np.array([0.0, 0.0, -1.0])
 
     def lifted(points: np.ndarray, z: float) -> np.ndarray:
         return np.concatenate([points, np.full((count, 1), z)], axis=1)
 
     rings = [lifted(inset, 0), lifted(profile, bevel), lifted(profile, length - bevel), lifted(inset, length)]
-    corners, normals = [], []
+    corners = []
+    normals = []
+
+    # Bevel, side and bevel: two triangles an edge.
     for lower, upper in ((0, 1), (1, 2), (2, 3)):
-        a, d = rings[lower], rings[upper]
-        b, c = np.roll(a, -1, axis=0), np.roll(d, -1, axis=0)
+        a = rings[lower]
+        b = np.roll(a, -1, axis=0)
+        d = rings[upper]
+        c = np.roll(d, -1, axis=0)
         # Bevels blend from the side's normal into the cap's, which makes the edge look rounded.
         low_start, low_end = (lifted(n, 0) if lower else np.broadcast_to(down, a.shape) for n in (at_start, at_end))
         top_start, top_end = (lifted(n, 0) if upper < 3 else np.broadcast_to(up, a.shape) for n in (at_start, at_end))
@@ -217,9 +232,11 @@ def _extruded(profile: np.ndarray, length: float, smooth: bool, bevel: float) ->
             np.stack([low_start, low_end, top_end], axis=1),
             np.stack([low_start, top_end, top_start], axis=1),
         ]
+
+    # The caps: fans about their centres.
     for ring, normal in ((rings[0][::-1], down), (rings[3], up)):
-        centre = np.broadcast_to(ring.mean(axis=0), ring.shape)
-        fan = np.stack([centre, ring, np.roll(ring, -1, axis=0)], axis=1)
+        center = np.broadcast_to(ring.mean(axis=0), ring.shape)
+        fan = np.stack([center, ring, np.roll(ring, -1, axis=0)], axis=1)
         corners.append(fan)
         normals.append(np.broadcast_to(normal, fan.shape))
     return np.concatenate(corners), np.concatenate(normals)
@@ -281,24 +298,28 @@ def _build_flower(part: Bricks, petals: Plastic) -> None:
 def _build_track(part: Bricks, side: int) -> None:
     """A belt of 34 ribbed links round two big wheels, with rollers and a frame between."""
     inner, outer = sorted((side * 1.9, side * 4.3))
-    half, radius, links = 3.7, 1.36, 34
-    straight, bend = 2 * half, np.pi * radius
+    half = 3.7  # length of a straight run
+    radius = 1.36  # of the bends
+    straight = 2 * half
+    bend = np.pi * radius
+    links = 34
     pitch = 2 * (straight + bend) / links
     for link in range(links):
         along = (link + 0.5) * pitch
         if along < straight:
-            origin, angle = (half - along, 0, 1.5 + radius), 180.0
+            origin = (half - along, 0, 1.5 + radius)
+            angle = 180.0
         elif along < straight + bend:
             turn = (along - straight) / radius
-            origin, angle = (
-                (-half - radius * np.sin(turn), 0, 1.5 + radius * np.cos(turn)),
-                180 + np.degrees(turn),
-            )
+            origin = (-half - radius * np.sin(turn), 0, 1.5 + radius * np.cos(turn))
+            angle = 180 + np.degrees(turn)
         elif along < 2 * straight + bend:
-            origin, angle = (along - straight - bend - half, 0, 1.5 - radius), 0.0
+            origin = (along - straight - bend - half, 0, 1.5 - radius)
+            angle = 0.0
         else:
             turn = (along - 2 * straight - bend) / radius
-            origin, angle = (half + radius * np.sin(turn), 0, 1.5 - radius * np.cos(turn)), np.degrees(turn)
+            origin = (half + radius * np.sin(turn), 0, 1.5 - radius * np.cos(turn))
+            angle = np.degrees(turn)
         plate = part.at(origin, pitch=angle)
         reach = 0.43 * pitch
         plate.block((-reach, inner, -0.10), (reach, outer, 0.12), DARK_GREY)
@@ -313,9 +334,9 @@ def _build_track(part: Bricks, side: int) -> None:
         part.cylinder((x, edge - side * 0.4, 1.85), (x, edge - side * 0.1, 1.85), STUD_RADIUS, YELLOW, STUD_SIDES)
 
 
-def _build_hub(part: Bricks, centre: tuple[float, float, float], wheel_radius: float, side: int) -> None:
+def _build_hub(part: Bricks, center: tuple[float, float, float], wheel_radius: float, side: int) -> None:
     """A grey disc with a yellow cap and six black holes on the outer face of a wheel."""
-    x, y, z = centre
+    x, y, z = center
 
     def disc(at_x: float, at_z: float, rise: float, radius: float, plastic: Plastic) -> None:
         part.cylinder((at_x, y - side * 0.2, at_z), (at_x, y + side * rise, at_z), radius, plastic, 20)
@@ -323,7 +344,8 @@ def _build_hub(part: Bricks, centre: tuple[float, float, float], wheel_radius: f
     disc(x, z, 0.02, 0.72 * wheel_radius, LIGHT_GREY)
     disc(x, z, 0.10, 0.30 * wheel_radius, YELLOW)
     for angle in np.radians(np.arange(30, 360, 60)):
-        hole_x, hole_z = x + 0.52 * wheel_radius * np.cos(angle), z + 0.52 * wheel_radius * np.sin(angle)
+        hole_x = x + 0.52 * wheel_radius * np.cos(angle)
+        hole_z = z + 0.52 * wheel_radius * np.sin(angle)
         disc(hole_x, hole_z, 0.05, 0.11 * wheel_radius, BLACK)
 
 
@@ -334,7 +356,7 @@ def _build_chassis(part: Bricks) -> None:
     part.cylinder((0, 0, 2.6), (0, 0, 3.3), 2.2, LIGHT_GREY, 40)
     part.cylinder((0, 0, 2.85), (0, 0, 3.1), 2.5, DARK_GREY, 40)
     for angle in np.arange(0, 360, 15):
-        part.at((0, 0, 2.85), yaw=angle).block((2.4, -0.15, 0), (2.62, 0.15, 0.25), DARK_GREY)
+        part.at((0, 0, 2.85), yaw=float(angle)).block((2.4, -0.15, 0), (2.62, 0.15, 0.25), DARK_GREY)
 
 
 def _build_engine(house: Bricks) -> None:
@@ -424,8 +446,10 @@ def _build_front_deck(house: Bricks) -> None:
 
 def _beam(part: Bricks, start: tuple[float, float], end: tuple[float, float], half: tuple[float, float]) -> Bricks:
     """Adds bricks in two courses from (x, z) `start` to `end`; returns the beam's frame, x along it."""
-    run, rise = end[0] - start[0], end[1] - start[1]
-    length, (half_width, half_height) = float(np.hypot(run, rise)), half
+    run = end[0] - start[0]
+    rise = end[1] - start[1]
+    length = float(np.hypot(run, rise))
+    half_width, half_height = half
     beam = part.at((start[0], 0, start[1]), pitch=float(np.degrees(np.arctan2(rise, run))))
     beam.courses((0, -half_width, -half_height), (length, half_width, half_height), 2, YELLOW, 2.0)
     return beam
@@ -468,7 +492,8 @@ def _build_stick(arm: Bricks) -> None:
 
 def _build_bucket(bucket: Bricks) -> None:
     """A scoop open towards the machine: curved back of flat strips, two cheeks, a lip with teeth."""
-    half_width, radius = 1.8, 1.75
+    half_width = 1.8
+    radius = 1.75
     angles = np.radians(np.linspace(105, -95, 9))
     rim = [(radius * np.cos(angle), radius * np.sin(angle)) for angle in angles]
     for (x0, z0), (x1, z1) in zip(rim[:-1], rim[1:], strict=True):

@@ -11,10 +11,12 @@ from tokenize import TokenError
 
 import numpy
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.captures import Capture, Photo, checked_photo
+from nerf.scenes.captures import Photo, checked_photo, photo_capture
 from nerf.scenes.colmap import picture_folder
 from nerf.scenes.pictures import SUFFIXES
+from nerf.scenes.scene import Capture
 
 FILE = "poses_bounds.npy"
 
@@ -24,27 +26,23 @@ def is_llff(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def load_llff(folder: Path, downscale: int) -> tuple[Capture, int]:
-    """Returns the capture in a folder, and the factor that is left to shrink its pictures by.
+def open_llff(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder.
 
     Raises:
         InputError: the file is damaged, or its rows do not go with the pictures.
     """
     file = folder / FILE
-    try:
-        # Mapped: a header that claims more than the file holds is refused, not allocated.
-        rows = numpy.array(numpy.lib.format.open_memmap(file, mode="r"))
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
-        raise InputError(f"{file}: not a readable array ({' '.join(str(error).split())})") from None
-    if rows.ndim != 2 or rows.shape[1] != 17 or not numpy.issubdtype(rows.dtype, numpy.floating) or len(rows) == 0:
-        raise InputError(f"{file}: expected rows of 17 numbers, found {rows.dtype} of shape {rows.shape}")
-    pictures, left = picture_folder(folder, downscale)
+    rows = _rows(file)
+
+    pictures, left = picture_folder(folder, settings.downscale)
     names = sorted(path.name for path in pictures.iterdir() if path.suffix.lower() in SUFFIXES)
     if len(names) != len(rows):
         raise InputError(
             f"{file}: {len(rows)} poses, but {pictures} has {len(names)} pictures; they go together by order, "
             "so none may be missing"
         )
+
     photos = []
     for name, row in zip(names, rows.astype(numpy.float64)):
         matrix = row[:15].reshape(3, 5)
@@ -58,5 +56,18 @@ def load_llff(folder: Path, downscale: int) -> tuple[Capture, int]:
         photos.append(checked_photo(photo, str(file)))
         if not 0 < row[15] < row[16] < numpy.inf:
             raise InputError(f'{file}: depths of "{name}" are {row[15]:g} to {row[16]:g}; expected 0 < near < far')
+
     note = f"format: LLFF {FILE} ({len(rows)} poses), pictures in {pictures.name}"
-    return Capture("llff", photos, notes=[note]), left
+    return photo_capture("llff", photos, [note], settings.holdout, left)
+
+
+def _rows(file: Path) -> numpy.ndarray:
+    """Returns the file's rows (N, 17)."""
+    try:
+        # Mapped: a header that claims more than the file holds is refused, not allocated.
+        rows = numpy.array(numpy.lib.format.open_memmap(file, mode="r"))
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
+        raise InputError(f"{file}: not a readable array ({' '.join(str(error).split())})") from None
+    if rows.ndim != 2 or rows.shape[1] != 17 or not numpy.issubdtype(rows.dtype, numpy.floating) or len(rows) == 0:
+        raise InputError(f"{file}: expected rows of 17 numbers, found {rows.dtype} of shape {rows.shape}")
+    return rows

@@ -10,26 +10,25 @@ import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from nerf.errors import InputError
 from nerf.scenes.digger import Triangles
 
-if TYPE_CHECKING:
-    import open3d
-
 CAMERA_ANGLE_X = 0.6911112070083618  # radians, full horizontal field of view
 SUBSAMPLES = 3  # per pixel and axis
 SURFACE_OFFSET = 2e-4  # scene units; lifts shadow rays off the surface they start from
 SUN_DIRECTION = np.array([0.52, 0.48, 0.84]) / np.linalg.norm([0.52, 0.48, 0.84])
 SUN_RADIUS = 0.025  # tangent of the sun's apparent radius; softens shadows a little
-SUN_COLOUR = np.array([1.02, 0.97, 0.88], dtype=np.float32)
-SKY_COLOUR = np.array([0.58, 0.62, 0.68], dtype=np.float32)
-GROUND_COLOUR = np.array([0.30, 0.28, 0.26], dtype=np.float32)
-GLOSS_EXPONENT, GLOSS_STRENGTH = 70.0, 9.0
-OCCLUSION_RAYS, OCCLUSION_REACH = 32, 0.35  # rays per vertex; scene units
+SUN_COLOR = np.array([1.02, 0.97, 0.88], dtype=np.float32)
+SKY_COLOR = np.array([0.58, 0.62, 0.68], dtype=np.float32)
+GROUND_COLOR = np.array([0.30, 0.28, 0.26], dtype=np.float32)
+GLOSS_EXPONENT = 70.0
+GLOSS_STRENGTH = 9.0
+OCCLUSION_RAYS = 32  # per vertex
+OCCLUSION_REACH = 0.35  # scene units
 
 
 def camera_rays(world_from_camera: np.ndarray, size: int, offset: tuple[float, float]) -> np.ndarray:
@@ -38,9 +37,11 @@ def camera_rays(world_from_camera: np.ndarray, size: int, offset: tuple[float, f
     focal = 0.5 * size / np.tan(0.5 * CAMERA_ANGLE_X)
     x = (np.arange(size) + offset[0] - 0.5 * size) / focal
     y = (0.5 * size - np.arange(size) - offset[1]) / focal
+
     right, up = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     in_camera = np.stack([right, up, np.full_like(right, -1)], axis=-1)
     in_camera /= np.sqrt(right * right + up * up + 1)[..., None]
+
     rays = np.empty((size, size, 6), dtype=np.float32)
     rays[..., :3] = world_from_camera[:3, 3]
     rays[..., 3:] = in_camera @ world_from_camera[:3, :3].T.astype(np.float32)
@@ -75,7 +76,7 @@ class RayTracer:
         vertices = corners.reshape(-1, 3).astype(np.float32)
         indices = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
         self._scene.add_triangles(open3d.core.Tensor(vertices), open3d.core.Tensor(indices))
-        self._tensor: type[open3d.core.Tensor] = open3d.core.Tensor
+        self._tensor: Any = open3d.core.Tensor  # its stubs know nothing of numpy's arrays
         self.miss = np.uint32(open3d.t.geometry.RaycastingScene.INVALID_ID)
 
     def nearest(self, rays: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,8 +101,10 @@ def depth_and_normal(geometry: RayTracer, world_from_camera: np.ndarray, size: i
     and normal (size, size, 3) float32, the surface's unit normal in the world; both 0 where nothing is hit."""
     hit = geometry.nearest(camera_rays(world_from_camera, size, (0.5, 0.5)))
     missed = ~np.isfinite(hit["t_hit"])
-    depth, normal = hit["t_hit"].copy(), hit["primitive_normals"].copy()
-    depth[missed], normal[missed] = 0, 0
+    depth = hit["t_hit"].copy()
+    normal = hit["primitive_normals"].copy()
+    depth[missed] = 0
+    normal[missed] = 0
     return depth, normal
 
 
@@ -111,25 +114,32 @@ def subdivided(triangles: Triangles, max_edge: float) -> Triangles:
     An edge is only ever cut at its middle, so that neighbours which share an edge stay joined.
     """
     pending = np.concatenate([triangles.corners, triangles.normals], axis=2)
-    parents, finished = np.arange(len(pending)), []
+    parents = np.arange(len(pending))
+    finished = []
     while len(pending):
         lengths = np.linalg.norm(np.roll(pending[..., :3], -1, axis=1) - pending[..., :3], axis=2)
         short = lengths.max(axis=1) <= max_edge
         finished.append((pending[short], parents[short]))
-        pending, parents, longest = pending[~short], parents[~short], lengths[~short].argmax(axis=1)
+        pending = pending[~short]
+        parents = parents[~short]
+
+        # The longest edge is turned to the front, and cut.
+        longest = lengths[~short].argmax(axis=1)
         order = (longest[:, None] + np.arange(3)) % 3
         first, second, third = np.moveaxis(np.take_along_axis(pending, order[..., None], axis=1), 1, 0)
         middle = 0.5 * (first + second)
         pending = np.concatenate([np.stack([first, middle, third], 1), np.stack([middle, second, third], 1)])
         parents = np.concatenate([parents, parents])
+
     corners_and_normals = np.concatenate([pieces for pieces, _ in finished])
     parents = np.concatenate([origins for _, origins in finished])
     normals = corners_and_normals[..., 3:] / np.linalg.norm(corners_and_normals[..., 3:], axis=-1, keepdims=True)
-    return Triangles(corners_and_normals[..., :3], normals, triangles.colours[parents], triangles.reflectances[parents])
+    return Triangles(corners_and_normals[..., :3], normals, triangles.colors[parents], triangles.reflectances[parents])
 
 
 def triangles_seen(geometry: RayTracer, viewpoints: np.ndarray) -> np.ndarray:
     """Returns (T,) bool: whether any of four points on the triangle's front is visible from a viewpoint (N, 3)."""
+    # Four points on each triangle: its middle, and one near each corner.
     corners = geometry.corners
     facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     facing /= np.linalg.norm(facing, axis=1, keepdims=True)
@@ -137,14 +147,19 @@ def triangles_seen(geometry: RayTracer, viewpoints: np.ndarray) -> np.ndarray:
     weights = weights / weights.sum(axis=1, keepdims=True)
     points = (weights @ corners + SURFACE_OFFSET * facing[:, None]).reshape(-1, 3)
     triangle = np.repeat(np.arange(len(corners)), len(weights))
+
     # All solids are closed: a point from which the next surface is met from behind is buried in one of them.
     ahead = geometry.nearest(np.concatenate([points, facing[triangle]], axis=1, dtype=np.float32))
     buried = np.einsum("ij,ij->i", ahead["primitive_normals"], facing[triangle]) > 0
-    points, triangle = points[~buried], triangle[~buried]
+    points = points[~buried]
+    triangle = triangle[~buried]
+
+    # From viewpoint to viewpoint only the triangles that none has seen yet are asked for.
     seen = np.zeros(len(corners), dtype=bool)
     for viewpoint in viewpoints:
         waiting = ~seen[triangle]
-        points, triangle = points[waiting], triangle[waiting]
+        points = points[waiting]
+        triangle = triangle[waiting]
         towards = viewpoint - points
         front = np.einsum("ij,ij->i", towards, facing[triangle]) > 0
         visible = ~geometry.occluded(points[front], towards[front], reach=1.0)
@@ -154,13 +169,13 @@ def triangles_seen(geometry: RayTracer, viewpoints: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ShadedSurface:
-    """Triangles ready to be shaded: per corner normal and openness (T, 3, 4), colour linear (T, 3),
-    reflectance face-on (T,); all float32. Openness is 1 where the sky is free, 0 in deep corners."""
+    """Triangles ready to be shaded."""
 
     geometry: RayTracer
+    # (T, 3, 4) float32, of the corners: unit normal, then openness, 1 where the sky is free and 0 in deep corners.
     normals_and_openness: np.ndarray
-    colours: np.ndarray
-    reflectances: np.ndarray
+    colors: np.ndarray  # (T, 3) float32, linear
+    reflectances: np.ndarray  # (T,) float32, seen face-on
 
     @classmethod
     def bake(cls, geometry: RayTracer, triangles: Triangles, seen: np.ndarray) -> ShadedSurface:
@@ -170,18 +185,22 @@ class ShadedSurface:
         return cls(
             geometry=geometry,
             normals_and_openness=np.concatenate([triangles.normals, openness[..., None]], 2, dtype=np.float32),
-            colours=linear_from_srgb(triangles.colours).astype(np.float32),
+            colors=linear_from_srgb(triangles.colors).astype(np.float32),
             reflectances=triangles.reflectances.astype(np.float32),
         )
 
     def radiance(self, hit: dict[str, np.ndarray], rays: np.ndarray, sun_direction: np.ndarray) -> np.ndarray:
         """Returns (N, 3) float32 linear light sent back along rays (N, 6) from their hits."""
+        # Normal and openness between the corners.
         triangle = hit["primitive_ids"]
         u, v = hit["primitive_uvs"].T[..., None]
         first, second, third = np.moveaxis(self.normals_and_openness[triangle], 1, 0)
         blended = first + u * (second - first) + v * (third - first)
-        normal, openness = blended[:, :3], blended[:, 3:]
+        normal = blended[:, :3]
+        openness = blended[:, 3:]
         normal = normal / np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None]
+
+        # The sun, where nothing hides it.
         sun = sun_direction.astype(np.float32)
         sun_cosine = np.maximum(normal @ sun, 0)
         lit = np.flatnonzero(sun_cosine > 0)
@@ -189,9 +208,10 @@ class ShadedSurface:
             rays[lit, :3] + hit["t_hit"][lit, None] * rays[lit, 3:] + SURFACE_OFFSET * hit["primitive_normals"][lit]
         )
         sun_cosine[lit[self.geometry.occluded(points, np.broadcast_to(sun, points.shape))]] = 0
+
         ambient = openness * _sky(normal[:, 2:])
-        colour = self.colours[triangle] * (ambient + sun_cosine[:, None] * SUN_COLOUR)
-        return colour + self._gloss(triangle, normal, openness, rays[:, 3:], sun_cosine)
+        color = self.colors[triangle] * (ambient + sun_cosine[:, None] * SUN_COLOR)
+        return color + self._gloss(triangle, normal, openness, rays[:, 3:], sun_cosine)
 
     def _gloss(
         self,
@@ -201,34 +221,39 @@ class ShadedSurface:
         view: np.ndarray,
         sun_cosine: np.ndarray,
     ) -> np.ndarray:
+        """Returns (N, 3) light that is mirrored: the sky's by Schlick's approximation, the sun's by Blinn's."""
         facing = np.einsum("ij,ij->i", normal, view)
         mirrored_height = view[:, 2] - 2 * facing * normal[:, 2]
         reflectance = self.reflectances[triangle]
         grazing = 1 - np.minimum(np.abs(facing), 1)
         square = grazing * grazing
         fresnel = reflectance + 0.5 * (1 - reflectance) * square * square * grazing
+
         half_way = SUN_DIRECTION.astype(np.float32) - view
         half_way /= np.sqrt(np.einsum("ij,ij->i", half_way, half_way))[:, None]
         glint = np.maximum(np.einsum("ij,ij->i", normal, half_way), 0) ** np.float32(GLOSS_EXPONENT)
         sunlit = GLOSS_STRENGTH * reflectance * glint * (sun_cosine > 0)
-        return sunlit[:, None] * SUN_COLOUR + (fresnel[:, None] * openness) * _sky(mirrored_height[:, None])
+        return sunlit[:, None] * SUN_COLOR + (fresnel[:, None] * openness) * _sky(mirrored_height[:, None])
 
 
 def _sky(height: np.ndarray) -> np.ndarray:
     """Returns (N, 3) ambient light from directions of the given height (N, 1), -1 (nadir) to 1 (zenith)."""
-    return GROUND_COLOUR + (0.5 + 0.5 * height) * (SKY_COLOUR - GROUND_COLOUR)
+    return GROUND_COLOR + (0.5 + 0.5 * height) * (SKY_COLOR - GROUND_COLOR)
 
 
 def _openness(geometry: RayTracer, corners: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Returns (T, 3): the cosine-weighted fraction of the hemisphere that is free within OCCLUSION_REACH."""
     keys = np.round(np.concatenate([corners, normals], axis=2).reshape(-1, 6) * 1e4).astype(np.int32)
     _, representatives, vertex_of_corner = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    points, axes = corners.reshape(-1, 3)[representatives], normals.reshape(-1, 3)[representatives]
+    points = corners.reshape(-1, 3)[representatives]
+    axes = normals.reshape(-1, 3)[representatives]
+
     # A point of the unit sphere centred on the normal's tip gives a cosine-weighted direction.
     heights = 1 - (2 * np.arange(OCCLUSION_RAYS) + 1) / OCCLUSION_RAYS
     turns = np.pi * (3 - np.sqrt(5)) * np.arange(OCCLUSION_RAYS)
     rims = np.sqrt(1 - heights**2)
     sphere = np.stack([rims * np.cos(turns), rims * np.sin(turns), heights], axis=1)
+
     free = np.zeros(len(points))
     for offset in sphere:
         directions = axes + 0.999 * offset
@@ -246,8 +271,9 @@ def _subsamples() -> Iterator[tuple[tuple[float, float], np.ndarray]]:
     for index in range(count):
         offset = ((index % SUBSAMPLES + 0.5) / SUBSAMPLES, (index // SUBSAMPLES + 0.5) / SUBSAMPLES)
         # Striding by 2 keeps neighbouring subsamples in different parts of the disc.
-        place = 2 * index % count
-        radius, turn = SUN_RADIUS * np.sqrt((place + 0.5) / count), 2.4 * place
+        rank = 2 * index % count
+        radius = SUN_RADIUS * np.sqrt((rank + 0.5) / count)
+        turn = 2.4 * rank
         sun = SUN_DIRECTION + radius * (np.cos(turn) * across + np.sin(turn) * upwards)
         yield offset, sun / np.linalg.norm(sun)
 
@@ -268,8 +294,9 @@ def rendered_image(
         at_pixels = {name: values[pixels] for name, values in found.items()}
         light[pixels] += np.minimum(surface.radiance(at_pixels, rays[pixels], sun_direction), 1)
         hits[pixels] += 1
-    colour = srgb_from_linear(light / np.maximum(hits, 1)[:, None])
-    rgba = np.concatenate([colour, (hits / SUBSAMPLES**2)[:, None]], axis=1)
+
+    color = srgb_from_linear(light / np.maximum(hits, 1)[:, None])
+    rgba = np.concatenate([color, (hits / SUBSAMPLES**2)[:, None]], axis=1)
     return np.round(255 * rgba).astype(np.uint8).reshape(*size, 4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,28 +11,22 @@ from torch import Tensor
 from nerf.color import over
 from nerf.geometry.cameras import Cameras
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Views:
-    """The pictures of one split.
+    """The pictures of one split. Smaller pictures lie in the upper left corner of (H, W), see `Cameras.size`."""
 
-    names: F names, unique, usable as file names. images: (F, H, W, C) uint8 or int16, C = 3 (RGB) or 4 (RGB and
-    straight alpha), display colours (sRGB) as stored. white: the integer that stands for 1.0, so that a box average
-    of uint8 pictures is kept exactly.
-    used: (F, H, W) bool, pixels to learn from and to score, or None for all. unbounded: whether the pictures show what
-    lies all around, not a thing alone. depths: (F, 2) float32, least and greatest depth of what each picture shows,
-    scene units, or None. tracked: (F, 2) float32, how many known points a picture sees, and how far off they are in the
-    mean, pixels, or None. Smaller pictures lie in the upper left corner of (H, W), see `Cameras.size`.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # F, unique, usable as file names
+    # (F, H, W, C) uint8 or int16, C = 3 (RGB) or 4 (RGB and straight alpha), display colours (sRGB) as stored.
     images: Tensor
-    white: int
+    white: int  # the integer that stands for 1.0, so that a box average of uint8 pictures is kept exactly
     cameras: Cameras
-    used: Tensor | None = None
-    unbounded: bool = False
-    depths: Tensor | None = None
-    tracked: Tensor | None = None
+    used: Tensor | None = None  # (F, H, W) bool, pixels to learn from and to score; None: all
+    unbounded: bool = False  # whether the pictures show what lies all around, not one thing alone
+    depths: Tensor | None = None  # (F, 2) float32, least and greatest depth of what each picture shows, scene units
+    tracked: Tensor | None = None  # (F, 2) float32, known points that each picture sees; their mean error, pixels
 
     def __len__(self) -> int:
         return len(self.names)
@@ -51,17 +46,24 @@ class Views:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """What a format says of a folder before its pictures are read: the one shape in which every format is opened."""
+
+    kind: str  # the format that the folder is kept in
+    read: Mapping[str, Callable[[], Views]]  # by split: reads the split's pictures
+    points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
+    notes: Sequence[str] = ()  # what was found and chosen, and warnings, one line each
+
+
+@dataclass(frozen=True)
 class Scene:
-    """Splits of one folder; `kind` names its format.
+    """The splits of one folder that were asked for."""
 
-    points: (N, 3) float32, sparse points of surfaces in the world, or None. notes: what was found and chosen, and
-    warnings, one line each.
-    """
-
-    kind: str
+    kind: str  # the format that the folder is kept in
     splits: dict[str, Views]
-    points: Tensor | None = None
-    notes: tuple[str, ...] = ()
+    points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
+    notes: tuple[str, ...] = ()  # what was found and chosen, and warnings, one line each
+    photographs: bool = True  # of a whole place; False: renders of one thing
 
 
 def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:
@@ -71,6 +73,7 @@ def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:
     """
     if factor == 1:
         return images, white
+
     frames, height, width, channels = images.shape
     boxes = images.view(frames, height // factor, factor, width // factor, factor, channels)
     out = torch.empty(frames, height // factor, width // factor, channels, dtype=torch.int16)

@@ -8,35 +8,38 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.report import say
-from nerf.scenes.colmap import picture_folder
+from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.scene import Capture
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 FEWEST_PHOTOS = 3
 FRAMES_OF_VIDEO = 100  # kept at most: the sharpest of as many even parts
-LARGEST_SIDE = 1600  # pixels on which features are found; more costs time and finds no more cameras
+LARGEST_SIDE = 1600  # pixels of the pictures in which features are found; more costs time and finds no more cameras
 EXHAUSTIVE = 150  # pictures up to which every pair is matched; beyond, and for video, only neighbours by name
 ENOUGH = 0.9  # of the pictures registered: no further attempt is made
-FEW_FEATURES, FEW_INLIERS = 200, 15
+FEW_FEATURES = 200  # a picture with fewer shows too little to be matched
+FEW_INLIERS = 15  # a picture that shares fewer with each of the others matches none of them
 FOCAL_TAGS = (0x920A, 0xA405)  # EXIF FocalLength, FocalLengthIn35mmFilm
 MISSING = "finding camera poses needs pycolmap: pip install 'nerf[sfm]', or give poses (see data/README.md)"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to a model: features per picture, and whether the poses are found all at once."""
+    """One method of finding a model."""
 
     name: str
-    features: int
-    at_once: bool
+    features: int  # a picture
+    at_once: bool  # whether all poses are found together (global mapping), not one after the other
 
 
 ATTEMPTS = (
@@ -49,6 +52,13 @@ ATTEMPTS = (
 def is_photos(folder: Path) -> bool:
     """Returns whether a folder holds photographs or one video and no poses that could be read."""
     return len(photo_names(picture_folder(folder, 1)[0])) >= FEWEST_PHOTOS or video_of(folder) is not None
+
+
+def open_photos(folder: Path, settings: SceneSettings) -> Capture:
+    """Returns the capture in a folder, which is a COLMAP model from then on: see `find_poses`."""
+    notes = find_poses(folder)
+    capture = open_colmap(folder, settings)
+    return replace(capture, notes=[*notes, *capture.notes])
 
 
 def photo_names(pictures: Path) -> list[str]:
@@ -78,23 +88,27 @@ def find_poses(folder: Path) -> list[str]:
     if target.exists():
         raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
     pycolmap.logging.minloglevel = 2  # its progress would drown ours
+
     pictures, _ = picture_folder(folder, 1)
     video = None if len(photo_names(pictures)) >= FEWEST_PHOTOS else video_of(folder)
     if video is not None:
         pictures = folder / "images"
         take_frames(video, pictures)
     names = photo_names(pictures)
+
+    # The model appears under its name only when it is whole.
     try:
-        place = tempfile.TemporaryDirectory(prefix=".sfm-", dir=folder)
+        temporary = tempfile.TemporaryDirectory(prefix=".sfm-", dir=folder)
     except OSError as error:
         raise InputError(f"{folder}: the model of the cameras cannot be written there ({error.strerror})") from None
-    with place as work:
+    with temporary as work:
         best, reasons = _best_model(pictures, names, Path(work), in_order=video is not None)
         target.parent.mkdir(exist_ok=True)
         model = Path(work) / "best"
         model.mkdir()
         best.write(model)
         model.rename(target)
+
     notes = [
         f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "
         f"{best.compute_mean_reprojection_error():.2f} pixels, {best.num_points3D()} points; kept in {target}"
@@ -109,20 +123,25 @@ def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) ->
     """Returns the model with most pictures among the attempts, and why each of the other pictures is not in it."""
     import pycolmap
 
-    best, reasons = None, {}
+    best = None
+    reasons = {}
     for number, attempt in enumerate(ATTEMPTS):
-        database, models = work / f"{attempt.features}.db", work / f"models_{number}"
+        database = work / f"{attempt.features}.db"
+        models = work / f"models_{number}"
         models.mkdir()
         if not database.exists():
             say("scene", f"finding camera poses of {len(names)} pictures ({attempt.name}) ...")
             _match(database, pictures, names, attempt.features, in_order)
+
         mapping = pycolmap.global_mapping if attempt.at_once else pycolmap.incremental_mapping
         found = mapping(database, pictures, models)
         for model in found.values():
             if best is None or model.num_reg_images() > best.num_reg_images():
-                best, reasons = model, _reasons(database, names, model)
+                best = model
+                reasons = _reasons(database, names, model)
         if best is not None and best.num_reg_images() >= ENOUGH * len(names):
             break
+
     if best is None or best.num_reg_images() < FEWEST_PHOTOS:
         raise InputError(
             f"{pictures}: no camera poses found in {len(names)} pictures; take sharp pictures of a textured, still "
@@ -132,16 +151,19 @@ def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) ->
 
 
 def _match(database: Path, pictures: Path, names: list[str], features: int, in_order: bool) -> None:
+    """Writes features and matches of pictures into a new database. in_order: only neighbours by name are matched."""
     import pycolmap
 
     extraction = pycolmap.FeatureExtractionOptions()
-    extraction.max_image_size, extraction.sift.max_num_features = LARGEST_SIDE, features
+    extraction.max_image_size = LARGEST_SIDE
+    extraction.sift.max_num_features = features
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = "OPENCV" if len(names) >= 10 else "SIMPLE_RADIAL"
     for group in _same_camera(pictures, names):
         pycolmap.extract_features(
             database, pictures, group, pycolmap.CameraMode.SINGLE, reader, extraction, pycolmap.Device.cpu
         )
+
     if in_order or len(names) > EXHAUSTIVE:
         pycolmap.match_sequential(database, device=pycolmap.Device.cpu)
     else:
@@ -169,18 +191,20 @@ def _reasons(database: Path, names: list[str], model: Any) -> dict[str, str]:
     registered = {model.image(number).name for number in model.reg_image_ids()}
     reasons = {}
     with pycolmap.Database.open(database) as data:
+        # The most inliers that each picture shares with another.
         pairs, inliers = data.read_two_view_geometry_num_inliers()
         numbers = {image.name: image.image_id for image in data.read_all_images()}
         best = dict.fromkeys(numbers.values(), 0)
         for pair, count in zip(pairs, inliers):
             for number in pycolmap.pair_id_to_image_pair(pair) if isinstance(pair, int) else pair:
                 best[number] = max(best[number], int(count))
+
         for name in names:
             if name in registered:
                 continue
             number = numbers.get(name)
-            features = data.num_keypoints_for_image(number) if number is not None else 0
-            if features < FEW_FEATURES:
+            features = 0 if number is None else data.num_keypoints_for_image(number)
+            if number is None or features < FEW_FEATURES:
                 reasons[name] = f"only {features} features (blurred, dark or without texture)"
             elif best[number] < FEW_INLIERS:
                 reasons[name] = "matches no other picture (too far from the rest)"
@@ -200,22 +224,24 @@ def take_frames(video: Path, folder: Path) -> None:
     from tqdm import tqdm
 
     try:
-        total, _ = count_frames_and_secs(str(video))
+        total = count_frames_and_secs(str(video))[0] or 0
         frames = read_frames(str(video))
         width, height = next(frames)["size"]
     except (OSError, RuntimeError, ValueError, StopIteration, KeyError) as error:
         raise InputError(f"{video}: not a readable video ({' '.join(str(error).split())[:200]})") from None
     if total < FEWEST_PHOTOS:
         raise InputError(f"{video}: {total} frames; at least {FEWEST_PHOTOS} are needed")
+
     n_parts = min(total, FRAMES_OF_VIDEO)
     folder.mkdir(parents=True, exist_ok=True)
-    best = (-1.0, -1, None)
+    best = (-1.0, -1, None)  # of the part that is read: the sharpest frame's sharpness, the part, the frame
     for index, data in enumerate(tqdm(frames, total=total, desc="choosing sharp frames", unit="frame")):
         part = min(index * n_parts // total, n_parts - 1)
         frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
         if part != best[1]:
             _write_frame(folder, best)
             best = (-1.0, part, None)
+
         sharp = sharpness(frame)
         if sharp > best[0]:
             best = (sharp, part, Image.fromarray(frame))
@@ -223,8 +249,10 @@ def take_frames(video: Path, folder: Path) -> None:
 
 
 def _write_frame(folder: Path, best: tuple) -> None:
-    if best[2] is not None:
-        best[2].save(folder / f"frame_{best[1]:04d}.jpg", quality=95)
+    """Writes the sharpest frame of a part, if there is one."""
+    _, part, frame = best
+    if frame is not None:
+        frame.save(folder / f"frame_{part:04d}.jpg", quality=95)
 
 
 def sharpness(picture: numpy.ndarray) -> float:

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
 from nerf.geometry.lenses import lens_terms
-from nerf.scenes.captures import SPLITS, Capture, Photo, checked_photo, found_photos, inside
+from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
 from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.scene import SPLITS, Capture
 
 FILE = "transforms.json"
 MODELS = ("OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", "FISHEYE")
@@ -29,39 +31,38 @@ def is_transforms(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def read_json(file: Path) -> object:
-    """Returns what a JSON file holds.
-
-    Raises:
-        InputError: it cannot be read or is not JSON.
-    """
+def _read_json(file: Path) -> dict[str, Any]:
+    """Returns the object that a JSON file holds; an empty one if it holds something else."""
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        tree = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON ({error})") from None
+    return tree if isinstance(tree, dict) else {}
 
 
-def load_transforms(folder: Path) -> Capture:
+def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
     """Returns the capture in a folder; frames whose pictures do not exist are named and skipped.
 
     Raises:
         InputError: the file is damaged, or none of its pictures exists.
     """
     file = folder / FILE
-    tree = read_json(file)
-    frames = tree.get("frames") if isinstance(tree, dict) else None
+    tree = _read_json(file)
+    frames = tree.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f'{file}: no "frames"; expected a list with one entry per picture')
-    capture = Capture("transforms", [])
+
     names = [_name(frame, index, file) for index, frame in enumerate(frames)]
     if len(set(names)) < len(names):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
-    paths, splits = [_path(folder, name, file) for name in names], _splits(tree, file)
+    paths = [_path(folder, name, file) for name in names]
+    splits = _splits(tree, file)
     there = [index for index, path in enumerate(paths) if path.is_file()]
     if not there:
         raise InputError(f"{file}: none of its {len(frames)} pictures was found (looked for {paths[0]})")
+
     photos = []
     for index, (frame, name, path) in enumerate(zip(frames, names, paths)):
         where = f'{file}: frame {index} ("{name}")'
@@ -69,14 +70,16 @@ def load_transforms(folder: Path) -> Capture:
         size_from = path if index in there else paths[there[0]]
         photo = _photo(folder, {**tree, **frame}, name, path, size_from, where)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
-    capture.notes.append(f"format: {FILE} ({len(frames)} frames)")
-    capture.photos = found_photos(photos, capture.notes, str(file))
-    if splits and not any(photo.split == "train" for photo in capture.photos):
+
+    notes = [f"format: {FILE} ({len(frames)} frames)"]
+    photos = found_photos(photos, notes, str(file))
+    if splits and not any(photo.split == "train" for photo in photos):
         raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
-    return capture
+    return photo_capture("transforms", photos, notes, settings.holdout, settings.downscale)
 
 
 def _name(frame: dict, index: int, file: Path) -> str:
+    """Returns the file of a frame's picture, as it is written there but for the prefix ``./``."""
     text = frame.get("file_path")
     if not isinstance(text, str) or not text:
         raise InputError(f'{file}: frame {index}: no "file_path"')
@@ -103,12 +106,19 @@ def _path(folder: Path, name: str, file: Path) -> Path:
     path = inside(folder, name, str(file))
     if path.suffix.lower() in SUFFIXES:
         return path
-    places = [path.with_name(path.name + end) for end in SUFFIXES]
-    return next((place for place in places if place.is_file()), places[0])
+    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    return next((file for file in candidates if file.is_file()), candidates[0])
 
 
 def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_from: Path, where: str) -> Photo:
+    """Returns the photograph that a frame describes.
+
+    values: the frame's, and those at the top that it does not have. size_from: the picture that tells the size if
+    `values` do not.
+    """
     lens = _lens(values, where)
+
+    # Intrinsics: pixels of the camera.
     if "w" in values or "h" in values:
         width, height = _number(values, "w", where), _number(values, "h", where)
     else:
@@ -116,12 +126,14 @@ def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_fro
     focal_x = _focal(values, "x", width, where)
     focal_y = _focal(values, "y", height, where) if {"fl_y", "camera_angle_y"} & values.keys() else focal_x
     center = (_number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2))
+
     mask = values.get("mask_path")
     if mask is not None and not isinstance(mask, str):
         raise InputError(f'{where}: "mask_path" is {mask!r}; expected a file name')
     masked = inside(folder, mask, where) if mask else None
     if masked is not None and not masked.is_file():
         raise InputError(f'{where}: mask "{mask}" not found; restore it or remove "mask_path"')
+
     pose = _pose(values, where)
     return Photo(name, path, pose, (focal_x, focal_y or focal_x), center, (width, height), lens, mask=masked)
 
@@ -134,6 +146,7 @@ def _number(values: dict[str, Any], key: str, where: str, default: float | None 
 
 
 def _focal(values: dict[str, Any], axis: str, side: float, where: str) -> float:
+    """Returns the focal length along an axis, pixels, which may be given as a field of view over `side` pixels."""
     if f"fl_{axis}" in values:
         return _number(values, f"fl_{axis}", where)
     angle = _number(values, f"camera_angle_{axis}", where)
@@ -143,9 +156,11 @@ def _focal(values: dict[str, Any], axis: str, side: float, where: str) -> float:
 
 
 def _lens(values: dict[str, Any], where: str) -> list[float]:
+    """Returns the lens, see `nerf.geometry.lenses`."""
     model = values.get("camera_model", "OPENCV")
     if model not in MODELS:
         raise InputError(f'{where}: camera model "{model}" is not supported{nearest(str(model), MODELS)}')
+
     fisheye = "FISHEYE" in model or bool(values.get("is_fisheye"))
     terms = {key: _number(values, key, where) for key in ("k1", "k2", "k3", "k4", "p1", "p2") if key in values}
     if model in ("PINHOLE", "SIMPLE_PINHOLE"):
@@ -153,6 +168,7 @@ def _lens(values: dict[str, Any], where: str) -> list[float]:
     if not fisheye and terms.get("k4"):
         # Beyond k3 OpenCV's perspective model goes on in a denominator.
         terms["d1"] = terms.pop("k4")
+
     unread = [key for key in OTHER_TERMS if values.get(key)]
     if unread:
         raise InputError(f"{where}: lens terms {', '.join(unread)} are not supported; undistort the pictures")

@@ -6,9 +6,9 @@ import ctypes
 
 import pytest
 import torch
-
 from nerf.backends.native_model import parameter_addresses
 from nerf.backends.native_task import NativeRadianceTask
+
 from nerf.engine.signatures import StepCall, StepReport
 from tests.backends.small_scene import ball_photographs, ball_task
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import SceneFolder, formats, load_scene
+from nerf.scenes import SceneFolder, load_scene
+from nerf.scenes.formats import found_formats
 from tests.scenes import photo_folder as made
 
 
@@ -83,7 +84,7 @@ def test_a_model_folder_given_directly_finds_its_pictures(photos):
 def test_the_first_of_several_formats_is_taken_and_the_others_are_named(photos):
     write_sparse(photos)
     made.write_transforms(photos)
-    assert formats(photos) == ["transforms", "colmap"]
+    assert [row.name for row in found_formats(photos)] == ["transforms", "colmap"]
     scene = load(photos)
     assert scene.kind == "transforms" and any("also has colmap" in note for note in scene.notes)
     assert load(photos, format="colmap").kind == "colmap"

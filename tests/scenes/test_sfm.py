@@ -8,7 +8,8 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import SceneFolder, formats, load_scene
+from nerf.scenes import SceneFolder, load_scene
+from nerf.scenes.formats import found_formats
 from nerf.scenes.sfm import find_poses, photo_names, sharpness, take_frames
 from tests.scenes import photo_folder as made
 
@@ -43,9 +44,10 @@ def test_poses_of_bare_photographs_are_found_once_and_kept_in_colmaps_format(tmp
     pytest.importorskip("pycolmap")
     eyes = wall_photos(tmp_path / "images")
     Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "images" / "x_flat.png")
-    assert formats(tmp_path) == ["photos"]
+    assert [row.name for row in found_formats(tmp_path)] == ["photos"]
     scene = load_scene(SceneFolder("walls", tmp_path, ""), ("train",), SceneSettings())
-    assert formats(tmp_path) == ["colmap"] and (tmp_path / "sparse" / "0" / "images.bin").is_file()
+    assert [row.name for row in found_formats(tmp_path)] == ["colmap"]
+    assert (tmp_path / "sparse" / "0" / "images.bin").is_file()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".sfm")]
     cameras = scene.splits["train"].cameras
     assert len(cameras) == 6 and scene.splits["train"].depths is not None
@@ -87,7 +89,7 @@ def test_the_sharpest_frame_of_every_part_of_a_video_is_kept(tmp_path, monkeypat
         writer.send(numpy.ascontiguousarray(frame))
     writer.close()
     monkeypatch.setattr("nerf.scenes.sfm.FRAMES_OF_VIDEO", 3)
-    assert formats(tmp_path) == ["photos"]
+    assert [row.name for row in found_formats(tmp_path)] == ["photos"]
     take_frames(tmp_path / "clip.mp4", tmp_path / "images")
     assert photo_names(tmp_path / "images") == ["frame_0000.jpg", "frame_0001.jpg", "frame_0002.jpg"]
     kept = numpy.asarray(Image.open(tmp_path / "images" / "frame_0001.jpg"))
