@@ -47,8 +47,7 @@ class _NativeFunction(torch.autograd.Function):
         return op.value(inputs)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grads  # of the one output
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs = ctx.saved_tensors
         needed = ctx.needs_input_grad[1:]
         if not torch.is_grad_enabled():

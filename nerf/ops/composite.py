@@ -146,10 +146,7 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx, grad_color: Tensor, grad_opacity: Tensor, grad_depth: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        # torch wants one parameter for each output; its stubs know `*grads` alone.
+    def backward(ctx, grad_color: Tensor, grad_opacity: Tensor, grad_depth: Tensor) -> tuple[Tensor | None, ...]:
         rgb, t, ray, weight, before = ctx.saved_tensors
         color = grad_color[ray]
         grad_weight = (color * rgb).sum(1) + grad_opacity[ray] + grad_depth[ray] * t

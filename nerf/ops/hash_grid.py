@@ -185,8 +185,7 @@ class _WeightedRows(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # torch wants one parameter for each output; its stubs know `*grads` alone.
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         row, weight = ctx.saved_tensors
         width = ctx.shape[1]
         index = (row.flatten()[:, None] * width + torch.arange(width, dtype=torch.int32)).flatten()
