@@ -12,7 +12,8 @@ def over(pixels: Tensor, background: str) -> Tensor:
     """Returns RGB (..., 3) of pixels (..., 3 or 4) with straight alpha laid over ``white`` or ``black``."""
     if pixels.shape[-1] == 3:
         return pixels
-    rgb, alpha = pixels[..., :3], pixels[..., 3:]
+    rgb = pixels[..., :3]
+    alpha = pixels[..., 3:]
     return rgb * alpha + (1 - alpha) * BACKGROUNDS[background]
 
 

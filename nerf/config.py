@@ -1,22 +1,23 @@
 """Typed settings: frozen sections with defaults here, differences in YAML files and on the command line.
 
-A setting is named ``section.name``. The order of authority is: defaults below, then the YAML file, then
-``section.name=value`` words of the command line. Unknown names and values of the wrong kind are refused
-with the nearest right word; nothing is cast silently.
+A setting is named ``section.name``. Later sources win: the defaults below, then the YAML file, then
+the ``section.name=value`` arguments of the command line. Unknown names and values of the wrong type
+are refused with the nearest right word; nothing is cast silently.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from nerf.errors import InputError, nearest
 
-STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter if all cameras face one way
+STEPS_AROUND = 512  # of a march along the diagonal of the scene box
+STEPS_ONE_WAY = 320  # the same, if all cameras face one way
 FEWEST_STEPS = 16
 
 
@@ -161,10 +162,12 @@ class Settings:
         return dataclasses.asdict(self)
 
 
+AnySettings = TypeVar("AnySettings")  # Settings, or those of a fit
+
 # What differs for photographs of a whole place: they show more, and finer, than renders of one thing.
 PHOTOGRAPHS = {
     "field": {"levels": 9, "log2_table_size": 18, "finest_resolution": 2048},
-    # Fog is how photographs' places are found at first: leaving out 0.02 costs fern 0.3 dB.
+    # In photographs matter is found as fog at first: a minimum weight of 0.02 costs fern 0.3 dB.
     "render": {
         "steps": 0, "first_steps": 32, "refined_by": 0.4, "occupancy_every": 16, "occupancy_from": 64,
         "minimum_weight": 1e-2,
@@ -179,8 +182,12 @@ def photograph_settings() -> Settings:
     return settings_from_dict(PHOTOGRAPHS, "defaults for photographs")
 
 
-def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settings = Settings()) -> Settings:
-    """Returns the defaults, or `base`, changed by a YAML file and then by ``section.name=value`` words.
+@overload
+def read_settings(file: Path | None, overrides: Sequence[str] = ()) -> Settings: ...
+@overload
+def read_settings(file: Path | None, overrides: Sequence[str], base: AnySettings) -> AnySettings: ...
+def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Any = Settings()) -> Any:
+    """Returns the defaults, or `base`, changed by a YAML file and then by ``section.name=value`` arguments.
 
     Raises:
         InputError: the file is missing or not YAML, or a name or value is not known.
@@ -188,6 +195,7 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settin
     import yaml
 
     settings = base
+
     if file is not None:
         try:
             tree = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -198,6 +206,7 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settin
         except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
         settings = settings_from_dict({} if tree is None else tree, str(file), settings)
+
     for word in overrides:
         name, equals, text = word.partition("=")
         section, dot, key = name.partition(".")
@@ -209,20 +218,27 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settin
 
 def describe_settings(settings: type = Settings, sections: Sequence[str] = ()) -> str:
     """Returns one line per setting, of all or some sections: its name, default and meaning."""
+    defaults = settings()
     lines = []
     for section in dataclasses.fields(settings):
         if sections and section.name not in sections:
             continue
-        for entry in dataclasses.fields(section.default):
+
+        values = getattr(defaults, section.name)
+        for entry in dataclasses.fields(values):
             photographs = PHOTOGRAPHS.get(section.name, {}).get(entry.name) if settings is Settings else None
             other = "" if photographs is None else f"; {photographs} for photographs"
-            name = f"{section.name}.{entry.name}={getattr(section.default, entry.name)}"
+            name = f"{section.name}.{entry.name}={getattr(values, entry.name)}"
             choices = f" ({', '.join(entry.metadata['choices'])})" if entry.metadata["choices"] else ""
             lines.append(f"  {name:<38} {entry.metadata['meaning']}{choices}{other}".replace("%", "%%"))
     return "\n".join(lines)
 
 
-def settings_from_dict(tree: Mapping[str, Any], source: str, base: Settings = Settings()) -> Settings:
+@overload
+def settings_from_dict(tree: Mapping[str, Any], source: str) -> Settings: ...
+@overload
+def settings_from_dict(tree: Mapping[str, Any], source: str, base: AnySettings) -> AnySettings: ...
+def settings_from_dict(tree: Mapping[str, Any], source: str, base: Any = Settings()) -> Any:
     """Returns `base` changed by a nested dictionary; `source` names it in errors.
 
     Raises:
@@ -230,6 +246,7 @@ def settings_from_dict(tree: Mapping[str, Any], source: str, base: Settings = Se
     """
     if not isinstance(tree, Mapping):
         raise InputError(f"{source}: expected sections with settings, got {type(tree).__name__}")
+
     sections = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
     for name, values in tree.items():
         if name not in sections:
@@ -250,40 +267,47 @@ def _changed(section: Any, section_name: str, values: Mapping[str, Any], source:
     return dataclasses.replace(section, **changes)
 
 
-def _checked(value: Any, field: dataclasses.Field, where: str) -> Any:
-    kind = type(field.default)
+def _checked(value: Any, field: dataclasses.Field[Any], where: str) -> int | float | str:
+    """Returns a value in the type of its setting, after a look at its range or its choices."""
+    wanted = type(field.default)
     # YAML 1.1 reads 1e-2 as text and a command line holds nothing but text, so numbers may come as text.
     try:
-        if isinstance(value, bool) or not isinstance(value, _TAKEN[kind]):
+        if isinstance(value, bool) or not isinstance(value, _TAKEN[wanted]):
             raise ValueError
-        number = kind(value)
+        found = _TYPES[wanted](value)
     except (ValueError, OverflowError):
-        raise InputError(f"{where}: expected {_KINDS[kind]}, got {value!r}") from None
+        raise InputError(f"{where}: expected {_NAMES[wanted]}, got {value!r}") from None
+
     limits = field.metadata
-    if kind is str:
-        if limits["choices"] and number not in limits["choices"]:
-            raise InputError(f'{where}: "{number}" is not a choice{nearest(number, limits["choices"])}')
-    elif not limits["low"] <= number <= limits["high"] or not math.isfinite(number):
-        raise InputError(f"{where}: {number} is outside [{limits['low']:g}, {limits['high']:g}]")
-    return number
+    if isinstance(found, str):
+        if limits["choices"] and found not in limits["choices"]:
+            raise InputError(f'{where}: "{found}" is not a choice{nearest(found, limits["choices"])}')
+    elif not limits["low"] <= found <= limits["high"] or not math.isfinite(found):
+        raise InputError(f"{where}: {found} is outside [{limits['low']:g}, {limits['high']:g}]")
+    return found
 
 
-_TAKEN = {int: (int, str), float: (float, int, str), str: (str,)}
-_KINDS = {int: "a whole number", float: "a number", str: "a word"}
+_TYPES: dict[type, Callable[[Any], int | float | str]] = {int: int, float: float, str: str}
+_TAKEN = {int: (int, str), float: (float, int, str), str: (str,)}  # what is read as a setting of a type
+_NAMES = {int: "a whole number", float: "a number", str: "a word"}
 
 
-def _validated(settings: Settings, source: str) -> Settings:
-    """Returns `settings` after the checks that join two of them."""
-    field, train = settings.field, settings.train
+def _validated(settings: Any, source: str) -> Any:
+    """Returns `settings` after the checks of several settings together."""
+    field = settings.field
+    train = settings.train
     if field.features_per_level not in (1, 2, 4, 8):
         raise InputError(f"{source}: field.features_per_level: {field.features_per_level} is not 1, 2, 4 or 8")
+
     if field.finest_resolution < field.base_resolution:
         raise InputError(
             f"{source}: field.finest_resolution: {field.finest_resolution} is below "
             f"field.base_resolution {field.base_resolution}"
         )
+
     if isinstance(settings, Settings) and 0 < settings.render.steps < FEWEST_STEPS:
         raise InputError(f"{source}: render.steps: {settings.render.steps} is neither 0 nor at least {FEWEST_STEPS}")
+
     if train.steps == 0 and train.max_seconds == 0:
         raise InputError(f"{source}: train.steps and train.max_seconds are both 0: training would never end")
     return settings

@@ -30,14 +30,14 @@ def replacing(file: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(file, error) from None
     finally:
-        with suppress(OSError):  # a place that cannot be written to cannot be cleaned either
+        with suppress(OSError):  # a folder that cannot be written to cannot be cleaned either
             partial.unlink(missing_ok=True)
 
 
 def unwritable(file: Path, error: OSError) -> InputError:
     """Returns the error, one line long, that says why a file cannot be written."""
     reason = " ".join(str(error.strerror or error).split())[:300]
-    return InputError(f"{file}: cannot be written ({reason}); free some space or choose another place")
+    return InputError(f"{file}: cannot be written ({reason}); free some space or choose another folder")
 
 
 def check_writable(file: Path) -> None:

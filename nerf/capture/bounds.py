@@ -1,4 +1,4 @@
-"""Where a scene is, from its cameras alone: the cube they look at, or all of space contracted about it."""
+"""Where a scene is, from its cameras alone: the box they look at, or all of space contracted around it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.ops.march import march_reference
 from nerf.scenes.scene import Views
 
-NEAR_OF_DEPTH = 0.7  # of the least depth any picture shows: rays begin there
-NEAR_OF_RADIUS = 0.1  # of the cameras' distance, where no depths are known
-SEEN_CELLS = 64  # along a side, when looking which part of space the pictures show
-SEEN_RAYS = 48  # along a side of a picture, likewise
-WITNESSES = 2  # pictures that must show a place among the cameras: anything there explains a single one
+NEAR_OF_DEPTH = 0.7  # rays begin at this part of the least depth that any picture shows
+NEAR_OF_RADIUS = 0.1  # or at this part of the cameras' distance, where no depths are known
+SEEN_CELLS = 64  # cells along a side, when looking which part of space the pictures show
+SEEN_RAYS = 48  # rays along a side of a picture, likewise
+ENOUGH = 2  # pictures that must show what lies among the cameras: a cloud there explains a single one
 
 
 def center_of_attention(views: Views) -> tuple[Tensor, float]:
@@ -27,7 +27,8 @@ def center_of_attention(views: Views) -> tuple[Tensor, float]:
     Raises:
         InputError: the cameras stand in one place.
     """
-    eye, axis = views.cameras.world_from_camera[:, :, 3], views.cameras.world_from_camera[:, :, 2]
+    eye = views.cameras.world_from_camera[:, :, 3]
+    axis = views.cameras.world_from_camera[:, :, 2]
     if views.depths is not None and forward_facing(views.cameras):
         depth = 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
         center = (eye + depth[:, None] * axis).mean(0)
@@ -38,7 +39,7 @@ def center_of_attention(views: Views) -> tuple[Tensor, float]:
 
 
 def contracted_space(views: Views, resolution: int) -> tuple[SceneBox, Tensor]:
-    """Returns the cube of what pictures show of contracted space, and the cells they show, (G, G, G) bool, [x, y, z].
+    """Returns the box of what pictures show of contracted space, and the cells they show, (G, G, G) bool, [x, y, z].
 
     As far out as cameras stand, cells that only one picture shows are left out: it would fill them with clouds.
 
@@ -48,31 +49,52 @@ def contracted_space(views: Views, resolution: int) -> tuple[SceneBox, Tensor]:
     center, radius = center_of_attention(views)
     near = NEAR_OF_RADIUS * radius if views.depths is None else NEAR_OF_DEPTH * views.depths[:, 0].min().item()
     contraction = Contraction(center, radius, near)
+
+    # The box: of the ball that is all of space, what the pictures show.
     ball = SceneBox(center - radius, 2 * radius, contraction)
     cells = seen_cells(views.cameras, ball, SEEN_CELLS).nonzero()
-    low, high = cells.amin(0), cells.amax(0) + 1
+    low = cells.amin(0)
+    high = cells.amax(0) + 1
     side = (high - low).max().item() * ball.side / SEEN_CELLS
     middle = ball.corner + (low + high) / 2 * ball.side / SEEN_CELLS
     box = SceneBox(middle - side / 2, side, contraction)
+
+    # Its cells: found coarsely, then repeated to the resolution.
     coarse = seen_cells(views.cameras, box, min(SEEN_CELLS, resolution))
     row = (torch.arange(resolution) + 0.5) * (len(coarse) / resolution)
     hull = coarse[row.long()][:, row.long()][:, :, row.long()].contiguous()
+
     cells = hull.nonzero()
     hull[tuple(cells.T)] = seen_by_enough(views.cameras, box, (cells + 0.5) / resolution, 0.5 / resolution)
     return box, hull
 
 
 def seen_by_enough(cameras: Cameras, box: SceneBox, position: Tensor, slack: float) -> Tensor:
-    """Returns whether positions (N, 3) of a contracted cube lie farther out than the cameras, or in enough pictures.
+    """Returns (N,) bool: whether positions (N, 3) in a contracted box lie beyond the cameras, or in enough pictures.
 
-    slack: of the cube's side, by which a position may be outside a picture or too near to its camera.
-    What a lens's polynomial folds back into a picture counts as shown: `seen_cells` has left it out.
+    A point that a lens's polynomial folds back into a picture counts as shown: `seen_cells` has left it out.
+
+    Args:
+        cameras: those of the pictures.
+        box: a box of contracted space.
+        position: (N, 3), in the unit cube.
+        slack: how far outside a picture or how much too near to its camera a position may be, in sides of the box.
+
+    Raises:
+        ValueError: the box is not contracted.
     """
     contraction = box.contraction
-    point, eye = box.world_from_unit(position), cameras.world_from_camera[:, :, 3]
+    if contraction is None:
+        raise ValueError("seen_by_enough: expected a box of contracted space")
+
+    # The slack in scene units grows with the distance from the centre.
+    point = box.world_from_unit(position)
+    eye = cameras.world_from_camera[:, :, 3]
     out = (point - contraction.center).norm(dim=1)
     reach = slack * box.side * (contraction.radius + out) / contraction.radius
-    missing = torch.where(out <= (eye - contraction.center).norm(dim=1).max(), min(WITNESSES, len(cameras)), 0)
+
+    # How many pictures must still show a point. What the last ones have ruled in is asked no more.
+    missing = torch.where(out <= (eye - contraction.center).norm(dim=1).max(), min(ENOUGH, len(cameras)), 0)
     fisheye = cameras.lens[:, 0] > 0
     for frame in range(len(cameras)):
         asked = missing.nonzero().squeeze(1)
@@ -93,11 +115,14 @@ def seen_cells(cameras: Cameras, box: SceneBox, resolution: int) -> Tensor:
     seen = torch.zeros(resolution**3, dtype=torch.bool)
     everywhere = torch.ones((resolution,) * 3, dtype=torch.bool)
     for frame, (width, height) in enumerate(cameras.size.tolist()):
+        # A sparse grid of pixels, and samples a cell apart along their rays.
         column, row = (torch.linspace(0, side - 1, min(side, SEEN_RAYS)).round().long() for side in (width, height))
-        place = torch.cartesian_prod(column, row)
-        rays = cameras.rays(torch.full((len(place),), frame), place[:, 0], place[:, 1])
+        pixel = torch.cartesian_prod(column, row)
+        rays = cameras.rays(torch.full((len(pixel),), frame), pixel[:, 0], pixel[:, 1])
         samples = march_reference(rays, box, everywhere, box.side / resolution, torch.full((len(rays),), 0.5))
+
         cell = (box.unit_from_world(samples.positions(rays)) * resolution).long().clamp(0, resolution - 1)
         seen[(cell[:, 0] * resolution + cell[:, 1]) * resolution + cell[:, 2]] = True
+
     grid = seen.view(1, 1, *(resolution,) * 3).float()
     return torch.nn.functional.max_pool3d(grid, 3, 1, 1)[0, 0] > 0

@@ -1,4 +1,4 @@
-"""A capture looked over before training: what there is, what was chosen, and warnings that say how to mend it."""
+"""A check of a capture before training: what there is, what was chosen, and warnings that say what to do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from nerf.geometry.camera_rig import camera_box, forward_facing, up_direction
 from nerf.geometry.cameras import Cameras
 from nerf.scenes import Scene, Views
 
-BLURRED = 0.5  # of the median detail: softer pictures are blurred; a Gaussian of one pixel leaves 0.3 to 0.48
-SMALLEST = 6  # pixels of a side: half of it must have an inside
+BLURRED = 0.5  # part of the median detail below which a picture is blurred; a Gaussian of one pixel leaves 0.3 to 0.48
+SMALLEST = 6  # pixels along a side: smaller pictures have no inside at half their size
 SOFT = 0.1  # median detail below which all pictures have more pixels than detail
-FEW_PICTURES = 20  # all round a scene
-WIDE_GAP, WIDE_STEP = 100.0, 35.0  # degrees without a camera; between neighbouring cameras
-LARGE_ERROR = 1.5  # pixels of reprojection in the mean
-FEW_POINTS = 0.15  # of the median number of points that a picture sees
-UNEVEN = 0.5  # stops between the brightness of pictures, standard deviation
+FEW_PICTURES = 20  # of a scene seen from all around
+WIDE_GAP = 100.0  # degrees around the scene without a camera
+WIDE_STEP = 35.0  # degrees between neighbouring cameras
+LARGE_ERROR = 1.5  # pixels, mean reprojection error
+FEW_POINTS = 0.15  # part of the median number of points that a picture sees
+UNEVEN = 0.5  # stops, standard deviation of the pictures' brightness
 MOST_NAMED = 12  # names in a warning
 GAMMA = 2.2  # of display colours, nearly
 PRESETS = {  # by Scene.photographs
@@ -32,22 +33,22 @@ PRESETS = {  # by Scene.photographs
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """One picture. detail: see `detail`, as a part of the median's. points, error: see `Views.tracked`, or None."""
+    """What is known of one picture."""
 
     name: str
     split: str
-    detail: float
-    points: int | None
-    error: float | None
+    detail: float  # see `detail`, as a part of the median's
+    points: int | None  # known points that it sees
+    error: float | None  # mean reprojection error of those, pixels
 
 
 @dataclass(frozen=True)
 class CaptureCheck:
-    """What is said before training. facts: (what, how much). pictures: the blurred first."""
+    """What is said before training."""
 
-    facts: list[tuple[str, str]]
+    facts: list[tuple[str, str]]  # (what, how much)
     warnings: list[str]
-    pictures: list[PictureFacts]
+    pictures: list[PictureFacts]  # the softest first
 
     def text(self) -> str:
         """Returns the page as plain text."""
@@ -57,12 +58,13 @@ class CaptureCheck:
 
 
 def detail(picture: Tensor) -> float:
-    """Returns how much finer than two pixels a picture's (H, W, C) detail is: blur lowers it, contrast does not matter.
+    """Returns how much detail finer than two pixels a picture (H, W, C) has; blur lowers it, contrast cancels.
 
     It is the mean square of the picture's Laplacian over that of the picture at half the size.
     """
     if min(picture.shape[:2]) < SMALLEST:
         return 0.0
+
     grey = picture.float().mean(dim=2)
     half = torch.nn.functional.avg_pool2d(grey[None], 2)[0]
 
@@ -80,13 +82,24 @@ def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
     bounds: where the scene is, in words. memory: bytes that training will take.
     """
     splits = scene.splits
+    train = splits["train"]
+
+    # Detail as a part of the median's, the softest picture first.
     pictures = [facts for split, views in splits.items() for facts in _pictures(views, split)]
     middle = torch.tensor([facts.detail for facts in pictures]).median().item()
     pictures = [PictureFacts(p.name, p.split, p.detail / max(middle, 1e-9), p.points, p.error) for p in pictures]
     pictures.sort(key=lambda facts: facts.detail)
-    train, warnings = splits["train"], [note.removeprefix("warning: ") for note in scene.notes if _warns(note)]
-    warnings += _picture_warnings(pictures, middle) + _brightness_warnings(train)
-    around, more = _coverage(train.cameras)
+
+    around, coverage_warnings = _coverage(train.cameras)
+    warnings = [
+        *(note.removeprefix("warning: ") for note in scene.notes if _warns(note)),
+        *_picture_warnings(pictures, middle),
+        *_brightness_warnings(train),
+        *coverage_warnings,
+        *_tracked_warnings(pictures),
+        *_memory_warnings(memory),
+    ]
+
     counts = ", ".join(f"{len(views)} {split}" for split, views in splits.items())
     facts = [
         ("pictures", f"{counts}; {_sizes(splits)}{', with alpha' if train.has_alpha else ''}"),
@@ -98,7 +111,7 @@ def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
         ("memory", f"about {memory / 2**30:.1f} GiB"),
         ("settings", PRESETS[scene.photographs]),
     ]
-    return CaptureCheck(facts, warnings + more + _tracked_warnings(pictures) + _memory_warnings(memory), pictures)
+    return CaptureCheck(facts, warnings, pictures)
 
 
 def _warns(note: str) -> bool:
@@ -109,8 +122,11 @@ def _pictures(views: Views, split: str) -> list[PictureFacts]:
     found = []
     for frame, name in enumerate(views.names):
         sharp = detail(views.picture(frame, "black") * 255)
-        points, error = (None, None) if views.tracked is None else views.tracked[frame].tolist()
-        found.append(PictureFacts(name, split, sharp, None if points is None else int(points), error))
+        if views.tracked is None:
+            found.append(PictureFacts(name, split, sharp, None, None))
+        else:
+            points, error = views.tracked[frame].tolist()
+            found.append(PictureFacts(name, split, sharp, int(points), error))
     return found
 
 
@@ -136,6 +152,7 @@ def _picture_warnings(pictures: list[PictureFacts], middle: float) -> list[str]:
             f"{len(blurred)} of {len(pictures)} photos are blurred: remove {_named(blurred)}, "
             "unless nothing else shows what they show"
         )
+
     if middle < SOFT:
         warnings.append("the photos have more pixels than detail: --downscale 2 loses nothing and is faster")
     return warnings
@@ -144,7 +161,9 @@ def _picture_warnings(pictures: list[PictureFacts], middle: float) -> list[str]:
 def _brightness_warnings(views: Views) -> list[str]:
     light = torch.stack([views.picture(frame, "black").mean() for frame in range(len(views))])
     if views.has_alpha:
+        # Of what is shown alone: the empty part of a picture is black here.
         light /= (views.images[..., 3].float().mean(dim=(1, 2)) / views.white).clamp(min=1e-3)
+
     stops = GAMMA * light.clamp(min=1e-3).log2()
     if len(views) < 2 or not stops.std() > UNEVEN:
         return []
@@ -162,19 +181,26 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
         box = camera_box(cameras)
     except InputError:
         return "all in one place", ["the cameras stand in one place: nothing tells depth; walk while taking pictures"]
-    up, middle = up_direction(cameras), box.corner + box.side / 2
+
+    # Directions from the middle of the scene to the cameras: heights, and angles around the up direction.
+    up = up_direction(cameras)
+    middle = box.corner + box.side / 2
     offset = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 3] - middle, dim=1)
     height = (offset @ up).clamp(-1, 1).asin().rad2deg()
     side = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
     side = torch.nn.functional.normalize(side, dim=0)
     azimuth = torch.atan2(offset @ torch.linalg.cross(up, side), offset @ side).rad2deg().sort().values
     gap = torch.cat([azimuth[1:], azimuth[:1] + 360]) - azimuth
+
+    # The angle to the nearest other camera.
     cosine = (offset @ offset.T).fill_diagonal_(-1).amax(1).clamp(-1, 1)
     step = cosine.acos().rad2deg()
+
     around = (
         f"round the scene, from {height.min():.0f} to {height.max():.0f} degrees above its middle; largest gap "
         f"{gap.max():.0f} degrees; neighbours {step.median():.0f} degrees apart in the median"
     )
+
     warnings = []
     if gap.max() > WIDE_GAP:
         at = math.radians((azimuth[gap.argmax()] + gap.max() / 2).item())
@@ -183,6 +209,7 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
             f"no camera in {gap.max():.0f} degrees round the scene, about ({', '.join(f'{v:.2f}' for v in there)}) "
             "from its middle: what faces there will be guessed; take pictures from there"
         )
+
     if step.median() > WIDE_STEP or len(cameras) < FEW_PICTURES:
         warnings.append(
             f"{len(cameras)} pictures, {step.median():.0f} degrees apart, are few for a scene seen all round: take "
@@ -191,34 +218,43 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
     return around, warnings
 
 
+def _tracked(pictures: list[PictureFacts]) -> list[tuple[str, int, float]]:
+    """Returns name, points and error of the pictures for which they are known."""
+    return [(p.name, p.points, p.error) for p in pictures if p.points is not None and p.error is not None]
+
+
 def _tracked_facts(pictures: list[PictureFacts], scene: Scene) -> list[tuple[str, str]]:
-    told = [facts for facts in pictures if facts.points is not None]
-    if not told or scene.points is None:
+    tracked = _tracked(pictures)
+    if not tracked or scene.points is None:
         return []
-    error = sum(facts.error * facts.points for facts in told) / max(1, sum(facts.points for facts in told))
-    counts = sorted(facts.points for facts in told)
+
+    error = sum(error * points for _, points, error in tracked) / max(1, sum(points for _, points, _ in tracked))
+    largest = max(error for _, _, error in tracked)
+    counts = sorted(points for _, points, _ in tracked)
     return [
         ("points", f"{len(scene.points)} that can be trusted; a picture sees {counts[0]} to {counts[-1]} points"),
-        ("reprojection", f"{error:.2f} pixels in the mean, at most {max(p.error for p in told):.2f} in a picture"),
+        ("reprojection", f"{error:.2f} pixels in the mean, at most {largest:.2f} in a picture"),
     ]
 
 
 def _tracked_warnings(pictures: list[PictureFacts]) -> list[str]:
-    told = [facts for facts in pictures if facts.points is not None]
-    if not told:
+    tracked = _tracked(pictures)
+    if not tracked:
         return []
+
     warnings = []
-    middle = sorted(facts.points for facts in told)[len(told) // 2]
-    few = [facts.name for facts in told if facts.points < FEW_POINTS * middle]
+    middle = sorted(points for _, points, _ in tracked)[len(tracked) // 2]
+    few = [name for name, points, _ in tracked if points < FEW_POINTS * middle]
     if few:
         warnings.append(
-            f"{len(few)} of {len(told)} photos see few points of the others, their poses are unsure: remove "
+            f"{len(few)} of {len(tracked)} photos see few points of the others, their poses are unsure: remove "
             f"{_named(few)}, or train with capture.poses=refine"
         )
-    off = [facts.name for facts in told if facts.error > LARGE_ERROR]
+
+    off = [name for name, _, error in tracked if error > LARGE_ERROR]
     if off:
         warnings.append(
-            f"points are more than {LARGE_ERROR:g} pixels off in {len(off)} of {len(told)} photos ({_named(off)}): "
+            f"points are more than {LARGE_ERROR:g} pixels off in {len(off)} of {len(tracked)} photos ({_named(off)}): "
             "train with capture.poses=refine"
         )
     return warnings

@@ -19,7 +19,8 @@ from nerf.errors import InputError, nearest
 if TYPE_CHECKING:
     from nerf.runs import RunFolder
 
-USER_ERROR, INTERRUPTED = 2, 130  # exit statuses; shells report Ctrl-C as 130
+USER_ERROR = 2  # exit statuses
+INTERRUPTED = 130  # as shells report Ctrl-C
 _LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its capture decided
 
 
@@ -62,15 +63,19 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
         raise InputError(f"{run.path}: no such run folder to resume; name the right one with --out")
     if not (run.path / "settings.yaml").is_file():
         return asked_for
+
     saved = run.load_settings(type(asked_for)())
     named = {word.partition("=")[0] for word in asked}
     if config is not None:
         named |= {f"{section}.{name}" for section, values in asked_for.to_dict().items() for name in values}
+
+    # What was named and differs from the run's is a change, if it is free to change.
     free = ("train.steps", "train.max_seconds", "train.checkpoint_seconds", "train.preview_seconds", "output.")
     changes: dict[str, dict[str, object]] = {}
     for section, values in asked_for.to_dict().items():
         for name, value in values.items():
-            setting, old = f"{section}.{name}", saved.to_dict()[section][name]
+            setting = f"{section}.{name}"
+            old = saved.to_dict()[section][name]
             if setting not in named or value in (old, _LEFT_TO_CAPTURE.get(setting)):
                 continue
             if not setting.startswith(free):

@@ -28,12 +28,13 @@ class HashGrid(nn.Module):
         )
         self.width = settings.levels * settings.features_per_level
         self.active_levels = settings.levels
+
         table = torch.empty(sum(level.rows for level in self.levels), settings.features_per_level)
         self.table = nn.Parameter(table.uniform_(-1e-4, 1e-4, generator=generator))
 
     @contextmanager
     def coarsest(self, levels: int) -> Iterator[None]:
-        """Inside, only so many levels give features; those of the finer ones count as 0."""
+        """Inside, only the coarsest `levels` levels give features; those of the finer ones are 0."""
         self.active_levels = levels
         try:
             yield

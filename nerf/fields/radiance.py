@@ -21,14 +21,15 @@ LARGEST_LOG_DENSITY = 15.0
 class RadianceField(nn.Module):
     """Hash grid -> density MLP; its outputs, then spherical harmonics of the direction -> colour MLP.
 
-    Positions are in the unit cube. Density is per *side of the cube*, so that the field does not know scene units.
-    The colour MLP may also see a code of `code_size` numbers, last among its inputs: what is peculiar to one picture
-    (Martin-Brualla et al. 2021, section 4.1); all zero where none is given.
+    Positions are in the unit cube. Density is per *side of the cube*, so that the field does not know
+    scene units. The colour MLP may also see a code of `code_size` numbers, last among its inputs: what
+    is peculiar to one picture (Martin-Brualla et al. 2021, section 4.1). It is zero where none is given.
     """
 
     def __init__(self, settings: FieldSettings, generator: torch.Generator, code_size: int = 0) -> None:
         super().__init__()
-        self.degree, self.code_size = settings.direction_degree, code_size
+        self.degree = settings.direction_degree
+        self.code_size = code_size
         self.encoding = HashGrid(settings, generator)
         self.density_mlp = MLP([self.encoding.width, settings.density_width, settings.geometry_features], generator)
         inputs = settings.geometry_features + self.degree**2 + code_size
@@ -49,12 +50,12 @@ class RadianceField(nn.Module):
         return self.encoding.coarsest(count)
 
     def plain(self) -> RadianceField:
-        """Returns the same field with its parameters in torch modules of ours: itself."""
+        """Returns the same field with its parameters in this project's modules: itself."""
         return self
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over parameters, by name."""
+        """Copies parameters from tensors, by name."""
         for name, parameter in self.named_parameters():
             parameter.copy_(tensors[name])
 

@@ -1,4 +1,4 @@
-"""What a set of cameras says as a whole: where they look, which way is up, whether they stand all round."""
+"""What a set of cameras says as a whole: where they look, which way is up, whether they surround something."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.scene_box import SceneBox
 
 SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
-
-
-SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they stand all round
+SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they surround the scene
+PARALLEL = 0.9  # length of the mean optical axis above which cameras all face one way: within some 30 degrees of it
 
 
 def up_direction(cameras: Cameras) -> Tensor:
@@ -28,46 +27,50 @@ def up_direction(cameras: Cameras) -> Tensor:
     return up
 
 
+def forward_facing(cameras: Cameras) -> bool:
+    """Returns whether the cameras all face about one way, rather than look at something from all around."""
+    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
+
+
 def surrounded(cameras: Cameras) -> bool:
-    """Returns whether cameras stand all round what they look at: an orbit then shows nothing that none of them saw."""
+    """Returns whether cameras surround what they look at: an orbit then shows nothing that none of them saw."""
     if forward_facing(cameras):
         return False
-    box, up = camera_box(cameras), up_direction(cameras)
+
+    box = camera_box(cameras)
+    up = up_direction(cameras)
     offset = cameras.world_from_camera[:, :, 3] - (box.corner + box.side / 2)
     across = torch.nn.functional.normalize(offset - (offset @ up)[:, None] * up, dim=1)
     return across.mean(0).norm().item() < SURROUNDED
 
 
 def mean_camera(cameras: Cameras) -> Tensor:
-    """Returns the pose (3, 4) in the middle of cameras that look one way."""
-    eye, forward = cameras.world_from_camera[:, :, 3].mean(0), cameras.world_from_camera[:, :, 2].mean(0)
+    """Returns the pose (3, 4) in the middle of cameras that face one way."""
+    eye = cameras.world_from_camera[:, :, 3].mean(0)
+    forward = cameras.world_from_camera[:, :, 2].mean(0)
     return look_at(eye, eye + forward, -cameras.world_from_camera[:, :, 1].mean(0))
 
 
-PARALLEL = 0.9  # length of the mean optical axis above which cameras all face one way: within some 30 degrees of it
-
-
-def forward_facing(cameras: Cameras) -> bool:
-    """Returns whether the cameras all look about the same way, rather than at something from around it."""
-    return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
-
-
 def camera_box(cameras: Cameras) -> SceneBox:
-    """Returns the cube in the middle of the cameras.
+    """Returns the box in the middle of the cameras.
 
-    It is centred where they look, at the point nearest to all optical axes in the least-squares sense, and as wide as
-    their median distance from there.
+    Its centre is where they look, the point nearest to all optical axes in the least-squares sense.
+    Its side is their median distance from there.
 
     Raises:
         InputError: the cameras stand in one place.
     """
-    eye, axis = cameras.world_from_camera[:, :, 3].double(), cameras.world_from_camera[:, :, 2].double()
+    eye = cameras.world_from_camera[:, :, 3].double()
+    axis = cameras.world_from_camera[:, :, 2].double()
+
+    # Normal equations of the squared distances from the axes.
     off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
     normal = off_axis.sum(0)
     # Parallel axes fix no point along themselves: a small pull towards the mean eye decides.
     normal += 1e-6 * len(eye) * torch.eye(3, dtype=torch.float64)
     target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
     center = torch.linalg.solve(normal, target)
+
     side = (eye - center).norm(dim=1).median().item()
     if not side > 1e-6 * max(1.0, eye.abs().max().item()):
         raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")

@@ -1,8 +1,9 @@
 """Cameras: pixel -> ray and back.
 
-Axes of a camera: x to the right, y down, z forward (OpenCV). Pixel (column, row) covers [column, column + 1) x
-[row, row + 1), so its centre is at +0.5. ``world_from_camera`` is a (3, 4) matrix [R | c]: rotation, centre.
-The world is the frame of the input poses; lengths are scene units. How a lens bends rays: `nerf.geometry.lenses`.
+Axes of a camera: x to the right, y down, z forward (OpenCV). Pixel (column, row) covers
+[column, column + 1) x [row, row + 1), so its centre is at +0.5. ``world_from_camera`` is a (3, 4)
+matrix [R | c]: rotation, centre. The world is the frame of the input poses; lengths are scene units.
+How a lens bends rays: `nerf.geometry.lenses`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.geometry.lenses import TERMS, distort, place_of_point, ray_of_place, undistort
+from nerf.geometry.lenses import TERMS, distort, normalized_from_point, ray_from_normalized, undistort
+
+NOT_GIVEN = torch.empty(0)
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Half-lines in the world.
+    """Half-lines in the world."""
 
-    origin: (R, 3) float32, scene units. direction: (R, 3) float32, of unit length.
-    """
-
-    origin: Tensor
-    direction: Tensor
+    origin: Tensor  # (R, 3) float32, scene units
+    direction: Tensor  # (R, 3) float32, of unit length
 
     def __len__(self) -> int:
         return self.origin.shape[0]
@@ -34,26 +34,20 @@ class Rays:
 
 @dataclass(frozen=True)
 class Cameras:
-    """Cameras with their lenses and their pictures' sizes.
+    """F cameras with their lenses and the sizes of their pictures."""
 
-    world_from_camera: (F, 3, 4) float32. focal: (F, 2) float32, pixels (x, y). center: (F, 2) float32, the principal
-    point, pixels. width, height: of the largest pictures, pixels. lens: (F, 12) float32, see
-    `nerf.geometry.lenses`, pinholes if not given. size: (F, 2) int64, width and
-    height of each picture, the largest if not given.
-    """
-
-    world_from_camera: Tensor
-    focal: Tensor
-    center: Tensor
-    width: int
+    world_from_camera: Tensor  # (F, 3, 4) float32
+    focal: Tensor  # (F, 2) float32, pixels (x, y)
+    center: Tensor  # (F, 2) float32, the principal point, pixels
+    width: int  # of the largest pictures, pixels
     height: int
-    lens: Tensor | None = None
-    size: Tensor | None = None
+    lens: Tensor = NOT_GIVEN  # (F, 12) float32, see `nerf.geometry.lenses`; pinholes if not given
+    size: Tensor = NOT_GIVEN  # (F, 2) int64, width and height of each picture; the largest if not given
 
     def __post_init__(self) -> None:
-        if self.lens is None:
+        if self.lens is NOT_GIVEN:
             object.__setattr__(self, "lens", torch.zeros(len(self), len(TERMS)))
-        if self.size is None:
+        if self.size is NOT_GIVEN:
             object.__setattr__(self, "size", torch.tensor([[self.width, self.height]]).repeat(len(self), 1))
 
     def __len__(self) -> int:
@@ -72,11 +66,13 @@ class Cameras:
     def rays(self, frame: Tensor | int, column: Tensor, row: Tensor) -> Rays:
         """Returns the rays through pixel centres; column, row: (R,) int64; frame: the same, or one for all."""
         pixel = torch.stack([column, row], dim=-1) + 0.5
-        place = (pixel - self.center[frame]) / self.focal[frame]
+        distorted = (pixel - self.center[frame]) / self.focal[frame]
         if self.pinhole:
-            in_camera = torch.cat([place, torch.ones_like(place[:, :1])], dim=-1)
+            in_camera = torch.cat([distorted, torch.ones_like(distorted[:, :1])], dim=-1)
         else:
-            in_camera = ray_of_place(self.lens[frame], undistort(self.lens[frame], place))
+            lens = self.lens[frame]
+            in_camera = ray_from_normalized(lens, undistort(lens, distorted))
+
         pose = self.world_from_camera[frame]
         direction = torch.einsum("...ij,...j->...i", pose[..., :3], in_camera)
         origin = pose[..., 3].expand_as(direction).contiguous()
@@ -94,12 +90,13 @@ class Cameras:
 
         A position means something only where the depth is positive or, for a fisheye, wherever the picture reaches.
         """
-        pose, lens = self.world_from_camera[frame], self.lens[frame]
+        pose = self.world_from_camera[frame]
+        lens = self.lens[frame]
         in_camera = (point - pose[:, 3]) @ pose[:, :3]
-        place = place_of_point(lens, in_camera)
+        normalized = normalized_from_point(lens, in_camera)
         if lens.any():
-            place = distort(lens, place)[0]
-        return place * self.focal[frame] + self.center[frame], in_camera[:, 2]
+            normalized = distort(lens, normalized)[0]
+        return normalized * self.focal[frame] + self.center[frame], in_camera[:, 2]
 
     def shows(self, frame: int, pixel: Tensor, depth: Tensor) -> Tensor:
         """Returns whether projections, pixel (N, 2) and depth (N,), lie in front of a camera and in its picture."""
@@ -108,7 +105,7 @@ class Cameras:
     def resized(self, width: int, height: int) -> Cameras:
         """Returns the same cameras with pictures of another size: the height is kept whole, the width cut or widened.
 
-        Pixels stay square; the principal point keeps its place relative to the middle of the picture.
+        Pixels stay square. The principal point keeps its offset from the middle of the picture, scaled.
         """
         factor = height / self.size[:, 1:]
         offset = self.center - self.size / 2

@@ -1,12 +1,13 @@
 """Contraction: all of space in a ball, so that near things get more of it than far ones (Barron et al. 2022).
 
-With p from the centre and r = |p|, contract(p) = p R / (R + r): identity near the centre, distance R at half the ball's
-radius R, infinity on its surface; far depths are linear in disparity.
+With p from the centre and r = |p|, contract(p) = p R / (R + r). It is the identity near the centre,
+brings distance R to half the ball's radius R, and infinity to its surface. Far depths become linear
+in disparity.
 
-Steps grow with the distance from the centre: a ray is marched by the length s with dt / ds = g(r) =
-sqrt(R^2 + r^2) / R, which has the closed form t = t_m + a sinh(s / R), where t_m is where the ray is nearest to the
-centre, h how far it is there, and a^2 = R^2 + h^2. As g depends on the place alone, density by s is the same for all
-rays. Contracted positions move at most as fast as s.
+The steps of a march grow with the distance from the centre. A ray is marched by the length s with
+dt / ds = g(r) = sqrt(R^2 + r^2) / R. In closed form t = t_m + a sinh(s / R): t_m is where the ray is
+nearest to the centre, h how far it is there, and a^2 = R^2 + h^2. As g depends on the position
+alone, density by s is the same for all rays. Contracted positions move at most as fast as s.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ FAR = 100.0  # radii from the centre within which rays are marched: 1 % of the b
 
 @dataclass(frozen=True)
 class Contraction:
-    """center: (3,) float32, world. radius: R, scene units. near: distance from the eye at which rays begin."""
+    """All of space, contracted to a ball."""
 
-    center: Tensor
-    radius: float
-    near: float
+    center: Tensor  # (3,) float32, world
+    radius: float  # R, scene units
+    near: float  # distance from the eye at which rays begin, scene units
 
     def contract(self, point: Tensor) -> Tensor:
-        """Returns points (..., 3) of the ball of radius R about the centre, of world points."""
+        """Returns points (..., 3) of the ball of radius R around the centre, of world points."""
         apart = point - self.center
         return self.center + apart * (self.radius / (self.radius + apart.norm(dim=-1, keepdim=True)))
 
@@ -48,22 +49,26 @@ class Contraction:
         """Returns how rays are marched."""
         apart = rays.origin - self.center
         middle = -(apart * rays.direction).sum(1)
-        nearest = (apart + middle[:, None] * rays.direction).square().sum(1)
-        half = ((FAR * self.radius) ** 2 - nearest).clamp(min=0).sqrt()
+        nearest = (apart + middle[:, None] * rays.direction).square().sum(1)  # h^2
         reach = (self.radius**2 + nearest).sqrt()
-        s_of = lambda t: self.radius * torch.asinh((t - middle) / reach)  # noqa: E731
-        return Stretch(middle, reach, self.radius, s_of((middle - half).clamp(min=self.near)), s_of(middle + half))
+
+        def s_at(t: Tensor) -> Tensor:
+            return self.radius * torch.asinh((t - middle) / reach)
+
+        # From the near distance to the sphere of FAR radii.
+        half = ((FAR * self.radius) ** 2 - nearest).clamp(min=0).sqrt()
+        return Stretch(middle, reach, self.radius, s_at((middle - half).clamp(min=self.near)), s_at(middle + half))
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """How R rays are marched: (R,) each. middle, reach: t_m and a. first, last: s where they begin and end."""
+    """How R rays are marched through contracted space."""
 
-    middle: Tensor
-    reach: Tensor
-    radius: float
-    first: Tensor
-    last: Tensor
+    middle: Tensor  # (R,), t_m
+    reach: Tensor  # (R,), a
+    radius: float  # of the contraction
+    first: Tensor  # (R,), s where rays begin
+    last: Tensor  # (R,), s where they end
 
     def s(self, which: Tensor, t: Tensor) -> Tensor:
         """Returns s (N,) at distances t (N,) along the rays `which` (N,)."""

@@ -1,4 +1,4 @@
-"""Boxes: the cube that holds a scene, and the box that a user crops to."""
+"""Boxes: the cube that holds a scene, and the crop box of a user."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nerf.geometry.contraction import FAR, Contraction
 
 @dataclass(frozen=True)
 class CropBox:
-    """An axis-aligned box in the frame of the input poses. low, high: (3,) float32, scene units."""
+    """An axis-aligned box in the frame of the input poses."""
 
-    low: Tensor
-    high: Tensor
+    low: Tensor  # (3,) float32, least coordinates, scene units
+    high: Tensor  # (3,) float32, greatest coordinates
 
     def holds(self, point: Tensor) -> Tensor:
         """Returns (N,) bool for points (N, 3)."""
@@ -25,30 +25,31 @@ class CropBox:
 
 @dataclass(frozen=True)
 class SceneBox:
-    """The axis-aligned cube that holds the scene, or a part of all space once that is contracted.
+    """The axis-aligned cube that holds the scene, or a part of all space once that is contracted."""
 
-    corner: (3,) float32, least coordinates; side: scene units; both after the contraction, if there is one.
-    """
-
-    corner: Tensor
-    side: float
+    corner: Tensor  # (3,) float32, least coordinates, after the contraction
+    side: float  # scene units, after the contraction
     contraction: Contraction | None = None
 
     def unit_from_world(self, point: Tensor) -> Tensor:
-        """Returns points (..., 3) with the cube mapped to [0, 1]^3."""
-        return ((self.contraction.contract(point) if self.contraction else point) - self.corner) / self.side
+        """Returns positions (..., 3) of world points: the box becomes the unit cube [0, 1]^3."""
+        inner = self.contraction.contract(point) if self.contraction else point
+        return (inner - self.corner) / self.side
 
     def world_from_unit(self, position: Tensor) -> Tensor:
-        """Returns world points (..., 3) of positions in [0, 1]^3."""
+        """Returns world points (..., 3) of positions in the unit cube."""
         point = self.corner + position * self.side
         return self.contraction.expand(point) if self.contraction else point
 
     def unit_length(self, point: Tensor) -> Tensor | float:
-        """Returns the scene units, at world points (N, 3), that the density's unit, a side of the cube, stands for."""
+        """Returns how many scene units a side of the box is at world points (N, 3): the unit of density there."""
         return self.side * self.contraction.growth(point) if self.contraction else self.side
 
     def marched(self, rays: Rays, ray: Tensor, t: Tensor) -> Tensor:
-        """Returns how far along the march places at t (S,) on the rays `ray` (S,) are, (S,) sides of the cube."""
+        """Returns how far along its march each sample is, (S,) sides of the box.
+
+        ray: (S,) which of the rays a sample is on. t: (S,) its distance along that ray.
+        """
         if self.contraction is None:
             return t / self.side
         return self.contraction.stretch(rays).s(ray, t) / self.side
@@ -58,16 +59,18 @@ class SceneBox:
         return self.side * math.sqrt(3)
 
     def farthest(self, eye: Tensor) -> float:
-        """Returns the distance of the farthest place that is marched to, from eyes (N, 3), scene units."""
+        """Returns the greatest distance from eyes (N, 3) to which rays are marched, scene units."""
         if self.contraction is not None:
-            center, half = self.contraction.center, FAR * self.contraction.radius
+            center = self.contraction.center
+            half = FAR * self.contraction.radius
         else:
-            center, half = self.corner + self.side / 2, self.diagonal / 2
+            center = self.corner + self.side / 2
+            half = self.diagonal / 2
         return (eye - center).norm(dim=1).max().item() + half
 
     @property
     def core(self) -> SceneBox:
-        """The cube in the world that is worth meshing: all of it or, contracted, what lies within the radius."""
+        """The box in the world that is worth meshing: all of it or, contracted, what lies within the radius."""
         if self.contraction is None:
             return self
         return SceneBox(self.contraction.center - self.contraction.radius, 2 * self.contraction.radius)

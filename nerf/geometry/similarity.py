@@ -1,4 +1,4 @@
-"""From the frame of the input poses to the one that a user wants: another axis upwards, another scale, a named unit."""
+"""From the frame of the input poses to the one that a user wants: another up axis, another scale, a named unit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
 
 @dataclass(frozen=True)
 class Placement:
-    """A turn and a scale about the origin. turn: (3, 3). unit: what lengths are in afterwards; "" = scene units."""
+    """A rotation and a scale about the origin."""
 
-    turn: Tensor
+    turn: Tensor  # (3, 3), the rotation
     scale: float
-    unit: str
+    unit: str  # what lengths are in afterwards; "" = scene units
 
     def points(self, point: Tensor) -> Tensor:
         """Returns points (N, 3) in the new frame."""
@@ -36,30 +36,36 @@ class Placement:
 
     @property
     def words(self) -> str:
-        """What lengths are in, and in which frame."""
+        """The unit of lengths and their frame, for a message."""
         same = self.scale == 1 and torch.equal(self.turn, torch.eye(3))
         frame = "in the frame of the input poses" if same else f"turned and scaled by {self.scale:g}"
         return f"{self.unit or 'scene units'}, {frame}"
 
 
 def placement(up: str, scene_up: Tensor, scale: float, unit: str) -> Placement:
-    """Returns the placement that turns the scene's up direction (3,) to a signed axis as "z" or "-y"; "" = as it is.
+    """Returns the placement that turns the scene's up direction to a signed axis, by the smallest rotation.
 
-    The turn is the smallest that does so.
+    Args:
+        up: the axis, as "z" or "-y"; "" = no rotation.
+        scene_up: (3,), which way is up in the frame of the input poses.
+        scale: of lengths.
+        unit: of lengths afterwards; "" = scene units.
     """
     if not up:
         return Placement(torch.eye(3), scale, unit)
+
     target = torch.zeros(3, dtype=torch.float64)
     target["xyz".index(up[-1])] = -1.0 if up[0] == "-" else 1.0
     source = torch.nn.functional.normalize(scene_up.double(), dim=0)
-    across, along = torch.linalg.cross(source, target), (source @ target).item()
+    across = torch.linalg.cross(source, target)
+    along = (source @ target).item()
+    identity = torch.eye(3).double()
+
     if along < -1 + 1e-9:  # upside down: half a turn about any axis across
-        axis = torch.nn.functional.normalize(
-            torch.linalg.cross(source, torch.eye(3).double()[source.abs().argmin()]), dim=0
-        )
-        turn = 2 * axis[:, None] * axis - torch.eye(3).double()
+        axis = torch.nn.functional.normalize(torch.linalg.cross(source, identity[source.abs().argmin()]), dim=0)
+        turn = 2 * axis[:, None] * axis - identity
     else:  # Rodrigues' formula with the angle between the two
         x, y, z = across.tolist()
         skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
-        turn = torch.eye(3).double() + skew + skew @ skew / (1 + along)
+        turn = identity + skew + skew @ skew / (1 + along)
     return Placement(turn.float(), scale, unit)

@@ -1,9 +1,11 @@
 """How the engine's functions take part in autograd.
 
-Every op has the keyword `backend`: ``reference`` is plain torch, ``native`` the engine (float32 or float64, on the
-CPU). Nothing is chosen for the caller. A native op's first gradients are the engine's own; a gradient that is itself to
-be differentiated (``create_graph=True``) is computed by the plain-torch reference, since the engine has no second
-derivatives: right to any order, at the reference's speed.
+Every op has the keyword `backend`: ``reference`` is plain torch, ``native`` is the engine (float32
+or float64, on the CPU). Nothing is chosen for the caller.
+
+The first gradients of a native op are the engine's own. The engine has no second derivatives: a
+gradient that is itself to be differentiated (``create_graph=True``) is computed by the plain-torch
+reference. It is right to any order, at the reference's speed.
 """
 
 from __future__ import annotations
@@ -23,15 +25,12 @@ Inputs = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class NativeOp:
-    """A function of tensors that the engine computes.
+    """A function of tensors that the engine computes."""
 
-    value: inputs -> output. vjp: (inputs, gradient by the output, which inputs need one) -> gradients by the inputs,
-    None where there is none. reference: the same function in plain torch.
-    """
-
-    value: Callable[[Inputs], Tensor]
+    value: Callable[[Inputs], Tensor]  # inputs -> output
     vjp: Callable[[Inputs, Tensor, tuple[bool, ...]], Sequence[Tensor | None]]
-    reference: Callable[[Inputs], Tensor]
+    # (inputs, gradient by the output, which inputs need one) -> gradients by the inputs, or None
+    reference: Callable[[Inputs], Tensor]  # the same function in plain torch
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         dtypes = {tensor.dtype for tensor in inputs}
@@ -49,11 +48,15 @@ class _NativeFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        inputs = ctx.saved_tensors
+        needed = ctx.needs_input_grad[1:]
         if not torch.is_grad_enabled():
             return None, *ctx.op.vjp(inputs, grad.contiguous(), needed)
+
+        # The gradient will be differentiated: only the reference can do that.
         wanted = [tensor for tensor, wants in zip(inputs, needed) if wants]
-        found = iter(torch.autograd.grad(ctx.op.reference(inputs), wanted, grad, create_graph=True, allow_unused=True))
+        output = ctx.op.reference(inputs)
+        found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True, allow_unused=True))
         return None, *(next(found) if wants else None for wants in needed)
 
 

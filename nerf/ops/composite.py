@@ -1,8 +1,8 @@
 """Front-to-back compositing of packed samples (Max 1995; Mildenhall et al. 2020, equation 3).
 
-Sample i of a ray has optical thickness tau_i = sigma_i * step. Light passes in front of it with transmittance
-T_i = exp(-sum of tau_j, j < i), so that its weight is w_i = T_i * (1 - exp(-tau_i)). Colour is sum w_i c_i, over black,
-opacity sum w_i, depth sum w_i t_i (not divided by opacity).
+Sample i of a ray has optical thickness tau_i = sigma_i * step. The part of the light that reaches it
+is the transmittance T_i = exp(-sum of tau_j, j < i), so that its weight is w_i = T_i * (1 - exp(-tau_i)).
+Colour is sum w_i c_i (over black), opacity is sum w_i, depth is sum w_i t_i (not divided by opacity).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.ops.autograd import NativeOp, is_native
+from nerf.ops.autograd import Inputs, NativeOp, is_native
 from nerf.ops.march import Samples
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What R rays see: rgb (R, 3) over black, opacity (R,) in [0, 1], depth (R,) in scene units times opacity."""
+    """What R rays see."""
 
-    rgb: Tensor
-    opacity: Tensor
-    depth: Tensor
+    rgb: Tensor  # (R, 3), over black
+    opacity: Tensor  # (R,), in [0, 1]
+    depth: Tensor  # (R,), scene units times opacity
 
 
 def transmittance(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
@@ -50,12 +50,15 @@ def weights(tau: Tensor, ray: Tensor, n_rays: int) -> Tensor:
 def distance_at(sigma: Tensor, samples: Samples, level: float) -> Tensor:
     """Returns the distance (R,) at which `level` of a ray's light is left; infinite where more than that goes through.
 
-    Density is even over the length of a step, which every sample is in the middle of. sigma: (S,) per scene unit.
+    Density counts as constant over a step, with the sample in its middle. sigma: (S,) per scene unit.
     """
     tau = sigma * samples.step
     before = transmittance(tau, samples.ray, samples.n_rays)
+
+    # Inside the step that crosses the level, light falls exponentially.
     crosses = (before > level) & (before * torch.exp(-tau) <= level)
     part = (before[crosses] / level).log() / tau[crosses]
+
     distance = torch.full((samples.n_rays,), math.inf, dtype=sigma.dtype)
     distance[samples.ray[crosses]] = samples.t[crosses].to(sigma.dtype) + (part - 0.5) * samples.step
     return distance
@@ -70,8 +73,9 @@ def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "refe
         samples: where the S samples lie.
         backend: see `nerf.ops.autograd`.
 
-    Differentiable in sigma and rgb by the analytic gradient: once by the reference, twice by the native backend, which
-    goes through `composite_reference` for it. Not in t: where samples lie is given.
+    Differentiable in sigma and rgb by the analytic gradient: once by the reference, twice by the
+    native backend, whose second gradient goes through `composite_reference`. Not differentiable in t:
+    where samples lie is given.
 
     Raises:
         ValueError: sizes differ, or t wants a gradient.
@@ -81,6 +85,7 @@ def composite(sigma: Tensor, rgb: Tensor, samples: Samples, backend: str = "refe
         raise ValueError(f"composite: {n} samples, but sigma {tuple(sigma.shape)} and rgb {tuple(rgb.shape)}")
     if samples.t.requires_grad:
         raise ValueError("composite: not differentiable in samples.t; detach it, or use composite_reference")
+
     if is_native(backend):
         return _native_composite(sigma, rgb, samples)
     return Rendering(*_Composite.apply(sigma, rgb, samples.t, samples.ray, samples.step, samples.n_rays))
@@ -93,16 +98,20 @@ def _native_composite(sigma: Tensor, rgb: Tensor, samples: Samples) -> Rendering
     first[1:] = torch.bincount(samples.ray, minlength=samples.n_rays).cumsum(0)
     t = samples.t.to(sigma.dtype).contiguous()
 
-    def reference(inputs: tuple[Tensor, ...]) -> Tensor:
-        seen = composite_reference(inputs[0], inputs[1], Samples(samples.ray, t, 1.0, samples.n_rays))
+    def value(inputs: Inputs) -> Tensor:
+        tau, rgb = inputs
+        return ops.composite(tau, rgb, t, first)
+
+    def vjp(inputs: Inputs, grad: Tensor, needed: tuple[bool, ...]) -> tuple[Tensor, Tensor]:
+        tau, rgb = inputs
+        return ops.composite_vjp(tau, rgb, t, first, grad)
+
+    def reference(inputs: Inputs) -> Tensor:
+        tau, rgb = inputs
+        seen = composite_reference(tau, rgb, Samples(samples.ray, t, 1.0, samples.n_rays))
         return torch.cat([seen.rgb, seen.opacity[:, None], seen.depth[:, None]], dim=1)
 
-    op = NativeOp(
-        lambda inputs: ops.composite(*inputs, t, first),
-        lambda inputs, grad, needed: ops.composite_vjp(*inputs, t, first, grad),
-        reference,
-    )
-    pixel = op(sigma * samples.step, rgb)
+    pixel = NativeOp(value, vjp, reference)(sigma * samples.step, rgb)
     return Rendering(pixel[:, :3], pixel[:, 3], pixel[:, 4])
 
 
@@ -131,7 +140,8 @@ class _Composite(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         *sums, weight, before = _sums(sigma, rgb, t, ray, step, n_rays)
         ctx.save_for_backward(rgb, t, ray, weight, before)
-        ctx.step, ctx.n_rays = step, n_rays
+        ctx.step = step
+        ctx.n_rays = n_rays
         return tuple(sums)
 
     @staticmethod
@@ -140,9 +150,12 @@ class _Composite(torch.autograd.Function):
         rgb, t, ray, weight, before = ctx.saved_tensors
         color = grad_color[ray]
         grad_weight = (color * rgb).sum(1) + grad_opacity[ray] + grad_depth[ray] * t
+
+        # A thicker sample dims those behind it: the sum up to the end of the ray, less that up to the sample.
         share = (grad_weight * weight).double()
         running = share.cumsum(0)
         last = torch.bincount(ray, minlength=ctx.n_rays).cumsum(0) - 1
         behind = (running[last[ray]] - running).to(weight.dtype)
+
         grad_tau = grad_weight * (before - weight) - behind
         return grad_tau * ctx.step, color * weight[:, None], None, None, None, None

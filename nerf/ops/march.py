@@ -1,9 +1,12 @@
-"""Marching: rays -> packed samples in the occupied cells of a cube.
+"""Marching: rays -> packed samples in the occupied cells of the scene box.
 
-A ray is cut into steps of one length; sample i of a ray lies at t = t_enter + (i + offset) * step, where t_enter is
-where the ray enters the cube (or its origin, inside), and offset in [0, 1) is 0.5 for pictures and random for training.
-Samples whose cell is empty are left out. Samples of all rays are packed: sorted by ray, then by t. In a contracted
-space the steps are of one length in s, see `nerf.geometry.contraction`, and begin at the near distance.
+A ray is cut into steps of one length. Sample i of a ray lies at t = t_enter + (i + offset) * step.
+t_enter is where the ray enters the box, or 0 if it starts inside; offset in [0, 1) is 0.5 for
+pictures and random for training. Samples in empty cells are left out. The samples of all rays are
+packed: sorted by ray, then by t.
+
+In contracted space the steps are of one length in s, see `nerf.geometry.contraction`, and rays
+begin at the near distance.
 """
 
 from __future__ import annotations
@@ -15,22 +18,19 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.cameras import Rays
+from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.autograd import is_native
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Packed samples.
+    """Packed samples of R rays."""
 
-    ray: (S,) int64, non-decreasing. t: (S,) float32, distance along the ray, scene units. step: scene units, the length
-    of the interval that every sample stands for. n_rays: number of rays, those without samples included.
-    """
-
-    ray: Tensor
-    t: Tensor
-    step: float
-    n_rays: int
+    ray: Tensor  # (S,) int64, non-decreasing
+    t: Tensor  # (S,) float32, distance along the ray, scene units
+    step: float  # length of the interval that every sample stands for, scene units
+    n_rays: int  # R, rays without samples included
 
     def __len__(self) -> int:
         return self.ray.shape[0]
@@ -45,14 +45,17 @@ class Samples:
 
 
 def box_interval(rays: Rays, box: SceneBox) -> tuple[Tensor, Tensor]:
-    """Returns distances (R,) at which rays enter and leave the cube; leave <= enter where they miss it.
+    """Returns distances (R,) at which rays enter and leave the box; leave <= enter where they miss it.
 
-    Source: the slab test of Kay and Kajiya 1986. A direction with a zero component gives infinities that compare right.
+    A direction with a zero component gives infinities, which compare right.
+
+    Source: the slab test of Kay and Kajiya 1986.
     """
     inverse = 1 / rays.direction
     a = (box.corner - rays.origin) * inverse
     b = (box.corner + box.side - rays.origin) * inverse
-    # 0 * inf is nan for a ray that lies in a face of the cube: such a ray does not limit the interval.
+
+    # 0 * inf is nan for a ray that lies in a face of the box: such a ray does not limit the interval.
     near = torch.minimum(a, b).nan_to_num(nan=-math.inf).amax(dim=1).clamp(min=0)
     far = torch.maximum(a, b).nan_to_num(nan=math.inf).amin(dim=1)
     return near, far
@@ -65,13 +68,13 @@ def march(
 
     Args:
         rays: R rays.
-        cube: the scene's cube.
+        box: the scene box.
         occupied: (G, G, G) bool, indexed [x, y, z].
-        step: length of a step, scene units (of s where space is contracted).
-        offset: (R,) in [0, 1), the place of a sample in its step.
+        step: length of a step, scene units (of s in contracted space).
+        offset: (R,) in [0, 1), where in its step a sample lies.
         backend: see `nerf.ops.autograd`.
 
-    Where samples lie is no function to differentiate: t has no gradient. Gradients by rays go through
+    Where samples lie is not differentiable: t has no gradient. Gradients by rays go through
     `Samples.positions`.
 
     Raises:
@@ -85,44 +88,59 @@ def march(
         parts = (rays.origin.contiguous(), rays.direction.contiguous(), offset.contiguous())
         if not all(torch.isfinite(part).all() for part in parts):
             raise ValueError("march: an origin, a direction or an offset is not a finite number")
+
         space = box.contraction and (box.contraction.center, box.contraction.radius, box.contraction.near)
         count, t = ops.march(parts, box.corner, box.side, occupied.contiguous(), step, space)
-        return Samples(torch.repeat_interleave(torch.arange(len(rays)), count), t, step, len(rays))
+        ray = torch.repeat_interleave(torch.arange(len(rays)), count)
+        return Samples(ray, t, step, len(rays))
 
 
 def march_reference(rays: Rays, box: SceneBox, occupied: Tensor, step: float, offset: Tensor) -> Samples:
     """Returns the same as `march`, in plain torch."""
     if box.contraction is not None:
-        return _march_contracted(rays, box, occupied, step, offset)
+        return _march_contracted(rays, box, box.contraction, occupied, step, offset)
+
     near, far = box_interval(rays, box)
     count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
     hit = count.nonzero().squeeze(1)
     if len(hit) == 0:
         return Samples(torch.empty(0, dtype=torch.int64), near.new_empty(0), step, len(rays))
+
+    # As many steps for every ray as the longest has; those beyond a ray's own count are dropped below.
     index = torch.arange(int(count.max()))
     t = near[hit, None] + (index + offset[hit, None]) * step
-    start, direction = box.unit_from_world(rays.origin[hit]), rays.direction[hit] / box.side
+
+    # The row of the flat grid, one axis at a time: positions (R, steps, 3) would take thrice the memory.
+    start = box.unit_from_world(rays.origin[hit])
+    direction = rays.direction[hit] / box.side
     size = occupied.shape[0]
     row = torch.zeros(t.shape, dtype=torch.int64)
     for axis in range(3):
         cell = ((start[:, axis, None] + t * direction[:, axis, None]) * size).long().clamp_(0, size - 1)
         row = row * size + cell
+
     keep = (index < count[hit, None]) & occupied.flatten()[row]
-    which, position = keep.nonzero(as_tuple=True)
-    return Samples(hit[which], t[which, position], step, len(rays))
+    ray, sample = keep.nonzero(as_tuple=True)
+    return Samples(hit[ray], t[ray, sample], step, len(rays))
 
 
-def _march_contracted(rays: Rays, box: SceneBox, occupied: Tensor, step: float, offset: Tensor) -> Samples:
+def _march_contracted(
+    rays: Rays, box: SceneBox, contraction: Contraction, occupied: Tensor, step: float, offset: Tensor
+) -> Samples:
     """Returns what `march_reference` returns, of a contracted space."""
-    stretch = box.contraction.stretch(rays)
+    stretch = contraction.stretch(rays)
     count = ((stretch.last - stretch.first) / step - offset + 1).floor().clamp(min=0).long()
+
+    # Steps are even in s; t follows from it.
     index = torch.arange(int(count.max()) if len(count) else 0)
     every = torch.arange(len(rays))
     t = stretch.t(every, stretch.first[:, None] + (index + offset[:, None]) * step)
+
     position = box.unit_from_world(rays.origin[:, None] + t[..., None] * rays.direction[:, None])
     size = occupied.shape[0]
     cell = (position * size).long().clamp_(0, size - 1)
+
     inside = ((position >= 0) & (position <= 1)).all(dim=-1) & (index < count[:, None])
     keep = inside & occupied[cell[..., 0], cell[..., 1], cell[..., 2]]
-    which, place = keep.nonzero(as_tuple=True)
-    return Samples(which, t[which, place], step, len(rays))
+    ray, sample = keep.nonzero(as_tuple=True)
+    return Samples(ray, t[ray, sample], step, len(rays))

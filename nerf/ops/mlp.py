@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nerf.ops.autograd import NativeOp, is_native
+from nerf.ops.autograd import Inputs, NativeOp, is_native
 
 
 def mlp(value: Tensor, weights: Sequence[Tensor], backend: str = "reference") -> Tensor:
@@ -27,18 +27,20 @@ def mlp(value: Tensor, weights: Sequence[Tensor], backend: str = "reference") ->
         shapes = ", ".join(str(tuple(weight.shape)) for weight in weights)
         raise ValueError(f"mlp: inputs {tuple(value.shape)} and weights {shapes} do not fit each other")
 
-    def vjp(inputs: tuple[Tensor, ...], grad: Tensor, needed: tuple[bool, ...]) -> list[Tensor]:
+    def vjp(inputs: Inputs, grad: Tensor, needed: tuple[bool, ...]) -> list[Tensor]:
         grad_value, grad_weights = ops.mlp_vjp(inputs[0], inputs[1:], grad)
         return [grad_value, *grad_weights]
 
     op = NativeOp(
-        lambda inputs: ops.mlp(inputs[0], inputs[1:]), vjp, lambda inputs: mlp_reference(inputs[0], inputs[1:])
+        lambda inputs: ops.mlp(inputs[0], inputs[1:]),
+        vjp,
+        lambda inputs: mlp_reference(inputs[0], inputs[1:]),
     )
     return op(value, *weights)
 
 
 def mlp_reference(value: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Returns the same as `mlp`, by plain products."""
+    """Returns the same as `mlp`, by plain matrix products."""
     *hidden, last = weights
     for weight in hidden:
         value = torch.relu(value @ weight.T)

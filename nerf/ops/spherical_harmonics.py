@@ -13,8 +13,9 @@ HIGHEST_DEGREE = 4
 def spherical_harmonics(direction: Tensor, degree: int, backend: str = "reference") -> Tensor:
     """Returns the first degree^2 harmonics (S, degree^2) of unit directions (S, 3). degree: 1 to 4.
 
-    Order: l = 0 .. degree - 1, within l from m = -l to l. Differentiable in direction, taken as free of its unit
-    length; twice through the reference.
+    Order: l = 0 .. degree - 1, within l from m = -l to l.
+
+    Differentiable in direction, whose length counts as free; twice through the reference.
 
     Raises:
         ValueError: there is no such degree, or directions are not (S, 3).
@@ -23,14 +24,15 @@ def spherical_harmonics(direction: Tensor, degree: int, backend: str = "referenc
         raise ValueError(f"spherical_harmonics: degree {degree} is not 1 to {HIGHEST_DEGREE}")
     if direction.dim() != 2 or direction.shape[1] != 3:
         raise ValueError(f"spherical_harmonics: expected directions (S, 3), got {tuple(direction.shape)}")
+
     if not is_native(backend):
         return spherical_harmonics_reference(direction, degree)
     from nerf.engine import bindings as ops
 
     op = NativeOp(
-        lambda inputs: ops.spherical_harmonics(*inputs, degree),
-        lambda inputs, grad, needed: [ops.spherical_harmonics_vjp(*inputs, degree, grad)],
-        lambda inputs: spherical_harmonics_reference(*inputs, degree),
+        lambda inputs: ops.spherical_harmonics(inputs[0], degree),
+        lambda inputs, grad, needed: [ops.spherical_harmonics_vjp(inputs[0], degree, grad)],
+        lambda inputs: spherical_harmonics_reference(inputs[0], degree),
     )
     return op(direction)
 
@@ -41,7 +43,10 @@ def spherical_harmonics_reference(direction: Tensor, degree: int) -> Tensor:
     Source: Sloan 2013, "Efficient spherical harmonic evaluation", polynomial forms.
     """
     x, y, z = direction.unbind(-1)
-    xx, yy, zz = x * x, y * y, z * z
+    xx = x * x
+    yy = y * y
+    zz = z * z
+
     basis = [0.28209479177387814 + 0 * x]  # a constant, yet on the graph
     if degree > 1:
         basis += [-0.48860251190291987 * y, 0.48860251190291987 * z, -0.48860251190291987 * x]

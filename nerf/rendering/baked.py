@@ -1,8 +1,8 @@
-"""Quick looks at a trained model: the same march with longer steps, and a baked sparse grid for interactive speed.
+"""Previews of a trained model: the same march with longer steps, and a baked sparse grid at interactive speed.
 
-Baking evaluates the model once at the vertices of small bricks, one per cell of the occupancy grid that holds matter;
-pictures are then interpolated, without any network (nerf/engine/src/baked.h has the layout). What is lost against the
-exact picture is measured, see `preview_quality`.
+Baking evaluates the model once at the vertices of small bricks, one for each cell of the occupancy
+grid that holds matter. Pictures are then interpolated, without any network; nerf/engine/src/baked.h
+has the layout. `preview_quality` measures what is lost against the exact picture.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, replace
 from statistics import mean, median
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -30,9 +31,9 @@ from nerf.rendering.metrics import psnr
 from nerf.rendering.model import Picture, RadianceModel
 
 COMPONENTS = 16  # bytes of a vertex's colour, as in baked.h: 3 colours, 3 x 3 of their slopes by direction, padding
-OPAQUE = 255  # an opacity's byte of 1
-CORNERS = 3  # of a brick along a side
-DIRECTIONS = 8  # from which a vertex's colour is looked at
+OPAQUE = 255  # the byte of an opacity of 1
+CORNERS = 3  # vertices of a brick along a side
+DIRECTIONS = 8  # from which a vertex's colour is evaluated
 DIRECTION_PULL = 0.02  # of a slope towards zero: directions that are nearly one do not tell it
 VERTICES_AT_ONCE = 2**17  # through the networks: bounds their memory
 FAINTEST = 2 / 255  # a cell all of whose vertices are fainter is empty
@@ -41,35 +42,30 @@ LEAST_LIGHT = 1 / 100  # a ray ends where less than this part of it goes on
 
 @dataclass(frozen=True)
 class BakedModel:
-    """A model that `bake` made; `picture` is what it is for.
-
-    cube: the scene's. opacity: (N, CORNERS, CORNERS, CORNERS) uint8, of a step. color: (N, CORNERS, CORNERS, CORNERS,
-    COMPONENTS) uint8. brick: (G, G, G) int32, a cell's brick. distance: (G, G, G) uint8, how many cells away the
-    nearest brick is. scale, shift: (COMPONENTS,) float32, with which a component is byte * scale + shift. step: of the
-    march, scene units. seconds: what baking took.
-    """
+    """A model that `bake` made: N bricks of K vertices a side in a grid of G cells a side."""
 
     box: SceneBox
-    opacity: Tensor
-    color: Tensor
-    brick: Tensor
-    distance: Tensor
-    scale: Tensor
-    shift: Tensor
-    step: float
-    seconds: float
+    opacity: Tensor  # (N, K, K, K) uint8, of one step
+    color: Tensor  # (N, K, K, K, COMPONENTS) uint8
+    brick: Tensor  # (G, G, G) int32, which brick a cell has
+    distance: Tensor  # (G, G, G) uint8, how many cells away the nearest brick is
+    scale: Tensor  # (COMPONENTS,) float32, component = byte * scale + shift
+    shift: Tensor  # (COMPONENTS,) float32
+    step: float  # of the march, scene units
+    seconds: float  # that baking took
     minimum_weight: float = 0.0  # a sample that weighs less is left out
 
     @property
     def bytes(self) -> int:
-        """What the bricks fill."""
+        """The memory of the bricks."""
         return self.opacity.numel() + self.color.numel()
 
     def picture(self, cameras: Cameras, frame: int) -> Picture:
-        """Returns what one camera sees, nearly."""
+        """Returns about what one camera sees."""
         size = (cameras.height, cameras.width)
         picture = Picture(torch.empty(*size, 3), torch.empty(size), torch.empty(size))
-        lens = Pixels(
+
+        pixels = Pixels(
             poses=address(cameras.world_from_camera),
             focal=address(cameras.focal),
             center=address(cameras.center),
@@ -78,9 +74,12 @@ class BakedModel:
             height=cameras.height,
         )
         scene = BakedScene(
-            *(address(self.opacity, torch.uint8), address(self.color, torch.uint8)),
-            *(address(self.brick, torch.int32), address(self.distance, torch.uint8)),
-            *(address(self.scale), address(self.shift)),
+            opacity=address(self.opacity, torch.uint8),
+            color=address(self.color, torch.uint8),
+            brick=address(self.brick, torch.int32),
+            distance=address(self.distance, torch.uint8),
+            scale=address(self.scale),
+            shift=address(self.shift),
             resolution=self.brick.shape[0],
             corners=self.opacity.shape[1],
             side=self.box.side,
@@ -89,8 +88,15 @@ class BakedModel:
             minimum_weight=self.minimum_weight,
         )
         scene.corner[:] = self.box.corner.tolist()
-        places = (address(part) for part in (picture.rgb, picture.opacity, picture.depth))
-        call = BakedCall(ctypes.pointer(lens), *places, frame, torch.get_num_threads())
+        call = BakedCall(
+            cameras=ctypes.pointer(pixels),
+            rgb=address(picture.rgb),
+            opacity=address(picture.opacity),
+            depth=address(picture.depth),
+            frame=frame,
+            threads=torch.get_num_threads(),
+        )
+
         library().call("nerf_baked_render", ctypes.byref(scene), ctypes.byref(call))
         return picture
 
@@ -101,75 +107,92 @@ def bake(model: RadianceModel, cameras: Cameras, corners: int = CORNERS) -> Bake
 
     Args:
         model: a model.
-        cameras: those it learned from; a colour is fitted from their directions, others extrapolate it.
+        cameras: those it learned from; colours are fitted from their directions, others extrapolate.
         corners: vertices of a brick along a side, 2 at least; memory grows with the cube of it.
     """
     start = time.perf_counter()
-    size, cells = model.occupancy.resolution, model.occupancy.occupied.nonzero()
-    # Bricks share the vertices of their faces: each is evaluated once.
+    size = model.occupancy.resolution
+    cells = model.occupancy.occupied.nonzero()
+
+    # Bricks share the vertices of their faces: each is evaluated once. A key is a vertex of the whole grid.
     side = size * (corners - 1) + 1
     offset = torch.cartesian_prod(*[torch.arange(corners)] * 3)
     vertex = (cells * (corners - 1))[:, None, :] + offset
-    keys, place = ((vertex[..., 0] * side + vertex[..., 1]) * side + vertex[..., 2]).unique(return_inverse=True)
+    all_keys = (vertex[..., 0] * side + vertex[..., 1]) * side + vertex[..., 2]
+    keys, row = all_keys.unique(return_inverse=True)
     position = torch.stack([keys // side**2, keys // side % side, keys % side], dim=1) / (side - 1)
-    # The exact march's own steps, so that samples lie where the exact ones do.
+
+    # Opacity over the exact march's own steps, so that samples lie where the exact ones do.
     step = model.step_length()
     opacity = -torch.expm1(-model.unit_density(position) * (step / model.box.side))
-    seen = (opacity[place] > FAINTEST).any(dim=1)
-    cells, place = cells[seen], place[seen]
+    seen = (opacity[row] > FAINTEST).any(dim=1)
+    cells = cells[seen]
+    row = row[seen]
+
+    # Colours, times opacity, of the vertices that are left.
     wanted = torch.zeros(len(keys), dtype=torch.bool)
-    wanted[place.flatten()] = True
+    wanted[row.flatten()] = True
     components = torch.zeros(len(keys), COMPONENTS)
-    colors = _colors(model.field.plain(), position[wanted], _looks(model.box, cameras))
+    directions = _spread_directions(model.box, cameras)
+    colors = _fitted_colors(model.field.plain(), position[wanted], directions)
     components[wanted, :12] = colors * opacity[wanted, None]
     scale, shift = _quantisation()
     quantised = ((components - shift) / scale).round().clamp(0, 255).to(torch.uint8)
+
+    # Which cell has which brick.
     brick = torch.zeros(size, size, size, dtype=torch.int32)
     brick[cells.unbind(1)] = torch.arange(len(cells), dtype=torch.int32)
     full = torch.zeros(size, size, size, dtype=torch.bool)
     full[cells.unbind(1)] = True
+
     return BakedModel(
-        model.box,
-        (opacity * OPAQUE).round().to(torch.uint8)[place].view(-1, corners, corners, corners),
-        quantised[place].view(-1, corners, corners, corners, COMPONENTS),
-        brick,
-        _distance(full),
-        scale,
-        shift,
-        step,
-        time.perf_counter() - start,
-        model.settings.minimum_weight,
+        box=model.box,
+        opacity=(opacity * OPAQUE).round().to(torch.uint8)[row].view(-1, corners, corners, corners),
+        color=quantised[row].view(-1, corners, corners, corners, COMPONENTS),
+        brick=brick,
+        distance=_distance(full),
+        scale=scale,
+        shift=shift,
+        step=step,
+        seconds=time.perf_counter() - start,
+        minimum_weight=model.settings.minimum_weight,
     )
 
 
-def _looks(box: SceneBox, cameras: Cameras) -> Tensor:
-    """Returns unit directions (D, 3), D at most DIRECTIONS, in which the cameras see the cube, far from each other."""
-    looks = torch.nn.functional.normalize(box.corner + box.side / 2 - cameras.world_from_camera[:, :, 3], dim=1)
+def _spread_directions(box: SceneBox, cameras: Cameras) -> Tensor:
+    """Returns unit directions (D, 3), D at most DIRECTIONS, in which the cameras see the box, far from each other."""
+    directions = torch.nn.functional.normalize(box.corner + box.side / 2 - cameras.world_from_camera[:, :, 3], dim=1)
+
+    # Always the one that is farthest from those chosen before.
     chosen = [0]
-    farness = torch.full((len(looks),), math.inf)
-    while len(chosen) < min(DIRECTIONS, len(looks)):
-        farness = torch.minimum(farness, (looks - looks[chosen[-1]]).norm(dim=1))
+    farness = torch.full((len(directions),), math.inf)
+    while len(chosen) < min(DIRECTIONS, len(directions)):
+        farness = torch.minimum(farness, (directions - directions[chosen[-1]]).norm(dim=1))
         chosen.append(int(farness.argmax()))
-    return looks[chosen]
+    return directions[chosen]
 
 
-def _colors(field: RadianceField, position: Tensor, looks: Tensor) -> Tensor:
-    """Returns (N, 12): colour (3) and its slopes by the direction's x, y and z (3 each), fitted over the looks."""
-    basis = torch.cat([torch.ones(len(looks), 1), looks], dim=1)
-    pull = DIRECTION_PULL * len(looks) * torch.diag(torch.tensor([0.0, 1, 1, 1]))
+def _fitted_colors(field: RadianceField, position: Tensor, directions: Tensor) -> Tensor:
+    """Returns (N, 12): colour (3) and its slopes by the direction's x, y and z (3 each), fitted over directions."""
+    # Least squares, slopes pulled to zero: row k of `fit` makes coefficient k of the colours seen.
+    basis = torch.cat([torch.ones(len(directions), 1), directions], dim=1)
+    pull = DIRECTION_PULL * len(directions) * torch.diag(torch.tensor([0.0, 1, 1, 1]))
     fit = torch.linalg.solve(basis.T @ basis + pull, basis.T)
-    harmonics = spherical_harmonics(looks, field.degree)
+
+    harmonics = spherical_harmonics(directions, field.degree)
     weights = list(field.color_mlp.weights)
     found = []
     for some in position.split(VERTICES_AT_ONCE):
         encoding = hash_grid(some, field.encoding.table, field.encoding.levels, "native")
         features = mlp(encoding, list(field.density_mlp.weights), "native")
+
+        # The colour network's inputs: features, harmonics, and zeros for a picture's code.
         inputs = torch.zeros(len(some), weights[0].shape[1])
         inputs[:, : features.shape[1]] = features
         sums = torch.zeros(4, len(some), 3)
-        for look in range(len(looks)):
-            inputs[:, features.shape[1] : features.shape[1] + harmonics.shape[1]] = harmonics[look]
-            sums += fit[:, look, None, None] * torch.sigmoid(mlp(inputs, weights, "native"))
+        for index in range(len(directions)):
+            inputs[:, features.shape[1] : features.shape[1] + harmonics.shape[1]] = harmonics[index]
+            sums += fit[:, index, None, None] * torch.sigmoid(mlp(inputs, weights, "native"))
         found.append(sums.permute(1, 0, 2).reshape(-1, 12))
     return torch.cat(found) if found else torch.empty(0, 12)
 
@@ -183,12 +206,12 @@ def _quantisation() -> tuple[Tensor, Tensor]:
 
 
 def _distance(full: Tensor) -> Tensor:
-    """Returns how far (G, G, G) uint8 the nearest full cell is, the greatest difference of an index; 255 if beyond."""
+    """Returns how many cells away the nearest full cell is (Chebyshev), (G, G, G) uint8; 255 also if farther."""
     from scipy.ndimage import distance_transform_cdt
 
     if not full.any():
         return torch.full(full.shape, 255, dtype=torch.uint8)
-    distance = distance_transform_cdt((~full).numpy(), metric="chessboard")
+    distance = numpy.asarray(distance_transform_cdt((~full).numpy(), metric="chessboard"))
     return torch.from_numpy(distance.clip(0, 255).astype("uint8"))
 
 
@@ -202,24 +225,28 @@ def coarse(model: RadianceModel, factor: int = 2) -> RadianceModel:
 
 @dataclass(frozen=True)
 class PreviewQuality:
-    """What a preview costs. psnr: dB of its pictures against the exact ones. seconds, exact_seconds: for a picture."""
+    """How good and how fast a preview is."""
 
-    psnr: float
-    seconds: float
-    exact_seconds: float
+    psnr: float  # dB, of its pictures against the exact ones
+    seconds: float  # a picture
+    exact_seconds: float  # an exact picture
 
 
 def preview_quality(
     model: RadianceModel, preview: RadianceModel | BakedModel, cameras: Cameras, background: float
 ) -> PreviewQuality:
-    """Returns what a preview loses against the exact pictures of all the cameras, over a grey background."""
-    values, seconds = [], ([], [])
+    """Returns the quality of a preview against the exact pictures of all cameras, over a grey background."""
+    quality: list[float] = []
+    exact_seconds: list[float] = []
+    seconds: list[float] = []
     for frame in range(len(cameras)):
-        pictures = []
-        for seen, times in zip((model, preview), seconds):
-            start = time.perf_counter()
-            picture = seen.picture(cameras, frame)
-            times.append(time.perf_counter() - start)
-            pictures.append(picture.over(background))
-        values.append(psnr(pictures[1], pictures[0]))
-    return PreviewQuality(mean(values), median(seconds[1]), median(seconds[0]))
+        start = time.perf_counter()
+        exact = model.picture(cameras, frame)
+        exact_seconds.append(time.perf_counter() - start)
+
+        start = time.perf_counter()
+        quick = preview.picture(cameras, frame)
+        seconds.append(time.perf_counter() - start)
+
+        quality.append(psnr(quick.over(background), exact.over(background)))
+    return PreviewQuality(mean(quality), median(seconds), median(exact_seconds))

@@ -1,7 +1,8 @@
-"""The occupancy grid: which cells of the scene's cube can hold matter (Müller et al. 2022, appendix C).
+"""The occupancy grid: which cells of the scene box can hold matter (Müller et al. 2022, appendix C).
 
-A cell's value is a moving maximum of the densities seen in it, per side of the cube. Cells outside the `hull` (what
-the silhouettes allow) are empty for good; the others are occupied until pruning starts, then while their value says so.
+A cell's value is a moving maximum of the densities seen in it, per side of the box. Cells outside the
+`hull` (what the silhouettes allow) are empty for good. The others are occupied until pruning starts,
+then while their value says so.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from torch import Tensor, nn
 
 DECAY = 0.85  # of every value at each update: what was fog is empty soon after
 LEAST_THICKNESS = 0.02  # optical thickness of a step above which a cell counts as occupied
-CELLS_PER_PROBE = 8  # of the hull, at each update; what pictures show, training samples see as well
+CELLS_PER_PROBE = 8  # of the hull, at each update; training samples see what the pictures show as well
 
 
 class OccupancyGrid(nn.Module):
-    """Cells indexed [x, y, z]. hull, occupied: (G, G, G) bool. value: (G, G, G) float32, density per cube side."""
+    """G^3 cells, indexed [x, y, z]."""
+
+    hull: Tensor  # (G, G, G) bool, what can ever be occupied
+    occupied: Tensor  # (G, G, G) bool
+    value: Tensor  # (G, G, G) float32, density per side of the box
 
     def __init__(self, hull: Tensor) -> None:
         super().__init__()
@@ -45,12 +50,14 @@ class OccupancyGrid(nn.Module):
         """Decays all values, probes random cells of the hull and, if `prune`, decides anew which cells are occupied.
 
         Args:
-            density: positions (S, 3) in [0, 1] -> density (S,) per cube side.
-            step_length: of the march, in cube sides.
+            density: positions (S, 3) in [0, 1] -> density (S,) per side of the box.
+            step_length: of the march, in sides of the box.
             prune: whether cells may become empty.
-            generator: of the cells and the points probed in them.
+            generator: of the cells and the positions probed in them.
         """
         self.value *= DECAY
+
+        # Probe a random position in some random cells.
         candidates = self.hull.flatten().nonzero().squeeze(1)
         if len(candidates) == 0:
             return
@@ -60,6 +67,7 @@ class OccupancyGrid(nn.Module):
         cell = torch.stack([row // size**2, row // size % size, row % size], dim=1)
         position = (cell + torch.rand(n_probes, 3, generator=generator)) / size
         self.observe(position, density(position))
+
         if prune:
             mean = self.value[self.hull].mean().item()
             self.occupied.copy_(self.hull & (self.value > min(LEAST_THICKNESS / step_length, mean)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nerf.capture.visual_hull import scene_space
+from nerf.capture.visual_hull import find_silhouettes, scene_space
 from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing
@@ -100,7 +100,8 @@ class RadianceTask:
 
         # Where the scene is, and the model in it.
         slack = pose_slack(settings)
-        box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
+        silhouettes = find_silhouettes(views)
+        box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack, silhouettes)
         near = fading_near(settings, box)
         self.model = make_model(settings, box, hull)
         self.parameters = dict(self.model.field.named_parameters())
@@ -108,7 +109,7 @@ class RadianceTask:
         # What it learns from.
         self.camera_optimizer = CameraOptimizer(views, settings, box)
         self.views = self.camera_optimizer.views
-        self.pixels = PixelSampler(self.views, slack)
+        self.pixels = PixelSampler(self.views, slack, silhouettes)
         self.moments = new_moments(self.parameters)
         self.arrays = TrainingArrays(settings, self.pixels, self.camera_optimizer, self.moments, near)
         self.model.learn_from(self.arrays)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
-from nerf.capture.visual_hull import scene_space
+from nerf.capture.visual_hull import find_silhouettes, scene_space
 from nerf.config import Settings
 from nerf.fields.table import new_field
 from nerf.geometry.scene_box import SceneBox
@@ -40,8 +40,10 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)
-    box, _ = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack)
-    return write_check(folder.name, scene, settings, (box, PixelSampler(views, slack)), page)
+    silhouettes = find_silhouettes(views)
+    box, _ = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack, silhouettes)
+    pixels = PixelSampler(views, slack, silhouettes)
+    return write_check(folder.name, scene, settings, (box, pixels), page)
 
 
 def write_check(
