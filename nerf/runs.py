@@ -28,6 +28,7 @@ from nerf.geometry.cameras import Cameras
 from nerf.report import say
 
 CHECKPOINT_FORMAT = 1
+CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,8 @@ class RunFolder:
             views = record.pop("cameras")
             if not all(isinstance(record[name], str) for name in ("name", "folder", "backend")):
                 raise TypeError("name, folder and backend must be words")
-            cameras = Cameras(
-                *(torch.tensor(views[name]) for name in ("world_from_camera", "focal", "center")),
-                views["width"],
-                views["height"],
-                *(torch.tensor(views[name]) if name in views else None for name in ("lens", "size")),
-            )
+            found = {name: torch.tensor(views[name]) for name in CAMERA_ARRAYS if name in views}
+            cameras = Cameras(width=views["width"], height=views["height"], **found)
         except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
         return record, cameras

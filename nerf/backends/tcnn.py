@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -118,9 +118,10 @@ class _Across:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self.params = cast(nn.Parameter, module.params)
 
     def __call__(self, value: Tensor) -> Tensor:
-        return self.module(value.to(self.module.params.device)).to(value.device, torch.float32)
+        return self.module(value.to(self.params.device)).to(value.device, torch.float32)
 
 
 class TcnnGrid(HashGrid):
@@ -157,7 +158,7 @@ class TcnnField(RadianceField):
         """Yields tiny-cuda-nn's flat arrays."""
         dot = "." if prefix else ""
         for name, across in zip(ARRAYS, (self.encoding.compute, self.density_mlp, self.color_mlp)):
-            yield f"{prefix}{dot}{name}", across.module.params
+            yield f"{prefix}{dot}{name}", across.params
 
     def state_dict(self, *_: Any, prefix: str = "", keep_vars: bool = False, destination: Any = None) -> Any:
         """Returns the parameters as those of a RadianceField, on the CPU."""

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nerf.backends.choice import BACKENDS
-from nerf.config import settings_from_dict
-from nerf.errors import InputError, nearest
+from nerf.errors import nearest
 
 if TYPE_CHECKING:
-    from nerf.runs import RunFolder
+    pass
 
 USER_ERROR = 2  # exit statuses
 INTERRUPTED = 130  # as shells report Ctrl-C
-_LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its capture decided
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,64 +47,6 @@ def named_settings(options: Mapping[str, str | None]) -> list[str]:
     if options["train.max_seconds"] is not None and options["train.steps"] is None:
         words.append("train.steps=0")
     return words
-
-
-def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:
-    """Returns the settings of the run, with new budgets and outputs if the user names them.
-
-    Raises:
-        InputError: another setting would change, and the run would become something that nobody trained.
-    """
-    if not run.path.is_dir():
-        raise InputError(f"{run.path}: no such run folder to resume; name the right one with --out")
-    if not (run.path / "settings.yaml").is_file():
-        return asked_for
-
-    saved = run.load_settings(type(asked_for)())
-    named = {word.partition("=")[0] for word in asked}
-    if config is not None:
-        named |= {f"{section}.{name}" for section, values in asked_for.to_dict().items() for name in values}
-
-    # What was named and differs from the run's is a change, if it is free to change.
-    free = ("train.steps", "train.max_seconds", "train.checkpoint_seconds", "train.preview_seconds", "output.")
-    changes: dict[str, dict[str, object]] = {}
-    for section, values in asked_for.to_dict().items():
-        for name, value in values.items():
-            setting = f"{section}.{name}"
-            old = saved.to_dict()[section][name]
-            if setting not in named or value in (old, _LEFT_TO_CAPTURE.get(setting)):
-                continue
-            if not setting.startswith(free):
-                raise InputError(
-                    f"--resume: {setting} is {old!r} in {run.path}, not {value!r}; start a new run with --out"
-                )
-            changes.setdefault(section, {})[name] = value
-    return settings_from_dict(changes, "--resume", saved)
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Makes a run folder and tries to write to it; a folder that stays empty, after an error, is removed again.
-
-    Raises:
-        InputError: the folder cannot be written to.
-    """
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder}: contains the current folder; give --out a folder for the run alone")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give --out a folder")
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
-    try:
-        yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

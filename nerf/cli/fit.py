@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nerf.backends.choice import choose_backend
-from nerf.cli.arguments import INTERRUPTED, between, named_settings, resumed_settings, size, whole, writable
+from nerf.cli.arguments import INTERRUPTED, between, named_settings, size, whole
 from nerf.errors import InputError
 
 FIT_BACKENDS = ("auto", "native", "reference")  # signals are fitted on the CPU
@@ -40,6 +40,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from nerf.signals.settings import FitSettings, read_fit_settings
     from nerf.workflows.fit import Source
     from nerf.workflows.fit import fit as fit_source
+    from nerf.workflows.run_settings import resumed_settings, writable
 
     named = named_settings(
         {

@@ -11,14 +11,11 @@ from nerf.cli.arguments import (
     INTERRUPTED,
     Parser,
     named_settings,
-    resumed_settings,
-    writable,
 )
-from nerf.config import Settings, describe_settings, photograph_settings, read_settings
-from nerf.errors import InputError
+from nerf.config import describe_settings
 
 if TYPE_CHECKING:
-    from nerf.runs import RunFolder
+    pass
 
 
 def add_arguments(parser: Parser) -> None:
@@ -52,10 +49,7 @@ def _formats_and_settings() -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
-    from nerf.report import say
-    from nerf.runs import RunFolder
-    from nerf.scenes import check_format, find_scene, has_photographs
-    from nerf.workflows.reconstruct import reconstruct
+    from nerf.workflows.train import TrainRequest, train
 
     named = named_settings(
         {
@@ -65,31 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
             "train.seed": arguments.seed,
         }
     )
-    backend = choose_backend(arguments.backend, arguments.device)
-    asked = named + arguments.settings
-    settings = read_settings(arguments.config, asked)
-    check_format(settings.scene.format)
-    name = Path(arguments.scene).resolve().name if Path(arguments.scene).is_dir() else arguments.scene
-    run = RunFolder(arguments.out or Path("runs") / name)
-    if arguments.resume:
-        settings = resumed_settings(run, settings, asked, arguments.config)
-    with writable(run.path):
-        _check_outputs(settings, run)
-        scene_folder = find_scene(arguments.scene)
-        if has_photographs(scene_folder.folder) and not (arguments.resume and (run.path / "settings.yaml").is_file()):
-            settings = read_settings(arguments.config, asked, photograph_settings())
-            say("settings", "settings: the defaults for photographs (see nerf train --help)")
-        end = reconstruct(run, scene_folder, settings, backend, arguments.resume)
+    request = TrainRequest(
+        scene=arguments.scene,
+        out=arguments.out,
+        config=arguments.config,
+        settings=(*named, *arguments.settings),
+        resume=arguments.resume,
+    )
+    end = train(request, choose_backend(arguments.backend, arguments.device))
     return INTERRUPTED if end.interrupted else 0
-
-
-def _check_outputs(settings: Settings, run: RunFolder) -> None:
-    """Refuses bad names of films and meshes before the work, not after it."""
-    from nerf.meshing.mesh_files import check_mesh_file
-    from nerf.video.writer import check_video_file
-
-    for name, check in ((settings.output.video, check_video_file), (settings.output.mesh, check_mesh_file)):
-        if name:
-            if Path(name).name != name:
-                raise InputError(f'output: "{name}" is not a bare file name; it is written into the run folder')
-            check(run.path / name)

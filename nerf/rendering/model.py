@@ -192,7 +192,7 @@ class _Render(torch.autograd.Function):
     """Rendering by the model's engine, and its vjp, which traces the rays anew."""
 
     @staticmethod
-    def forward(ctx: Any, model: RadianceModel, step: float, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, model: RadianceModel, step: float, *tensors: Any) -> tuple[Tensor, ...]:
         ctx.model = model
         ctx.step = step
         ctx.save_for_backward(*tensors)  # parameters too: torch then sees if they change before the way back

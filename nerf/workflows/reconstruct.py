@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from nerf.backends.choice import Backend
@@ -14,7 +16,7 @@ from nerf.rendering.metrics import psnr
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
-from nerf.training.observers import LogFile, ProgressBar
+from nerf.training.observers import LogFile, Observer, ProgressBar
 from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
@@ -24,7 +26,15 @@ from nerf.workflows.film import film
 from nerf.workflows.trained import open_run
 
 
-def reconstruct(run: RunFolder, folder: SceneFolder, settings: Settings, backend: Backend, resume: bool) -> TrainingEnd:
+def reconstruct(
+    run: RunFolder,
+    folder: SceneFolder,
+    settings: Settings,
+    backend: Backend,
+    *,
+    resume: bool,
+    observers: Sequence[Observer] = (),
+) -> TrainingEnd:
     """Trains on a scene in a run folder, from its checkpoint if `resume`; then, unless interrupted, films and meshes.
 
     Raises:
@@ -32,7 +42,8 @@ def reconstruct(run: RunFolder, folder: SceneFolder, settings: Settings, backend
     """
     scene = read_scene(folder, settings, backend)
     task = new_task(scene, settings, backend)
-    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, [ProgressBar(), LogFile(run)])
+    watching = [ProgressBar(), LogFile(run), *observers]
+    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching)
     begin_run(trainer, task, folder, scene, backend, resume)
     say_needs(task)
     if trainer.step == 0:
