@@ -252,6 +252,7 @@ class CudaEngine(DeviceModel):
 
     def update_occupancy(self, update: OccupancyUpdate) -> None:
         """Updates the occupancy grid, see `OccupancyGrid.update`."""
+        self.ahead = True
         work, cells = self.work, self.work.resolution**3
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
