@@ -20,7 +20,7 @@ class PixelSampler:
     """
 
     candidates: Tensor  # (N,) int64, the pixels that may be drawn: (frame * height + row) * width + column
-    part: float  # of all pixels, that may be drawn
+    part: float  # how much of all pixels may be drawn
 
     def __init__(self, views: Views, slack: float = 0.0, silhouettes: Silhouettes | None = None) -> None:
         """Chooses the pixels.

@@ -45,6 +45,7 @@ def test_all_that_the_pictures_show_is_in_the_cube_and_little_else():
     views = views_of(row(), (2.0, 6.0))
     box, hull = contracted_space(views, 48)
     assert abs(box.contraction.near - 1.4) < 1e-5 and hull.shape == (48,) * 3
+
     rays = views.cameras.image_rays(2)
     for t in (1.5, 3.0, 20.0, 200.0):
         unit = box.unit_from_world(rays.origin + t * rays.direction)
@@ -52,12 +53,13 @@ def test_all_that_the_pictures_show_is_in_the_cube_and_little_else():
         cell = (unit * 48).long().clamp(max=47)
         assert hull[cell[:, 0], cell[:, 1], cell[:, 2]].all()
     assert hull.float().mean() < 0.6
+
     behind = box.unit_from_world(torch.tensor([[0.0, -3.0, 0.0]]))
     cell = (behind * 48).long()[0]
     assert (behind < 0).any() or not hull[tuple(cell.clamp(0, 47))]
 
 
-def test_as_far_out_as_the_cameras_a_place_needs_two_witnesses():
+def test_as_far_out_as_the_cameras_a_point_needs_two_pictures():
     views = views_of(row(), (2.0, 6.0))
     box, _ = contracted_space(views, 48)
     # Only the first camera, at x = -0.4, sees beyond x = -1 at the depth of 2, and beyond -16.2 at 40.
@@ -83,7 +85,7 @@ def test_a_lens_that_folds_shows_no_more_than_its_rays_see():
     views = views_of(row(), (2.0, 6.0))
     straight, _ = contracted_space(views, 32)
     lens = torch.zeros(5, 12)
-    lens[:, 1:3] = torch.tensor([0.05, -0.035])  # places farther than 2.7 from the axis are drawn back into the picture
+    lens[:, 1:3] = torch.tensor([0.05, -0.035])  # what is farther than 2.7 from the axis is drawn back into the picture
     bent = dataclasses.replace(views, cameras=dataclasses.replace(views.cameras, lens=lens))
     assert abs(contracted_space(bent, 32)[0].side / straight.side - 1) < 0.1
     assert straight.side < 1.7 * straight.contraction.radius

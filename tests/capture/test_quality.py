@@ -1,4 +1,4 @@
-"""The look at a capture before training: what it names, what it stays silent about, and the page it leaves."""
+"""The check of a capture before training: what it names, what it stays silent about, and the page it writes."""
 
 import dataclasses
 import math
@@ -17,13 +17,15 @@ from tests.scenes import photo_folder as made
 
 
 def textured(n: int = 24, turn: float = 360.0) -> Views:
-    """Returns pictures of fine texture, taken from a ring, of `turn` degrees, round the origin."""
+    """Returns pictures of fine texture, taken from `turn` degrees of a ring around the origin."""
     poses = []
     for view in range(n):
         angle = math.radians(turn * view / n)
         eye = torch.tensor([3 * math.cos(angle), 3 * math.sin(angle), 1.0])
         poses.append(look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])))
-    focal, center = torch.full((n, 2), 70.0), torch.full((n, 2), 32.0)
+
+    focal = torch.full((n, 2), 70.0)
+    center = torch.full((n, 2), 32.0)
     images = (torch.rand(n, 64, 64, 3, generator=torch.Generator().manual_seed(1)) * 255).to(torch.uint8)
     names = tuple(f"p_{view:02d}" for view in range(n))
     return Views(names, images, 255, Cameras(torch.stack(poses), focal, center, 64, 64), unbounded=True)
@@ -81,7 +83,9 @@ def test_uneven_brightness_names_the_setting_that_learns_it():
 
 def test_poses_of_few_points_or_large_errors_are_doubted():
     tracked = torch.tensor([[100.0, 0.5]]).repeat(24, 1)
-    tracked[5, 0], tracked[9, 1] = 3, 4.0
+    tracked[5, 0] = 3
+    tracked[9, 1] = 4.0
+
     check = checked(dataclasses.replace(textured(), tracked=tracked), points=torch.rand(50, 3))
     assert any("p_05" in warning and "capture.poses=refine" in warning for warning in check.warnings)
     assert any("p_09" in warning and "1.5 pixels off in 1 of 24" in warning for warning in check.warnings)
@@ -93,10 +97,12 @@ def test_the_command_prints_the_page_and_writes_it_whole(tmp_path, capsys):
     made.write_binary(tmp_path / "scene" / "sparse" / "0")
     file = tmp_path / "check.html"
     assert main(["check", str(tmp_path / "scene"), "--out", str(file)]) == 0
+
     said = capsys.readouterr().out
     assert "pictures      10 train, 2 test; 32 x 24 pixels" in said
     assert "reprojection  0.50 pixels in the mean" in said and "20 that can be trusted" in said
     assert "contracted about" in said and "the defaults for photographs" in said
+
     page = file.read_text()
     assert page.count("<svg") == 2 and page.count("class=learned") == 20 and page.count("class=held") == 4
     assert "sub_p_01" in page and "few for a scene seen all round" in page
@@ -109,6 +115,7 @@ def test_names_of_pictures_cannot_become_markup(tmp_path):
     Image.open(tmp_path / "images" / made.name(3)).save(tmp_path / bad)
     file = tmp_path / "transforms.json"
     file.write_text(file.read_text().replace(f"images/{made.name(3)}", bad))
+
     assert main(["check", str(tmp_path), "--out", str(tmp_path / "check.html")]) == 0
     page = (tmp_path / "check.html").read_text()
     assert "&lt;b&gt;&amp;" in page and "<b>" not in page

@@ -37,12 +37,15 @@ def test_golden_outputs_stay_what_they_were():
 
 def test_the_structure_by_plain_products():
     field = golden_field()
-    point, direction = torch.tensor([[0.2, 0.5, 0.9]]), torch.tensor([[0.0, 0.0, 1.0]])
+    point = torch.tensor([[0.2, 0.5, 0.9]])
+    direction = torch.tensor([[0.0, 0.0, 1.0]])
+
     encoded = field.encoding(point)
     first, second = field.density_mlp.weights
     hidden = second @ torch.relu(first @ encoded[0])
     density, features = field.density(point)
     assert torch.allclose(features[0], hidden, atol=1e-5) and torch.allclose(density[0], hidden[0].exp(), rtol=1e-5)
+
     harmonics = torch.zeros(16)
     harmonics[[0, 2, 6, 12]] = torch.tensor([0.28209479, 0.48860251, 0.63078313, 0.74635267])
     value = torch.cat([hidden, harmonics])  # the density MLP's outputs first, as in instant-ngp

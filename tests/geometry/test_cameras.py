@@ -1,4 +1,4 @@
-"""Cameras: rays and their way back to the pixel."""
+"""Cameras: rays, and points projected back to their pixels."""
 
 import torch
 
@@ -41,7 +41,7 @@ def test_look_at_makes_a_right_handed_rotation():
     assert torch.linalg.det(rotation) > 0
 
 
-def test_another_picture_size_keeps_the_rays_of_the_same_places():
+def test_another_picture_size_keeps_the_rays_of_the_same_points():
     cameras = camera()
     large = cameras.resized(128, 96)
     one = cameras.rays(torch.tensor([0]), torch.tensor([10]), torch.tensor([20])).direction

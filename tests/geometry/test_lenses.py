@@ -38,9 +38,11 @@ def test_points_are_drawn_where_colmap_draws_them(model):
     pycolmap = pytest.importorskip("pycolmap")
     parameters = [VALUES[name] for name in COLMAP_MODELS[model][1]]
     theirs = pycolmap.Camera(model=model, width=WIDTH, height=HEIGHT, params=parameters)
+
     generator = torch.Generator().manual_seed(1)
     in_camera = torch.randn(200, 3, generator=generator, dtype=torch.float64) * torch.tensor([0.5, 0.4, 0.0])
     in_camera[:, 2] = 1 + torch.rand(200, generator=generator, dtype=torch.float64)
+
     cameras = cameras_of(model)
     pose = cameras.world_from_camera[0].double()
     world = (in_camera @ pose[:, :3].T + pose[:, 3]).float()
@@ -61,9 +63,9 @@ def test_a_fisheye_sees_at_a_right_angle_to_its_axis():
 def test_the_derivative_of_a_lens_is_its_derivative():
     generator = torch.Generator().manual_seed(2)
     lens = torch.tensor([[0.0, *(VALUES[name] for name in TERMS[1:])]], dtype=torch.float64)
-    place = torch.randn(20, 2, generator=generator, dtype=torch.float64) * 0.4
-    expected = torch.func.vmap(torch.func.jacrev(lambda at: distort(lens, at[None])[0][0]))(place)
-    assert torch.allclose(distort(lens, place)[1], expected, atol=1e-12)
+    normalized = torch.randn(20, 2, generator=generator, dtype=torch.float64) * 0.4
+    expected = torch.func.vmap(torch.func.jacrev(lambda at: distort(lens, at[None])[0][0]))(normalized)
+    assert torch.allclose(distort(lens, normalized)[1], expected, atol=1e-12)
 
 
 def test_pictures_of_several_sizes_keep_their_own_pixels():
@@ -73,6 +75,7 @@ def test_pictures_of_several_sizes_keep_their_own_pixels():
     )
     assert len(cameras.image_rays(0)) == len(cameras.image_rays(1)) == 48
     assert torch.allclose(cameras.image_rays(1).direction[0, :2] * 1.0, -cameras.image_rays(1).direction[-1, :2])
+
     pixel, depth = cameras.project(0, torch.tensor([[0.0, 0.35, 1.0], [0.35, 0.0, 1.0], [0.0, 0.0, -1.0]]))
     assert cameras.shows(0, pixel, depth).tolist() == [False, True, False]
     assert cameras[1:].size.tolist() == [[6, 8]]

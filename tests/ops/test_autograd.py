@@ -70,6 +70,7 @@ cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 @pytest.mark.parametrize("size", [0, 1, 40])
 def test_values_and_gradients_are_the_reference_s(case, dtype, size):
     on, inputs = case(size)
+
     results = []
     for backend in ("native", "reference"):
         leaves = [value.to(dtype).requires_grad_() for value in inputs]
@@ -77,6 +78,7 @@ def test_values_and_gradients_are_the_reference_s(case, dtype, size):
         cotangent = uniform(11, *out.shape, low=-1).to(dtype)
         grads = torch.autograd.grad(out, leaves, cotangent, allow_unused=size == 0)
         results.append([out.detach(), *(torch.zeros_like(x) if g is None else g for g, x in zip(grads, leaves))])
+
     for ours, theirs in zip(*results, strict=True):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype == dtype
         assert (ours - theirs).norm() <= TOLERANCE[dtype] * theirs.norm().clamp(min=1)
@@ -95,7 +97,8 @@ def test_a_loss_on_the_slope_of_a_grid_reaches_its_table():
     on, (position, table) = grid_case(3, 20)
     grads = []
     for backend in ("native", "reference"):
-        x, rows = position.clone().requires_grad_(), table.clone().requires_grad_()
+        x = position.clone().requires_grad_()
+        rows = table.clone().requires_grad_()
         (slope,) = torch.autograd.grad(on(backend)(x, rows).sum(), x, create_graph=True)
         (slope.norm(dim=1) - 1).square().mean().backward()  # what keeps a signed distance honest
         grads.append(rows.grad)
@@ -113,11 +116,14 @@ def test_only_the_gradient_that_is_wanted_is_computed():
 def test_a_native_march_finds_the_samples_of_the_reference(dtype):
     origin = (uniform(12, 30, 3, low=-1) * 3).to(dtype).requires_grad_()
     direction = torch.nn.functional.normalize(uniform(13, 30, 3).to(dtype) - origin.detach(), dim=1)
-    box, occupied = SceneBox(torch.zeros(3), 1.0), uniform(14, 16, 16, 16) < 0.3
+    box = SceneBox(torch.zeros(3), 1.0)
+    occupied = uniform(14, 16, 16, 16) < 0.3
+
     native, reference = (
         march(Rays(origin, direction), box, occupied, 0.02, uniform(15, 30).to(dtype), backend)
         for backend in ("native", "reference")
     )
+
     # A sample within float32 rounding of a cell's face may fall on either side.
     assert len(reference) > 300 and abs(len(native) - len(reference)) <= (2 if dtype == torch.float32 else 0)
     assert not native.t.requires_grad and not reference.t.requires_grad
@@ -129,16 +135,19 @@ def test_what_would_read_beyond_an_array_is_refused():
     for wrong in (-0.01, 1.01, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"positions must lie in \[0, 1\]"):
             on("native")(torch.where(position == position[0, 0], wrong, position), table)
+
     with pytest.raises(ValueError, match="expected a table"):
         on("native")(position, table[1:])
     with pytest.raises(ValueError, match="not all vertices of 3 dimensions"):
         on("native")(uniform(1, 3, 3), table)
     with pytest.raises(ValueError, match="a hashed level has 12 rows"):
         hash_grid(position, uniform(1, 12, 2), (Level(9.0, 10, 12, True),), "native")
+
     with pytest.raises(ValueError, match="do not fit"):
         mlp(uniform(1, 3, 4), [uniform(2, 5, 3)], "native")
     with pytest.raises(ValueError, match="degree 5"):
         spherical_harmonics(uniform(1, 3, 3), 5, "native")
+
     ray = Rays(torch.full((1, 3), float("nan")), torch.ones(1, 3))
     with pytest.raises(ValueError, match="not a finite number"):
         march(ray, SceneBox(torch.zeros(3), 1.0), torch.ones(8, 8, 8, dtype=torch.bool), 0.1, torch.zeros(1), "native")

@@ -28,19 +28,22 @@ def test_two_samples_by_hand():
 
 @pytest.mark.parametrize("counts", [[0], [1], [0, 3, 0, 1, 7, 0], [40, 2]])
 def test_analytic_gradient_is_autograd_s(counts):
-    samples, generator = packed(counts), torch.Generator().manual_seed(0)
+    samples = packed(counts)
+    generator = torch.Generator().manual_seed(0)
     n = len(samples)
     sigma = torch.rand(n, dtype=torch.float64, generator=generator) * 20
     rgb = torch.rand(n, 3, dtype=torch.float64, generator=generator)
     cotangents = [
         torch.randn(len(counts), *shape, dtype=torch.float64, generator=generator) for shape in ((3,), (), ())
     ]
+
     results = []
     for function in (composite, composite_reference):
         inputs = sigma.clone().requires_grad_(), rgb.clone().requires_grad_()
         out = function(*inputs, samples)
         sum((value * c).sum() for value, c in zip((out.rgb, out.opacity, out.depth), cotangents)).backward()
         results.append([out.rgb, out.opacity, out.depth, *(value.grad for value in inputs)])
+
     for ours, theirs in zip(*results):
         assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
@@ -65,7 +68,8 @@ def test_weights_never_exceed_one():
 
 
 def test_splitting_an_interval_does_not_change_the_colour():
-    coarse, fine = packed([3], step=0.2), packed([6], step=0.1)
+    coarse = packed([3], step=0.2)
+    fine = packed([6], step=0.1)
     sigma = torch.tensor([1.0, 4, 2], dtype=torch.float64)
     rgb = torch.rand(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     whole = composite(sigma, rgb, coarse)
@@ -85,6 +89,7 @@ def test_the_distance_at_which_half_of_the_light_is_left_by_hand():
     # Two steps around 1 and 2, of densities 0 and 2 ln 2: half is left half-way through the second step, from 1.5 on.
     samples = packed([2, 1, 0], step=1.0)
     sigma = torch.tensor([0.0, 2 * math.log(2), 0.1], dtype=torch.float64)
+
     distance = distance_at(sigma, samples, 0.5)
     assert math.isclose(distance[0].item(), 2.0, rel_tol=1e-6)
     assert distance[1:].tolist() == [math.inf, math.inf]

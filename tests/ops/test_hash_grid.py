@@ -1,4 +1,4 @@
-"""The hash grid against numbers worked out by hand, a scalar text and autograd."""
+"""The hash grid against numbers worked out by hand, a scalar implementation and autograd."""
 
 import math
 
@@ -7,28 +7,32 @@ import torch
 
 from nerf.ops.hash_grid import Level, corners, grid_levels, hash_grid, hash_grid_reference
 
-# Worked out once by scalar_encode below and stored, so that no later change of both texts goes unseen.
+# Worked out once by scalar_encode below and stored: a later change of both texts is seen.
 GOLDEN = [0.202251510152, 0.193053477030, -0.106188420233, -0.201164330392, -0.330067069111, -0.493268804869]
 
 
 def scalar_row(x: int, y: int, z: int, level: Level) -> int:
-    """tiny-cuda-nn's index, in Python integers."""
+    """Returns tiny-cuda-nn's index, in Python integers."""
     if level.hashed:
         return ((x ^ (y * 2654435761) ^ (z * 805459861)) & 0xFFFFFFFF) % level.rows
     return (x + y * level.resolution + z * level.resolution**2) % level.rows
 
 
 def scalar_encode(point, table, levels):
-    features, first = [], 0
+    """Returns the features of one position, a list, corner by corner."""
+    features = []
+    first = 0
     for level in levels:
-        place = [value * level.scale + 0.5 for value in point]
-        base = [math.floor(value) for value in place]
+        on_lattice = [value * level.scale + 0.5 for value in point]
+        base = [math.floor(value) for value in on_lattice]
+
         out = [0.0] * table.shape[1]
         for corner in range(8):
             up = [corner >> axis & 1 for axis in range(3)]
-            weight = math.prod(p - b if u else 1 - (p - b) for p, b, u in zip(place, base, up))
+            weight = math.prod(p - b if u else 1 - (p - b) for p, b, u in zip(on_lattice, base, up))
             row = first + scalar_row(*(b + u for b, u in zip(base, up)), level)
             out = [value + weight * table[row, f].item() for f, value in enumerate(out)]
+
         features += out
         first += level.rows
     return features
@@ -67,7 +71,8 @@ def test_agrees_with_a_scalar_text_everywhere():
     levels = grid_levels(4, 3, 40, 9)
     table = table_for(levels, 4)
     points = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    points[0], points[1] = 0.0, 1.0  # the faces of the cube
+    points[0] = 0.0  # the faces of the cube
+    points[1] = 1.0
     expected = torch.tensor([scalar_encode(point.tolist(), table, levels) for point in points], dtype=torch.float64)
     assert torch.allclose(hash_grid(points, table, levels), expected, atol=1e-12)
     assert torch.allclose(hash_grid_reference(points, table, levels), expected, atol=1e-12)

@@ -12,9 +12,11 @@ def test_golden_values_along_the_axes():
     zero = 0.5 / math.sqrt(math.pi)
     one = math.sqrt(3 / (4 * math.pi))
     assert torch.allclose(basis[:, 0], torch.full((3,), zero, dtype=torch.float64))
+
     # tiny-cuda-nn's first order is (-y, z, -x).
     expected = torch.tensor([[0, 0, -one], [-one, 0, 0], [0, one, 0]], dtype=torch.float64)
     assert torch.allclose(basis[:, 1:4], expected)
+
     # Along z only m = 0 is left: l = 2 at index 6, l = 3 at index 12.
     assert torch.allclose(
         basis[2, [6, 12]], torch.tensor([math.sqrt(5 / math.pi) / 2, math.sqrt(7 / math.pi) / 2]).double()
@@ -30,6 +32,7 @@ def test_the_basis_is_orthonormal_on_the_sphere():
     node, weight = numpy.polynomial.legendre.leggauss(8)
     angle = numpy.arange(16) * 2 * numpy.pi / 16
     z, phi = (torch.from_numpy(values.ravel()) for values in numpy.meshgrid(node, angle, indexing="ij"))
+
     across = (1 - z**2).sqrt()
     basis = spherical_harmonics_reference(torch.stack([across * phi.cos(), across * phi.sin(), z], 1), 4)
     share = torch.from_numpy(numpy.repeat(weight, 16)) * 2 * math.pi / 16

@@ -25,10 +25,12 @@ def learned() -> RadianceTask:
 
 
 def one_brick(cell: tuple[int, int, int], opacity: int, color: list[int]) -> BakedModel:
-    """Returns a cube of 4^3 cells, [-1, 1]^3, whose only brick holds the same bytes at all its vertices."""
-    brick, distance = torch.zeros(4, 4, 4, dtype=torch.int32), torch.zeros(4, 4, 4, dtype=torch.uint8)
+    """Returns a box of 4^3 cells, [-1, 1]^3, whose only brick holds the same bytes at all its vertices."""
+    brick = torch.zeros(4, 4, 4, dtype=torch.int32)
+    distance = torch.zeros(4, 4, 4, dtype=torch.uint8)
     for index in torch.cartesian_prod(*[torch.arange(4)] * 3):
         distance[tuple(index)] = (index - torch.tensor(cell)).abs().max()
+
     opacities = torch.full((1, 3, 3, 3), opacity, dtype=torch.uint8)
     colors = torch.tensor(color + [0] * (COMPONENTS - len(color)), dtype=torch.uint8).repeat(1, 3, 3, 3, 1)
     scale = torch.full((COMPONENTS,), 1 / 255)
@@ -51,6 +53,7 @@ def test_a_ray_through_one_brick_is_done_by_hand(isa, threads):
     assert seen.rgb[0, 0].tolist() == pytest.approx([opacity * 1.4, 0, opacity * 0.2], abs=1e-4)
     # All light is met in cell x in [0, 0.5], 3 to 3.5 from the eye, most of it in front.
     assert 3.0 < seen.depth.item() / seen.opacity.item() < 3.25
+
     back = baked.picture(one_pixel([3.0, -0.25, -0.25], [0.0, -0.25, -0.25]), 0)
     assert back.rgb[0, 0].tolist() == pytest.approx([opacity * 0.6, 0, opacity * 0.2], abs=1e-4)
 
@@ -65,8 +68,11 @@ def test_samples_less_than_half_as_heavy_as_the_heaviest_are_left_out_of_a_foggy
 
 def test_a_ray_sees_the_same_alone_and_among_others(isa, learned):
     baked = bake(learned.model, learned.views.cameras)
-    pose, width, height = learned.views.cameras.world_from_camera[:1], 7, 5
-    focal, center = torch.full((1, 2), 8.0), torch.tensor([[3.5, 2.5]])
+    pose = learned.views.cameras.world_from_camera[:1]
+    width, height = 7, 5
+    focal = torch.full((1, 2), 8.0)
+    center = torch.tensor([[3.5, 2.5]])
+
     picture = baked.picture(Cameras(pose, focal, center, width, height), 0)
     assert 0 < (picture.opacity > 0.5).sum() < width * height
     for row in range(height):
@@ -84,8 +90,9 @@ def test_rays_past_the_brick_see_nothing(eye):
 
 def test_a_baked_ball_is_nearly_the_ball(isa, learned):
     baked = bake(learned.model, learned.views.cameras)
-    loss = preview_quality(learned.model, baked, learned.views.cameras, 1.0)
-    assert loss.psnr > 30
+    quality = preview_quality(learned.model, baked, learned.views.cameras, 1.0)
+    assert quality.psnr > 30
+
     exact, quick = (model.picture(learned.views.cameras, 0) for model in (learned.model, baked))
     full = exact.opacity > 0.9
     assert full.any()
@@ -95,14 +102,16 @@ def test_a_baked_ball_is_nearly_the_ball(isa, learned):
 
 def test_more_vertices_lose_less(learned):
     cameras = learned.views.cameras
-    losses = [
-        preview_quality(learned.model, bake(learned.model, cameras, corners), cameras, 1.0).psnr for corners in (2, 4)
-    ]
-    assert losses[1] > losses[0]
+    few, many = (
+        preview_quality(learned.model, bake(learned.model, cameras, corners), cameras, 1.0) for corners in (2, 4)
+    )
+    assert many.psnr > few.psnr
 
 
 def test_a_baked_picture_has_the_same_bits_on_any_number_of_threads(learned):
-    baked, before, seen = bake(learned.model, learned.views.cameras), torch.get_num_threads(), []
+    baked = bake(learned.model, learned.views.cameras)
+    before = torch.get_num_threads()
+    seen = []
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
         seen.append(baked.picture(learned.views.cameras, 1).rgb)
@@ -122,8 +131,8 @@ def test_coarse_steps_are_longer_and_share_the_model(learned):
     quick = coarse(learned.model, 3)
     assert quick.step_length() == pytest.approx(3 * learned.model.step_length())
     assert quick.field is learned.model.field
-    loss = preview_quality(learned.model, quick, learned.views.cameras, 1.0)
-    assert 20 < loss.psnr < math.inf
+    quality = preview_quality(learned.model, quick, learned.views.cameras, 1.0)
+    assert 20 < quality.psnr < math.inf
 
 
 def test_what_loses_nothing_says_so(learned):

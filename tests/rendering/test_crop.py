@@ -30,13 +30,16 @@ def seen_extent(model, cameras):
 @pytest.mark.parametrize("smoothing", [0, 5])
 @pytest.mark.parametrize("method", ["density", "fusion"])
 def test_mesh_and_points_are_cut_where_the_box_is_and_the_film_to_a_cell(method, smoothing):
-    model, cameras = ball_model(), cameras_round()
+    model = ball_model()
+    cameras = cameras_round()
+
     mesh, _ = make_surface(model, cameras, SurfaceRequest(64, method, crop_box(BOX), smoothing=smoothing))
     points = sampled(mesh, 20_000)
     for vertices in (mesh.vertices, points.vertices):
         # A hundredth of a cell; smoothing wrinkles the rim of the cut, by less than a quarter.
         least = (0.25 if smoothing else 0.01) * CELL
         assert abs(vertices[:, 1].min() - BOX[1]) < least and abs(vertices[:, 0].max() - BOX[3]) < least
+
     low, high = seen_extent(cropped(model, crop_box(BOX)), cameras)
     assert abs(low[1] - BOX[1]) < FILM_CELL and abs(high[0] - BOX[3]) < FILM_CELL
 

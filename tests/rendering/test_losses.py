@@ -12,7 +12,8 @@ from nerf.rendering.losses import distortion_loss, faded, near_part, photometric
 
 def case(n=7):
     generator = torch.Generator().manual_seed(0)
-    opacity, rgb = torch.rand(n, generator=generator), torch.rand(n, 3, generator=generator)
+    opacity = torch.rand(n, generator=generator)
+    rgb = torch.rand(n, 3, generator=generator)
     return Rendering(rgb * opacity[:, None], opacity, opacity), torch.rand(n, 4, generator=generator)
 
 
@@ -36,7 +37,8 @@ def test_a_perfect_rendering_costs_nothing_on_any_background():
 
 def test_wrong_opacity_over_white_is_seen_by_the_random_background_only():
     # A white thing over white: opacity cannot be told, unless the background changes.
-    white, target = Rendering(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1)), torch.ones(1, 4)
+    white = Rendering(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1))
+    target = torch.ones(1, 4)
     assert photometric_loss(white, target, "white") == 0
     assert photometric_loss(white, target, "random") > 0.3
 
@@ -48,9 +50,10 @@ def test_a_picture_without_alpha_is_opaque_and_transparency_costs_before_it():
     assert photometric_loss(clear, dark, "random") > 0.3 and photometric_loss(clear, dark, "white") == 1
 
 
-def distortion(density, place, ray, n_rays, length=0.1):
-    place, ray = torch.tensor(place), torch.tensor(ray, dtype=torch.int64)
-    return distortion_loss(torch.as_tensor(density), place, Samples(ray, place, length, n_rays), length)
+def distortion(density, s, ray, n_rays, length=0.1):
+    s = torch.tensor(s)
+    samples = Samples(torch.tensor(ray, dtype=torch.int64), s, length, n_rays)
+    return distortion_loss(torch.as_tensor(density), s, samples, length)
 
 
 def test_distortion_of_two_walls_that_each_take_half_of_the_light():
@@ -62,13 +65,15 @@ def test_distortion_of_two_walls_that_each_take_half_of_the_light():
 def test_distortion_is_the_sum_over_all_pairs_of_a_ray_and_its_gradient_that_of_autograd():
     generator = torch.Generator().manual_seed(2)
     ray = torch.tensor([0] * 5 + [2] * 9 + [3])
-    place = torch.rand(len(ray), generator=generator, dtype=torch.float64).cumsum(0)
+    s = torch.rand(len(ray), generator=generator, dtype=torch.float64).cumsum(0)
     density = (4 * torch.rand(len(ray), generator=generator, dtype=torch.float64)).requires_grad_()
-    samples = Samples(ray, place, 0.2, 5)
+    samples = Samples(ray, s, 0.2, 5)
+
     weight = weights(density * 0.2, ray, 5)
-    pairs = weight[:, None] * weight * (place[:, None] - place).abs() * (ray[:, None] == ray)
+    pairs = weight[:, None] * weight * (s[:, None] - s).abs() * (ray[:, None] == ray)
     expected = (pairs.sum() + weight.square().sum() * 0.2 / 3) / 5
-    loss = distortion_loss(density, place, samples, 0.2)
+
+    loss = distortion_loss(density, s, samples, 0.2)
     assert torch.isclose(loss, expected, rtol=1e-12)
     assert torch.allclose(*(torch.autograd.grad(x, density)[0] for x in (loss, expected)), rtol=1e-9, atol=1e-14)
 

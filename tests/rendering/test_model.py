@@ -29,7 +29,8 @@ def rays(n=50, side=2.0):
 
 
 def test_scaling_the_world_scales_depth_and_nothing_else():
-    small, large = model(2.0).render(rays(side=2.0)), model(20.0).render(rays(side=20.0))
+    small = model(2.0).render(rays(side=2.0))
+    large = model(20.0).render(rays(side=20.0))
     # float32 positions round differently in the two worlds.
     assert torch.allclose(small.rgb, large.rgb, atol=1e-3)
     assert torch.allclose(small.opacity, large.opacity, atol=1e-3)
@@ -40,6 +41,7 @@ def test_an_early_stop_changes_a_picture_by_no_more_than_the_light_it_drops():
     whole = model()
     stopped = model()
     stopped.settings = read_settings(None, [*SMALL, "render.minimum_transmittance=0.1"]).render
+
     assert (whole.render(rays()).rgb - stopped.render(rays()).rgb).abs().max() < 0.1
     all_samples = whole.engine().samples(rays(), 0.02, torch.full((50,), 0.5))
     assert len(stopped.engine().samples(rays(), 0.02, torch.full((50,), 0.5))) < len(all_samples)
@@ -64,8 +66,10 @@ def test_samples_too_light_are_left_out_unless_the_ray_is_fog():
 def test_fine_levels_join_as_the_step_shrinks():
     made = model()
     levels = made.field.encoding.levels
+
     counts = [made.active_levels(progress / 10) for progress in range(11)]
     assert counts == sorted(counts) and counts[0] < counts[-1] == len(levels)
+
     position = torch.rand(5, 3)
     with made.field.encoding.coarsest(1):
         coarse = made.field.encoding(position)
@@ -98,6 +102,7 @@ def test_the_step_shrinks_geometrically_to_its_final_length():
 
 
 def test_a_model_s_tensors_make_the_same_model():
-    one, other = model(seed=0), model(seed=5)
+    one = model(seed=0)
+    other = model(seed=5)
     load_model_state(other, model_state(one))
     assert torch.equal(one.render(rays()).rgb, other.render(rays()).rgb)

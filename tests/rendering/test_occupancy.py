@@ -38,6 +38,7 @@ def test_pruning_keeps_what_is_dense_and_nothing_outside_the_hull():
     assert not occupancy.occupied[0].any() and not occupancy.occupied[:, :, :4].any()
     # Of what no training sample sees, some cells are not probed for so long that they fall below the threshold.
     assert occupancy.occupied[1:, :, 4:].float().mean() > 0.9
+
     occupancy.observe(torch.rand(8192, 3, generator=generator(0, "seen")) / 2 + 0.5, torch.full((8192,), 100.0))
     occupancy.update(half_full, 0.01, True, generator(0, "test"))
     assert occupancy.occupied[4:, 4:, 4:].all()
