@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerf.cli.arguments import (
-    between,
-    whole,
-)
+from nerf.cli.arguments import USER_ERROR, between, crop_argument, run_argument, whole
 from nerf.errors import InputError
+from nerf.export.choices import DEPTH_FORMATS, METHODS, UNITS, UPS
+from nerf.export.outputs import OUTPUTS, option_list
 
 if TYPE_CHECKING:
-    pass
-from nerf.cli.arguments import crop_argument, run_argument
+    from nerf.export.context import ExportRequest
+    from nerf.meshing.surface import SurfaceRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Adds what the command takes: an option for each output, and the choices that they share."""
     run_argument(parser)
-    from nerf.export.choices import METHODS, UNITS, UPS
+    for output in OUTPUTS:
+        parser.add_argument(output.option, dest=output.name, type=Path, metavar=output.metavar, help=output.help)
 
-    parser.add_argument("--mesh", type=Path, help="the mesh, .ply, .obj, .glb or .stl")
-    parser.add_argument("--points", type=Path, help="the point cloud, .ply, with normals and colours")
-    parser.add_argument("--depth", type=Path, metavar="FOLDER", help="a depth map for each training camera")
-    parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="transforms.json and a COLMAP text model")
     parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
     parser.add_argument("--resolution", type=whole(16, 1024), help="cells along a side (default: 256, textured: 384)")
     parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="at most so many, by decimation")
@@ -34,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--texture", type=whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
     )
     parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="of the points")
-    parser.add_argument("--depth-format", choices=("png", "npy"), default="png", help="16-bit counts, or float32")
+    parser.add_argument("--depth-format", choices=DEPTH_FORMATS, default="png", help="16-bit counts, or float32")
     crop_argument(parser)
     parser.add_argument("--up", choices=UPS, default="", help="the axis that is to be up (default: the input's frame)")
     parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
@@ -42,26 +39,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes mesh, point cloud, depth maps and cameras of a trained model."""
-    from nerf.export.cameras import check_folder
-    from nerf.export.pointcloud import check_points_file
-    from nerf.meshing.mesh_files import check_mesh_file
-    from nerf.meshing.surface import PLAIN, TEXTURED, SurfaceRequest
-    from nerf.rendering.crop import crop_box
-    from nerf.workflows.export import ExportRequest
-    from nerf.workflows.export import export as export_run
+    """Writes what is asked for of a trained model; returns the exit status, not 0 if any output failed."""
+    outputs = {output.name: getattr(arguments, output.name) for output in OUTPUTS}
+    outputs = {name: path for name, path in outputs.items() if path is not None}
+    if not outputs:
+        raise InputError(f"nothing to export; give {option_list()}")
+
+    from nerf.workflows.export import ExportError, export
     from nerf.workflows.trained import open_run
 
-    if not (arguments.mesh or arguments.points or arguments.depth or arguments.cameras):
-        raise InputError("nothing to export; give --mesh, --points, --depth or --cameras")
-    if arguments.mesh:
-        check_mesh_file(arguments.mesh, arguments.texture > 0)
-    if arguments.points:
-        check_points_file(arguments.points)
-    for folder in filter(None, (arguments.depth, arguments.cameras)):
-        check_folder(folder)
+    request = _request(arguments, outputs)
+    for output in OUTPUTS:
+        if output.name in outputs:
+            output.exporter().check(outputs[output.name], request)
+
+    try:
+        export(open_run(arguments.run_folder, arguments.backend), request)
+    except ExportError as error:
+        for failure in error.failures:
+            print(f"nerf: error: {failure}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def _request(arguments: argparse.Namespace, outputs: dict[str, Path]) -> ExportRequest:
+    from nerf.export.context import ExportRequest
+
+    return ExportRequest(
+        outputs=outputs,
+        surface=_surface_request(arguments),
+        up=arguments.up,
+        scale=arguments.scale,
+        unit=arguments.unit,
+        count=arguments.count,
+        depth_format=arguments.depth_format,
+    )
+
+
+def _surface_request(arguments: argparse.Namespace) -> SurfaceRequest:
+    from nerf.meshing.surface import PLAIN, TEXTURED, SurfaceRequest
+    from nerf.rendering.crop import crop_box
+
     resolution, smoothing = TEXTURED if arguments.texture else PLAIN
-    surface = SurfaceRequest(
+    return SurfaceRequest(
         resolution=arguments.resolution or resolution,
         method=arguments.method,
         crop=crop_box(arguments.crop) if arguments.crop else None,
@@ -69,17 +89,3 @@ def run(arguments: argparse.Namespace) -> int:
         smoothing=smoothing if arguments.smooth is None else arguments.smooth,
         texture=arguments.texture,
     )
-    request = ExportRequest(
-        surface=surface,
-        mesh=arguments.mesh,
-        cloud=arguments.points,
-        depth=arguments.depth,
-        cameras=arguments.cameras,
-        up=arguments.up,
-        scale=arguments.scale,
-        unit=arguments.unit,
-        points=arguments.count,
-        depth_format=arguments.depth_format,
-    )
-    export_run(open_run(arguments.run_folder, arguments.backend), request)
-    return 0

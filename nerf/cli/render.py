@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nerf.cli.arguments import (
-    between,
-    size,
-    whole,
-)
-
-if TYPE_CHECKING:
-    pass
-from nerf.cli.arguments import crop_argument, run_argument
+from nerf.cli.arguments import between, crop_argument, run_argument, size, whole
+from nerf.video.choices import EASES, PATHS, PREVIEWS, SHOWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     run_argument(parser)
-    from nerf.export.choices import EASES, PATHS, PREVIEWS, SHOWN
-
     parser.add_argument(
         "--path", choices=PATHS, default="auto", help="of the camera; auto: orbit, or spiral if all face one way"
     )

@@ -1,9 +1,6 @@
-"""The words by which a user names what is exported; here so that the command line need not load torch to know them."""
+"""The words by which a user names how something is exported; here so that the command line need not load torch."""
 
-PATHS = ("auto", "orbit", "spiral", "eight", "tour", "keys", "test")
-SHOWN = ("rgb", "depth", "normals", "opacity")
-PREVIEWS = ("baked", "coarse")
-EASES = ("linear", "smooth")
 METHODS = ("auto", "density", "fusion")
+DEPTH_FORMATS = ("png", "npy")
 UNITS = ("m", "cm", "mm", "in", "ft")
 UPS = ("x", "y", "z", "-x", "-y", "-z")

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import numpy
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 SMALLEST_PIECE = 0.01  # of the largest piece's triangles: smaller ones float and are dropped
 # Taubin 1995: a shrinking and a growing step, which together smooth what is finer than about ten edges and keep volume.
-SHRINK, GROW = 0.5, -0.53
+SHRINK = 0.5
+GROW = -0.53
 LARGEST_HOLE = 0.05  # of the diagonal: the radius of holes that are filled
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangle mesh.
+    """A triangle mesh."""
 
-    vertices: (V, 3) float32, scene units. faces: (T, 3) int32, counter-clockwise from outside. normals: (V, 3) float32,
-    unit, outwards. rgb: (V, 3) uint8, sRGB. uv: (V, 2) float32, v upwards, and texture: (H, W, 3) uint8, sRGB; or None.
-    """
-
-    vertices: numpy.ndarray
-    faces: numpy.ndarray
-    normals: numpy.ndarray | None = None
-    rgb: numpy.ndarray | None = None
-    uv: numpy.ndarray | None = None
-    texture: numpy.ndarray | None = None
+    vertices: numpy.ndarray  # (V, 3) float32, scene units
+    faces: numpy.ndarray  # (T, 3) int32, counter-clockwise from outside
+    normals: numpy.ndarray | None = None  # (V, 3) float32, unit, outwards
+    rgb: numpy.ndarray | None = None  # (V, 3) uint8, sRGB
+    uv: numpy.ndarray | None = None  # (V, 2) float32, v upwards
+    texture: numpy.ndarray | None = None  # (H, W, 3) uint8, sRGB, the row of v = 1 first
 
     @property
     def extent(self) -> numpy.ndarray:
@@ -33,13 +34,26 @@ class Mesh:
         return self.vertices.max(0) - self.vertices.min(0)
 
 
-def _neighbours(mesh: Mesh):
+def present(part: numpy.ndarray | None) -> numpy.ndarray:
+    """Returns a part of a mesh that must be there by now, such as its normals.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if part is None:
+        raise ValueError("the mesh lacks normals, colours or a texture that is asked of it")
+    return part
+
+
+def _adjacency(mesh: Mesh) -> csr_matrix:
     """Returns the adjacency matrix (V, V) of vertices, 1 where an edge joins two."""
     from scipy.sparse import coo_matrix
 
-    a, b = mesh.faces[:, [0, 1, 2]].ravel(), mesh.faces[:, [1, 2, 0]].ravel()
-    ends = numpy.concatenate([a, b]), numpy.concatenate([b, a])
-    matrix = coo_matrix((numpy.ones(len(ends[0]), numpy.float32), ends), shape=(len(mesh.vertices),) * 2).tocsr()
+    a = mesh.faces[:, [0, 1, 2]].ravel()
+    b = mesh.faces[:, [1, 2, 0]].ravel()
+    ends = (numpy.concatenate([a, b]), numpy.concatenate([b, a]))
+    joined = coo_matrix((numpy.ones(len(ends[0]), numpy.float32), ends), shape=(len(mesh.vertices),) * 2)
+    matrix = cast("csr_matrix", joined.tocsr())  # the stubs take matrices for arrays
     matrix.data[:] = 1
     return matrix
 
@@ -48,7 +62,7 @@ def pieces(mesh: Mesh) -> numpy.ndarray:
     """Returns the number (T,) of the connected piece that each triangle belongs to."""
     from scipy.sparse.csgraph import connected_components
 
-    return connected_components(_neighbours(mesh), directed=False)[1][mesh.faces[:, 0]]
+    return connected_components(_adjacency(mesh), directed=False)[1][mesh.faces[:, 0]]
 
 
 def without_small_pieces(mesh: Mesh) -> Mesh:
@@ -62,13 +76,15 @@ def without_small_pieces(mesh: Mesh) -> Mesh:
 
 def smoothed(mesh: Mesh, rounds: int, most: float) -> Mesh:
     """Returns the mesh after rounds of Taubin smoothing; no vertex moves farther than `most` along an axis."""
-    adjacency = _neighbours(mesh)
+    adjacency = _adjacency(mesh)
     count = numpy.maximum(numpy.asarray(adjacency.sum(1)), 1).astype(numpy.float32)
-    place = mesh.vertices
+
+    position = mesh.vertices
     for _ in range(rounds):
         for part in (SHRINK, GROW):
-            place = place + numpy.float32(part) * (adjacency @ place / count - place)
-    moved = numpy.clip(place - mesh.vertices, -most, most)
+            position = position + numpy.float32(part) * (adjacency @ position / count - position)
+
+    moved = numpy.clip(position - mesh.vertices, -most, most)
     return replace(mesh, vertices=(mesh.vertices + moved).astype(numpy.float32))
 
 
@@ -78,6 +94,7 @@ def decimated(mesh: Mesh, triangles: int) -> Mesh:
 
     if triangles == 0 or len(mesh.faces) <= triangles:
         return mesh
+
     vectors = load_open3d().utility
     shape = load_open3d().geometry.TriangleMesh(
         vectors.Vector3dVector(mesh.vertices), vectors.Vector3iVector(mesh.faces)
@@ -89,26 +106,34 @@ def decimated(mesh: Mesh, triangles: int) -> Mesh:
 def with_holes_filled(mesh: Mesh) -> Mesh:
     """Returns the mesh with its small holes closed, each by a fan of triangles round its middle."""
     following = _open_edges(mesh)
-    vertices, faces, count = [mesh.vertices], [mesh.faces], len(mesh.vertices)
+    vertices = [mesh.vertices]
+    faces = [mesh.faces]
+    count = len(mesh.vertices)
     while following:
+        # Along open edges until they close, or end at a vertex where holes meet.
         start, vertex = following.popitem()
         ring = [start]
         while vertex is not None and vertex != start:
             ring.append(vertex)
             vertex = following.pop(vertex, None)
-        place = mesh.vertices[ring]
-        middle = place.mean(0, keepdims=True)
-        radius = numpy.linalg.norm(place - middle, axis=1).max()
+
+        rim = mesh.vertices[ring]
+        middle = rim.mean(0, keepdims=True)
+        radius = numpy.linalg.norm(rim - middle, axis=1).max()
         if vertex == start and radius <= LARGEST_HOLE * numpy.linalg.norm(mesh.extent):
-            # Triangles run along the edge of the hole the other way than the ones beside it.
+            # Triangles run along the edge of the hole against the direction of the ones beside it.
             fan = numpy.stack([numpy.roll(ring, -1), ring, numpy.full(len(ring), count)], axis=1)
-            vertices, faces, count = [*vertices, middle], [*faces, fan.astype(numpy.int32)], count + 1
+            vertices.append(middle)
+            faces.append(fan.astype(numpy.int32))
+            count += 1
+
     return Mesh(numpy.concatenate(vertices), numpy.concatenate(faces))
 
 
 def _edges(mesh: Mesh) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Returns numbers (3 T,) of all directed edges, and of their reverses."""
-    a, b = mesh.faces[:, [0, 1, 2]].ravel().astype(numpy.int64), mesh.faces[:, [1, 2, 0]].ravel().astype(numpy.int64)
+    a = mesh.faces[:, [0, 1, 2]].ravel().astype(numpy.int64)
+    b = mesh.faces[:, [1, 2, 0]].ravel().astype(numpy.int64)
     return a * len(mesh.vertices) + b, b * len(mesh.vertices) + a
 
 

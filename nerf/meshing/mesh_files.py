@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from nerf.errors import InputError
 from nerf.files import check_writable, replacing, write_text
 from nerf.geometry.similarity import METRES, Placement
-from nerf.meshing.mesh import Mesh
+from nerf.meshing.mesh import Mesh, present
+
+if TYPE_CHECKING:
+    from trimesh.visual import TextureVisuals
 
 FORMATS = (".ply", ".obj", ".glb", ".stl")
 TEXTURED = (".obj", ".glb")
@@ -33,40 +37,44 @@ def write_mesh(file: Path, mesh: Mesh, unit: str = "") -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    kind = file.suffix.lower()
-    if kind == ".obj":
+    suffix = file.suffix.lower()
+    if suffix == ".obj":
         return _write_obj(file, mesh)
     import trimesh
+    from trimesh.visual import ColorVisuals
 
-    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
-    if kind == ".glb":
+    shape: Any = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
+    if suffix == ".glb":
         shape.vertices = mesh.vertices * METRES.get(unit, 1.0)
         shape.vertex_normals = mesh.normals
-    if mesh.texture is not None and kind == ".glb":
+
+    if mesh.texture is not None and suffix == ".glb":
         shape.visual = _texture_visuals(mesh, file.stem)
-    elif kind != ".stl":
-        shape.visual = trimesh.visual.ColorVisuals(
-            shape, vertex_colors=_linear(mesh.rgb) if kind == ".glb" else mesh.rgb
-        )
-    options = {} if kind == ".stl" else {"vertex_normal": True} if kind == ".ply" else {"include_normals": True}
+    elif suffix != ".stl":
+        rgb = present(mesh.rgb)
+        shape.visual = ColorVisuals(shape, vertex_colors=_linear(rgb) if suffix == ".glb" else rgb)
+
+    options = {".stl": {}, ".ply": {"vertex_normal": True}, ".glb": {"include_normals": True}}
     with replacing(file) as partial:
-        shape.export(partial, **options)
+        shape.export(partial, **options[suffix])
 
 
 def _linear(rgb: numpy.ndarray) -> numpy.ndarray:
+    """Returns linear light, uint8, of sRGB colours, uint8."""
     value = rgb / 255.0
     linear = numpy.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return (linear * 255 + 0.5).astype(numpy.uint8)
 
 
-def _texture_visuals(mesh: Mesh, name: str):
-    import trimesh
+def _texture_visuals(mesh: Mesh, name: str) -> TextureVisuals:
+    """Returns trimesh's form of a mesh's texture."""
     from PIL import Image
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
 
-    material = trimesh.visual.material.PBRMaterial(
-        name=name, baseColorTexture=Image.fromarray(mesh.texture), metallicFactor=0.0, roughnessFactor=1.0
-    )
-    return trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
+    image = Image.fromarray(present(mesh.texture))
+    material = PBRMaterial(name=name, baseColorTexture=image, metallicFactor=0.0, roughnessFactor=1.0)
+    return TextureVisuals(uv=mesh.uv, material=material)
 
 
 def _write_obj(file: Path, mesh: Mesh) -> None:
@@ -74,24 +82,27 @@ def _write_obj(file: Path, mesh: Mesh) -> None:
     from PIL import Image
 
     if mesh.texture is None:
-        head, place = "", numpy.concatenate([mesh.vertices, mesh.rgb / numpy.float32(255)], axis=1)
+        head = ""
+        table = numpy.concatenate([mesh.vertices, present(mesh.rgb) / numpy.float32(255)], axis=1)
     else:
+        head = f"mtllib {file.stem}.mtl\nusemtl surface\n"
+        table = mesh.vertices
         with replacing(file.with_suffix(".png")) as partial:
             Image.fromarray(mesh.texture).save(partial)
         material = f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {file.stem}.png\n"
         write_text(file.with_suffix(".mtl"), material)
-        head, place = f"mtllib {file.stem}.mtl\nusemtl surface\n", mesh.vertices
+
     with replacing(file) as partial, open(partial, "w", encoding="utf-8") as text:
         text.write(head)
-        numpy.savetxt(text, place, "v" + " %.8g" * place.shape[1])
-        numpy.savetxt(text, mesh.normals, "vn %.6g %.6g %.6g")
+        numpy.savetxt(text, table, "v" + " %.8g" * table.shape[1])
+        numpy.savetxt(text, present(mesh.normals), "vn %.6g %.6g %.6g")
         if head:
-            numpy.savetxt(text, mesh.uv, "vt %.8g %.8g")
+            numpy.savetxt(text, present(mesh.uv), "vt %.8g %.8g")
         corner = " %d/%d/%d" if head else " %d//%d"
         numpy.savetxt(text, numpy.repeat(mesh.faces + 1, 3 if head else 2, axis=1), "f" + corner * 3)
 
 
-def mesh_report(mesh: Mesh, how: dict[str, object], placed: Placement) -> dict[str, object]:
+def mesh_report(mesh: Mesh, how: dict[str, object], placement: Placement) -> dict[str, object]:
     """Returns what is said of a mesh: `how` it was made and joined together, and its extent and units as written."""
     return {
         "triangles": len(mesh.faces),
@@ -99,7 +110,7 @@ def mesh_report(mesh: Mesh, how: dict[str, object], placed: Placement) -> dict[s
         "extent": mesh.extent.tolist(),
         "lowest": mesh.vertices.min(0).tolist(),
         "highest": mesh.vertices.max(0).tolist(),
-        "units": placed.words,
+        "units": placement.words,
     }
 
 

@@ -17,20 +17,23 @@ from nerf.meshing.volume import lattice_planes
 
 Field = Callable[[Tensor], Tensor]
 UNIT_CUBE = SceneBox(torch.zeros(3), 1.0)
-CELLS_KEPT = 4.0  # distances are told to so many cells: beyond, they decide nothing
-TRACED, CLOSE = 96, 2e-4  # steps of a ray at most; sides of the cube at which it has met the surface
+CELLS_KEPT = 4.0  # distances are cut to so many cells: beyond, they decide nothing
+MOST_STEPS = 96  # of a ray
+CLOSE = 2e-4  # sides of the cube at which a ray has met the surface
 CAUTION = 0.9  # of the distance that a ray steps: a learned distance may be too great
+LEAST_SLOPE = 1e-9  # of a ray along an axis: in place of 0, by which nothing can be divided
 NORMAL_STEP = 3e-3  # sides of the cube, of central differences: wider than a fine grid's cells, whose kinks are grain
-LIGHT = (0.4, -0.5, 0.75)  # whence it comes
+LIGHT = (0.4, -0.5, 0.75)  # the direction from which it comes
 
 
 class DistanceVolume:
-    """The lattice of a field's distances, in cells, above 0 inside: what `marching.extract` takes."""
+    """The lattice of a field's distances, in cells, above 0 inside: what `marching_cubes.extract` takes."""
 
     box = UNIT_CUBE
 
     def __init__(self, field: Field, resolution: int) -> None:
-        self.field, self.resolution = field, resolution
+        self.field = field
+        self.resolution = resolution
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
@@ -60,18 +63,24 @@ def sphere_traced(field: Field, origin: Tensor, direction: Tensor) -> tuple[Tens
 
     Source: Hart 1996.
     """
-    inverse = 1 / torch.where(direction.abs() < 1e-9, 1e-9, direction)
-    near, far = ((side - origin) * inverse for side in (0.0, 1.0))
-    t, end = torch.minimum(near, far).amax(1).clamp(min=0), torch.maximum(near, far).amin(1)
-    met, active = torch.zeros(len(t), dtype=torch.bool), (t < end).nonzero().squeeze(1)
-    for _ in range(TRACED):
+    # Where rays enter the cube and leave it.
+    inverse = 1 / torch.where(direction.abs() < LEAST_SLOPE, LEAST_SLOPE, direction)
+    low = (0.0 - origin) * inverse
+    high = (1.0 - origin) * inverse
+    t = torch.minimum(low, high).amax(1).clamp(min=0)
+    end = torch.maximum(low, high).amin(1)
+
+    met = torch.zeros(len(t), dtype=torch.bool)
+    active = (t < end).nonzero().squeeze(1)
+    for _ in range(MOST_STEPS):
         if len(active) == 0:
             break
-        place = origin[active] + t[active, None] * direction[active]
-        distance = field(place.clamp(0, 1))
+        position = origin[active] + t[active, None] * direction[active]
+        distance = field(position.clamp(0, 1))
         met[active[distance < CLOSE]] = True
         t[active] += torch.where(distance < CLOSE, 0.0, CAUTION * distance)
         active = active[(distance >= CLOSE) & (t[active] < end[active])]
+
     return t, met
 
 
@@ -82,19 +91,28 @@ def shape_picture(
 
     y is up. size: (width, height), pixels.
     """
-    ring = [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth)]
-    towards = torch.tensor([*ring, math.sin(elevation)])
-    towards, pole, light = (value[[1, 2, 0]] for value in (towards, torch.tensor([0.0, 0.0, 1.0]), torch.tensor(LIGHT)))
+    # Directions are given with z up, and turned to y up.
+    across = math.cos(elevation)
+    towards = torch.tensor([across * math.cos(azimuth), across * math.sin(azimuth), math.sin(elevation)])[[1, 2, 0]]
+    up = torch.tensor([0.0, 1.0, 0.0])
+    light = torch.tensor(LIGHT)[[1, 2, 0]]
+
+    # The camera, and what it meets.
     middle = torch.full((3,), 0.5)
-    pose = look_at(middle + 3 * towards, middle, pole)
-    (width, height), focal = size, 2.4 * min(size) * zoom
+    width, height = size
+    focal = 2.4 * min(size) * zoom
+    pose = look_at(middle + 3 * towards, middle, up)
     camera = Cameras(pose[None], torch.full((1, 2), focal), torch.tensor([size]) / 2, width, height)
     rays = camera.image_rays(0)
     t, met = sphere_traced(field, rays.origin, rays.direction)
-    place = (rays.origin + t[:, None] * rays.direction)[met].clamp(0, 1)
+    position = (rays.origin + t[:, None] * rays.direction)[met].clamp(0, 1)
+
+    # Normals, by central differences.
     axes = torch.eye(3) * NORMAL_STEP
-    slope = torch.stack([field((place + axis).clamp(0, 1)) - field((place - axis).clamp(0, 1)) for axis in axes], 1)
-    normal = torch.nn.functional.normalize(slope, dim=1)
+    slope = [field((position + axis).clamp(0, 1)) - field((position - axis).clamp(0, 1)) for axis in axes]
+    normal = torch.nn.functional.normalize(torch.stack(slope, 1), dim=1)
+
+    # Light from a side, from everywhere, and from where the camera is.
     lit = (normal @ torch.nn.functional.normalize(light, dim=0)).clamp(min=0)
     facing = (normal * -rays.direction[met]).sum(1).clamp(min=0)
     rgb = torch.ones(width * height, 3)

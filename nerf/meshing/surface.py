@@ -18,42 +18,48 @@ from nerf.meshing.mesh import (
     decimated,
     is_watertight,
     joints,
+    present,
     smoothed,
     vertex_normals,
     with_holes_filled,
     without_small_pieces,
 )
 from nerf.meshing.texture import painted, sheet, unwrapped
-from nerf.meshing.volume import EMPTY, DensityVolume, DepthViews, FusedVolume, render_depths
+from nerf.meshing.views import EMPTY, DepthViews, pinhole_cameras, render_depths
+from nerf.meshing.volume import DensityVolume, FusedVolume
 from nerf.rendering.model import RadianceModel
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
-MOST_LOOKED_AT = 2**26  # pixels of all views together, 256 MiB of distances
-FUSED_RESOLUTION = 512  # above it, asking every camera about every place takes too long to be the default
+FUSED_RESOLUTION = 512  # above it, asking every camera about every point takes too long to be the default
 TEXTURE_TRIANGLES = 200_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
 # Lattice cells along a side, and rounds of smoothing, unless asked. What is textured is to look right: on lego, finer
 # and rougher gained 1.8 dB; what is not, is to be smooth.
-PLAIN, TEXTURED = (256, 5), (384, 2)
+PLAIN = (256, 5)
+TEXTURED = (384, 2)
 
 
 @dataclass(frozen=True)
 class SurfaceRequest:
-    """How a mesh is made.
+    """How a mesh is made."""
 
-    method: of `words.METHODS`. resolution: lattice cells along a side of the cube. box: what is kept. triangles: at
-    most so many, 0 = as found. smoothing: rounds, each about an edge wide. texture: texels a side, 0 = none.
-    """
-
-    resolution: int
-    method: str = "auto"
-    crop: CropBox | None = None
-    triangles: int = 0
-    smoothing: int = 5
-    texture: int = 0
+    resolution: int  # lattice cells along a side of the box
+    method: str = "auto"  # of `nerf.export.choices.METHODS`
+    crop: CropBox | None = None  # what is kept
+    triangles: int = 0  # at most so many; 0 = as found
+    smoothing: int = 5  # rounds, each about an edge wide
+    texture: int = 0  # texels a side; 0 = none
 
 
-def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest) -> tuple[Mesh, dict[str, object]]:
+def make_surface(
+    model: RadianceModel, cameras: Cameras, request: SurfaceRequest, views: DepthViews | None = None
+) -> tuple[Mesh, dict[str, object]]:
     """Returns the mesh of a model, in the frame of the input poses, and how it was made.
+
+    Args:
+        model: what is meshed.
+        cameras: those it learned from.
+        request: how.
+        views: what `pinhole_cameras` of the cameras see of the model, if that has been rendered already.
 
     Raises:
         InputError: there is no surface.
@@ -61,7 +67,10 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     method = request.method
     if method == "auto":
         method = "fusion" if request.resolution <= FUSED_RESOLUTION else "density"
-    views = render_depths(model, _bounded(cameras))
+    if views is None:
+        views = render_depths(model, pinhole_cameras(cameras))
+
+    # The surface, as finely as the lattice holds it.
     cell = model.box.core.side / request.resolution
     how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell}
     if method == "density":
@@ -72,11 +81,14 @@ def make_surface(model: RadianceModel, cameras: Cameras, request: SurfaceRequest
     mesh = Mesh(*extract(volume, request.crop, block_planes(request.resolution)))
     if not model.carved:
         mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
+
+    # Cleaned, and with as many triangles as asked for.
     mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
     mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
     mesh = without_small_pieces(mesh)  # crumbs that decimation leaves of what only just hung together
     if not is_watertight(mesh):
         mesh = with_holes_filled(mesh)
+
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
     return _colored(mesh, model, views, request.texture), how
@@ -96,22 +108,25 @@ def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:
     return replace(mesh, faces=mesh.faces[seen.numpy()[mesh.faces].all(axis=1)])
 
 
-def _bounded(cameras: Cameras) -> Cameras:
-    """Returns the cameras as pinholes with pictures of one size, which is not too great."""
-    factor = min(1.0, (MOST_LOOKED_AT / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
-    width, height = max(1, int(cameras.width * factor)), max(1, int(cameras.height * factor))
-    same = cameras.resized(width, height)
-    return Cameras(same.world_from_camera, same.focal, same.center, width, height)
-
-
 def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:
     """Returns the mesh with vertex colours and, if texture > 0, with a texture of so many texels a side."""
-    point, normal = [mesh.vertices], [mesh.normals]
-    if texture:
-        mesh = unwrapped(mesh, texture)
-        texels = sheet(mesh, texture)
-        point, normal = [mesh.vertices, texels.point], [mesh.normals, texels.normal]
-    place, outwards = (torch.from_numpy(numpy.concatenate(part)) for part in (point, normal))
-    rgb = to_bytes(seen_color(model, views, place, outwards, BEHIND * model.step_length())).numpy()
-    mesh = replace(mesh, rgb=rgb[: len(mesh.vertices)])
-    return replace(mesh, texture=painted(texels, rgb[len(mesh.vertices) :])) if texture else mesh
+    slack = BEHIND * model.step_length()
+    if not texture:
+        return replace(mesh, rgb=_seen_bytes(model, views, mesh.vertices, present(mesh.normals), slack))
+
+    # Vertices and texels are asked about together, so that each camera's picture is rendered once.
+    mesh = unwrapped(mesh, texture)
+    texels = sheet(mesh, texture)
+    point = numpy.concatenate([mesh.vertices, texels.point])
+    normal = numpy.concatenate([present(mesh.normals), texels.normal])
+    rgb = _seen_bytes(model, views, point, normal, slack)
+
+    count = len(mesh.vertices)
+    return replace(mesh, rgb=rgb[:count], texture=painted(texels, rgb[count:]))
+
+
+def _seen_bytes(
+    model: RadianceModel, views: DepthViews, point: numpy.ndarray, normal: numpy.ndarray, slack: float
+) -> numpy.ndarray:
+    """Returns the colours (N, 3) uint8 of surface points, see `seen_color`."""
+    return to_bytes(seen_color(model, views, torch.from_numpy(point), torch.from_numpy(normal), slack)).numpy()

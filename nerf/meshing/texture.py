@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy
 
 from nerf.errors import InputError
-from nerf.meshing.mesh import Mesh
+from nerf.meshing.mesh import Mesh, present
 
 PADDING = 2  # texels between charts, so that a filtered look-up does not take the neighbour's colour
 SHORTEST_NORMAL = 1e-6  # between normals that cancel out any direction is as good
@@ -23,39 +24,45 @@ def unwrapped(mesh: Mesh, size: int) -> Mesh:
         import xatlas
     except ImportError:
         raise InputError("a texture needs xatlas; install it with: pip install 'nerf[texture]'") from None
-    atlas, pack = xatlas.Atlas(), xatlas.PackOptions()
-    atlas.add_mesh(mesh.vertices, mesh.faces.astype(numpy.uint32), mesh.normals)
-    pack.resolution, pack.padding, pack.create_image = size, PADDING, False
-    pack.bruteForce = False
-    atlas.generate(pack_options=pack)
+
+    options = xatlas.PackOptions()
+    options.resolution = size
+    options.padding = PADDING
+    options.create_image = False
+    options.bruteForce = False
+
+    normals = present(mesh.normals)
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(mesh.vertices, mesh.faces.astype(numpy.uint32), normals)
+    atlas.generate(pack_options=options)
     source, faces, uv = atlas[0]
     return replace(
         mesh,
         vertices=mesh.vertices[source],
         faces=faces.astype(numpy.int32),
-        normals=mesh.normals[source],
+        normals=normals[source],
         uv=uv.astype(numpy.float32),
     )
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A square texture of an unwrapped mesh. filled: (T, T) bool, rows from the top, which texels lie on the mesh.
+    """A square texture of an unwrapped mesh, before it is painted."""
 
-    point, normal: (N, 3) float32, world, of those texels, row by row.
-    """
-
-    filled: numpy.ndarray
-    point: numpy.ndarray
-    normal: numpy.ndarray
+    filled: numpy.ndarray  # (T, T) bool, rows from the top: which texels lie on the mesh, N of them
+    point: numpy.ndarray  # (N, 3) float32, world, where they lie, row by row
+    normal: numpy.ndarray  # (N, 3) float32, unit, of the surface there
 
 
 def sheet(mesh: Mesh, size: int) -> Sheet:
     """Returns where the texels of an unwrapped mesh lie on it, for a texture of `size` texels a side."""
-    triangle, weights = _texels(mesh.uv, mesh.faces, size)
+    triangle, weights = _texels(present(mesh.uv), mesh.faces, size)
     filled = triangle >= 0
-    corner, weight = mesh.faces[triangle[filled]], weights[filled][:, :, None]
-    point, normal = ((part[corner] * weight).sum(1) for part in (mesh.vertices, mesh.normals))
+    corner = mesh.faces[triangle[filled]]
+    weight = weights[filled][:, :, None]
+
+    point = (mesh.vertices[corner] * weight).sum(1)
+    normal = (present(mesh.normals)[corner] * weight).sum(1)
     length = numpy.linalg.norm(normal, axis=1, keepdims=True)
     return Sheet(filled, point, normal / numpy.maximum(length, SHORTEST_NORMAL))
 
@@ -66,8 +73,10 @@ def painted(sheet: Sheet, rgb: numpy.ndarray) -> numpy.ndarray:
 
     texture = numpy.zeros((*sheet.filled.shape, 3), numpy.uint8)
     texture[sheet.filled] = rgb
-    nearest = distance_transform_edt(~sheet.filled, return_distances=False, return_indices=True)
-    return texture[tuple(nearest)]
+    row, column = cast(
+        numpy.ndarray, distance_transform_edt(~sheet.filled, return_distances=False, return_indices=True)
+    )
+    return texture[row, column]
 
 
 def _texels(uv: numpy.ndarray, faces: numpy.ndarray, size: int) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -75,13 +84,18 @@ def _texels(uv: numpy.ndarray, faces: numpy.ndarray, size: int) -> tuple[numpy.n
     from nerf.scenes.raytracing import load_open3d
 
     open3d = load_open3d()
+
+    # The mesh laid flat in the plane of its texture, on which a ray falls for every texel.
     flat = numpy.concatenate([uv, numpy.zeros((len(uv), 1), numpy.float32)], axis=1)
     sheet = open3d.t.geometry.RaycastingScene()
     sheet.add_triangles(open3d.core.Tensor(flat), open3d.core.Tensor(faces.astype(numpy.uint32)))
     middle = (numpy.arange(size, dtype=numpy.float32) + 0.5) / size
     rays = numpy.zeros((size, size, 6), numpy.float32)
-    rays[..., 0], rays[..., 1] = middle[None, :], 1 - middle[:, None]
-    rays[..., 2], rays[..., 5] = 1, -1
+    rays[..., 0] = middle[None, :]
+    rays[..., 1] = 1 - middle[:, None]
+    rays[..., 2] = 1
+    rays[..., 5] = -1
+
     hit = sheet.cast_rays(open3d.core.Tensor(rays))
     triangle = hit["primitive_ids"].numpy().astype(numpy.int64)
     triangle[triangle == sheet.INVALID_ID] = -1

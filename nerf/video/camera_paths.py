@@ -15,7 +15,10 @@ from nerf.geometry.camera_rig import camera_box, mean_camera, up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
 EIGHT_DEGREES = (60.0, 15.0)  # swing of the figure-eight to either side, up and down
-SPIRAL_TURNS, SPIRAL_REACH = 2, 0.9  # turns of the spiral; quantile of the cameras' offsets that it reaches
+SPIRAL_TURNS = 2
+SPIRAL_REACH = 0.9  # quantile of the cameras' offsets that a spiral reaches
+STEEPEST = 1.25  # radians above or below: farther, an orbit would only turn on the spot
+LEAST_AHEAD = 1e-3  # of the distance: nearer, the first camera looks straight down
 
 
 def times(frames: int, loop: bool, ease: str) -> Tensor:
@@ -29,28 +32,32 @@ def times(frames: int, loop: bool, ease: str) -> Tensor:
 
 @dataclass(frozen=True)
 class CameraRig:
-    """Where cameras stand round what they look at: axes (3,) each; distance and elevation (radians) are medians."""
+    """Where cameras stand round what they look at."""
 
-    center: Tensor
-    ahead: Tensor
-    side: Tensor
-    up: Tensor
-    distance: float
-    elevation: float
+    center: Tensor  # (3,), what they look at
+    ahead: Tensor  # (3,) unit, level, towards the first of them
+    side: Tensor  # (3,) unit, level, across
+    up: Tensor  # (3,) unit
+    distance: float  # scene units, the median
+    elevation: float  # radians, the median
 
     @classmethod
     def of(cls, cameras: Cameras) -> CameraRig:
-        """Returns the surroundings that cameras span; `ahead` points to the first of them."""
+        """Returns where cameras stand."""
         box = camera_box(cameras)
-        center, up = box.corner + box.side / 2, up_direction(cameras)
+        center = box.corner + box.side / 2
+        up = up_direction(cameras)
         offset = cameras.world_from_camera[:, :, 3] - center
-        distance, rise = offset.norm(dim=1).median().item(), (offset @ up).median().item()
+        distance = offset.norm(dim=1).median().item()
+        height = (offset @ up).median().item()
+
         ahead = offset[0] - (offset[0] @ up) * up
-        if ahead.norm() < 1e-3 * distance:  # the first camera looks straight down: any direction across will do
+        if ahead.norm() < LEAST_AHEAD * distance:  # any direction across will do
             ahead = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
         ahead = torch.nn.functional.normalize(ahead, dim=0)
-        # From straight above or below, an orbit would only turn on the spot.
-        elevation = max(-1.25, min(1.25, math.asin(max(-1.0, min(1.0, rise / distance)))))
+
+        elevation = math.asin(max(-1.0, min(1.0, height / distance)))
+        elevation = max(-STEEPEST, min(STEEPEST, elevation))
         return cls(center, ahead, torch.linalg.cross(up, ahead), up, distance, elevation)
 
     def poses(self, azimuth: Tensor, elevation: Tensor, reach: float) -> Tensor:
@@ -65,16 +72,16 @@ class CameraRig:
 
 def orbit(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
     """Returns poses (F, 3, 4) once round what the cameras look at, at `reach` times their distance."""
-    around = CameraRig.of(cameras)
-    return around.poses(2 * math.pi * u, torch.full_like(u, around.elevation), reach)
+    rig = CameraRig.of(cameras)
+    return rig.poses(2 * math.pi * u, torch.full_like(u, rig.elevation), reach)
 
 
 def figure_eight(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
     """Returns poses (F, 3, 4) along a lying eight in front of what the cameras look at, the first camera's side."""
-    around = CameraRig.of(cameras)
+    rig = CameraRig.of(cameras)
     wide, high = (math.radians(swing) for swing in EIGHT_DEGREES)
-    middle = max(-1.25 + high, min(1.25 - high, around.elevation))
-    return around.poses(wide * torch.sin(2 * math.pi * u), middle + high * torch.sin(4 * math.pi * u), reach)
+    middle = max(-STEEPEST + high, min(STEEPEST - high, rig.elevation))
+    return rig.poses(wide * torch.sin(2 * math.pi * u), middle + high * torch.sin(4 * math.pi * u), reach)
 
 
 def spiral(cameras: Cameras, u: Tensor, focus: float, reach: float = 1.0) -> Tensor:
@@ -86,6 +93,7 @@ def spiral(cameras: Cameras, u: Tensor, focus: float, reach: float = 1.0) -> Ten
     mean = mean_camera(cameras)
     offset = (cameras.world_from_camera[:, :, 3] - mean[:, 3]) @ mean[:, :3]
     spread = reach * torch.quantile(offset.abs(), SPIRAL_REACH, dim=0)
+
     angle = 2 * math.pi * SPIRAL_TURNS * u.float()
     swing = torch.stack([angle.cos(), -angle.sin(), -(angle / SPIRAL_TURNS).sin()], dim=1) * spread
     target = mean[:, 3] + focus * mean[:, 2]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nerf.color import BACKGROUNDS, to_bytes
 from nerf.geometry.cameras import Cameras
-from nerf.rendering.model import RadianceModel
+from nerf.rendering.baked import BakedModel
+from nerf.rendering.model import Picture, RadianceModel
 
-RANGE_FRAMES, RANGE_SIDE = 8, 64  # frames, and pixels of their longer side, from which the depth scale is taken
+# The depth scale is taken from so many frames, of so many pixels along the longer side.
+RANGE_FRAMES = 8
+RANGE_SIDE = 64
 RANGE_QUANTILES = (0.01, 0.99)  # of the depths met: what lies beyond takes the colour at the end of the scale
+LEAST_OPACITY = 1e-3  # by which a colour is divided, where frames carry opacity
 # Turbo (Mikhailov 2019, Google AI): coefficients of its polynomial of degree 5 in red, green and blue, lowest first.
 TURBO = (
     (0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943),
@@ -33,10 +38,12 @@ def depth_range(model: RadianceModel, cameras: Cameras) -> tuple[float, float]:
     factor = min(1.0, RANGE_SIDE / max(cameras.width, cameras.height))
     small = cameras.resized(max(1, round(cameras.width * factor)), max(1, round(cameras.height * factor)))
     chosen = torch.linspace(0, len(cameras) - 1, min(len(cameras), RANGE_FRAMES)).round().long().tolist()
+
     met = torch.cat([model.distances(small, frame).flatten() for frame in chosen])
     met = met[met.isfinite()]
     if len(met) == 0:
         return 0.0, model.box.core.diagonal
+
     near, far = torch.quantile(met, torch.tensor(RANGE_QUANTILES)).tolist()
     return near, max(far, near + 1e-6 * model.box.core.side)  # a flat wall seen straight has depth, but no range of it
 
@@ -52,33 +59,30 @@ def normals_seen(cameras: Cameras, frame: int, distance: Tensor) -> Tensor:
     def slope(dim: int) -> Tensor:
         step = point.diff(dim=dim)
         blank = torch.full_like(step.narrow(dim, 0, 1), torch.inf)
-        before, after = torch.cat([blank, step], dim), torch.cat([step, blank], dim)
-        nearer = before.norm(dim=2, keepdim=True).nan_to_num(torch.inf) < after.norm(dim=2, keepdim=True).nan_to_num(
-            torch.inf
-        )
-        return torch.where(nearer, before, after)
+        before = torch.cat([blank, step], dim)
+        after = torch.cat([step, blank], dim)
+        to_before = before.norm(dim=2, keepdim=True).nan_to_num(torch.inf)
+        to_after = after.norm(dim=2, keepdim=True).nan_to_num(torch.inf)
+        return torch.where(to_before < to_after, before, after)
 
     normal = torch.linalg.cross(slope(0), slope(1))
     whole = normal.isfinite().all(dim=2) & distance.isfinite()
     normal = torch.nn.functional.normalize(torch.where(whole[..., None], normal, 0.0), dim=2)
+
     facing = (normal * rays.direction.view(normal.shape)).sum(2, keepdim=True)
     return torch.where(facing > 0, -normal, normal)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Renders the frames of a film.
+    """Renders the frames of a film."""
 
-    shown: of `words.SHOWN`, left to right. background: behind the scene. alpha: whether frames carry opacity instead.
-    scale: nearest and farthest depth, scene units.
-    """
-
-    model: RadianceModel
-    cameras: Cameras
-    shown: tuple[str, ...]
-    background: str
-    alpha: bool
-    scale: tuple[float, float]
+    model: RadianceModel | BakedModel  # a baked one shows rgb and opacity only
+    cameras: Cameras  # one a frame
+    shown: tuple[str, ...]  # of `choices.SHOWN`, left to right
+    background: str  # behind the scene
+    alpha: bool  # whether frames carry opacity instead of a background
+    scale: tuple[float, float]  # nearest and farthest depth, scene units
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,27 +91,56 @@ class Frames:
 
     def __getitem__(self, frame: int) -> Tensor:
         """Returns a frame, (H, W, 3), or (H, W, 4) with straight alpha, uint8."""
-        picture = self.model.picture(self.cameras, frame) if {"rgb", "opacity"} & {*self.shown} or self.alpha else None
-        distance = self.model.distances(self.cameras, frame) if {"depth", "normals"} & {*self.shown} else None
+        rendered = RenderedFrame(self.model, self.cameras, frame)
+        return torch.cat([self._panel(shown, rendered) for shown in self.shown], dim=1)
+
+    def _panel(self, shown: str, rendered: RenderedFrame) -> Tensor:
+        """Returns what one panel shows of a frame, (H, W, 3 or 4) uint8."""
+        panel = to_bytes(self._rgb(shown, rendered))
+        if self.alpha:
+            panel = torch.cat([panel, to_bytes(rendered.picture.opacity[..., None])], dim=2)
+        return with_legend(panel, self.scale) if shown == "depth" else panel
+
+    def _rgb(self, shown: str, rendered: RenderedFrame) -> Tensor:
+        """Returns the colours of a panel, (H, W, 3) float."""
         ground = BACKGROUNDS[self.background]
-        panels = []
-        for kind in self.shown:
-            if kind == "rgb":
-                rgb = picture.rgb / picture.opacity.clamp(min=1e-3)[..., None] if self.alpha else picture.over(ground)
-            elif kind == "opacity":
-                rgb = picture.opacity[..., None].expand(-1, -1, 3)
-            elif kind == "normals":
-                normal = normals_seen(self.cameras, frame, distance)
-                rgb = torch.where((normal != 0).any(2, keepdim=True), normal * 0.5 + 0.5, ground)
-            else:
-                near, far = self.scale
-                rgb = turbo((distance - near) / (far - near))
-                rgb = torch.where(distance.isfinite()[..., None], rgb, ground)
-            panel = to_bytes(rgb)
+        if shown == "rgb":
+            picture = rendered.picture
             if self.alpha:
-                panel = torch.cat([panel, to_bytes(picture.opacity[..., None])], dim=2)
-            panels.append(with_legend(panel, self.scale) if kind == "depth" else panel)
-        return torch.cat(panels, dim=1)
+                return picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None]
+            return picture.over(ground)
+
+        if shown == "opacity":
+            return rendered.picture.opacity[..., None].expand(-1, -1, 3)
+
+        if shown == "normals":
+            normal = normals_seen(self.cameras, rendered.frame, rendered.distance)
+            return torch.where((normal != 0).any(2, keepdim=True), normal * 0.5 + 0.5, ground)
+
+        near, far = self.scale
+        rgb = turbo((rendered.distance - near) / (far - near))
+        return torch.where(rendered.distance.isfinite()[..., None], rgb, ground)
+
+
+@dataclass(frozen=True)
+class RenderedFrame:
+    """What one frame of a film sees; each kind is rendered once, when the first panel asks for it."""
+
+    model: RadianceModel | BakedModel
+    cameras: Cameras
+    frame: int
+
+    @cached_property
+    def picture(self) -> Picture:
+        """Colour and opacity."""
+        return self.model.picture(self.cameras, self.frame)
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """(H, W) along the ray, scene units, infinite where light goes through."""
+        if isinstance(self.model, BakedModel):
+            raise ValueError("a baked model shows rgb and opacity only")
+        return self.model.distances(self.cameras, self.frame)
 
 
 def with_legend(panel: Tensor, scale: tuple[float, float]) -> Tensor:
@@ -117,16 +150,21 @@ def with_legend(panel: Tensor, scale: tuple[float, float]) -> Tensor:
 
     height, width = panel.shape[:2]
     size = max(8, round(height / 28))
-    bar, top, bottom = max(2, size // 2), size * 2, height - 2 * size
+    bar = max(2, size // 2)
+    top = size * 2
+    bottom = height - 2 * size
     if bottom - top < size or width < 8 * size:
         return panel  # too small to be read
+
+    # The scale, from near above to far below.
     image = Image.fromarray(panel.numpy())
     ramp = to_bytes(turbo(torch.linspace(0, 1, bottom - top)))[:, None].expand(-1, bar, -1)
     image.paste(Image.fromarray(numpy.ascontiguousarray(ramp.numpy())), (width - 2 * bar, top))
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+
+    # Its ends, in black with a white rim.
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size)
     for value, row, anchor in ((scale[0], top, "rd"), (scale[1], bottom, "ra")):
-        draw.text(
-            (width - bar, row), f"{value:.3g}", font=font, anchor=anchor, fill="black", stroke_width=2,
-            stroke_fill="white",
-        )  # fmt: skip
+        corner = (width - bar, row)
+        draw.text(corner, f"{value:.3g}", "black", font, anchor, stroke_width=2, stroke_fill="white")
     return torch.from_numpy(numpy.array(image))

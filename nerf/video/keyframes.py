@@ -27,12 +27,12 @@ MOST_BYTES = 2**26  # of a file with key frames
 
 @dataclass(frozen=True)
 class Keys:
-    """Key frames: poses (K, 3, 4), vertical field of view (K,) radians, and times (K,) or, of a loop, (K + 1,)."""
+    """K key frames of a camera."""
 
-    poses: Tensor
-    view: Tensor
-    loop: bool
-    when: Tensor | None
+    poses: Tensor  # (K, 3, 4)
+    view: Tensor  # (K,) vertical fields of view, radians
+    loop: bool  # whether the path goes on from the last to the first
+    when: Tensor | None  # (K,), of a loop (K + 1,) with the return to the first, seconds; None = by their distances
 
 
 def write_track(file: Path, cameras: Cameras, fps: int, loop: bool) -> None:
@@ -65,16 +65,20 @@ def read_keys(file: Path, cameras: Cameras) -> Keys:
     keys = tree.get("frames") if isinstance(tree, dict) else None
     if not isinstance(keys, list) or len(keys) < 2 or not all(isinstance(key, dict) for key in keys):
         raise InputError(f'{file}: expected {{"frames": [...]}} with at least two key frames')
+
     default = 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
-    poses, views = [], []
+    up = up_direction(cameras)
+    poses = []
+    views = []
     for number, key in enumerate(keys):
         where = f"{file}: key frame {number}"
-        poses.append(_pose(key, up_direction(cameras), where))
+        poses.append(_pose(key, up, where))
         views.append(_view(key, tree, default, where))
     return Keys(torch.stack(poses), torch.tensor(views), tree.get("loop") is True, _times(keys, tree, file))
 
 
 def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Tensor:
+    """Returns finite numbers of a shape, float64; `where` is what an error names."""
     try:
         numbers = torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
@@ -85,14 +89,17 @@ def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Tensor:
 
 
 def _pose(key: dict[str, Any], up: Tensor, where: str) -> Tensor:
+    """Returns the pose (3, 4) of a key frame."""
     if "world_from_camera" not in key:
         if not {"eye", "target"} <= key.keys():
             raise InputError(f'{where}: expected "world_from_camera", or "eye" and "target"')
-        eye, target = (_numbers(key[name], (3,), f'{where}: "{name}"').float() for name in ("eye", "target"))
+        eye = _numbers(key["eye"], (3,), f'{where}: "eye"').float()
+        target = _numbers(key["target"], (3,), f'{where}: "target"').float()
         pose = look_at(eye, target, up)
         if torch.linalg.det(pose[:, :3]) < 0.5:
             raise InputError(f'{where}: "eye" and "target" are in one place, or one above the other')
         return pose
+
     rows = key["world_from_camera"]
     pose = _numbers(rows[:3] if isinstance(rows, list) else rows, (3, 4), f"{where}: world_from_camera")
     turn = pose[:, :3]
@@ -102,6 +109,7 @@ def _pose(key: dict[str, Any], up: Tensor, where: str) -> Tensor:
 
 
 def _view(key: dict[str, Any], tree: dict[str, Any], default: float, where: str) -> float:
+    """Returns the vertical field of view of a key frame, radians."""
     if "focal" not in key or "height" not in tree:
         return default
     focal = _numbers(key["focal"], (2,), f"{where}: focal")[1].item()
@@ -112,8 +120,10 @@ def _view(key: dict[str, Any], tree: dict[str, Any], default: float, where: str)
 
 
 def _times(keys: list[dict[str, Any]], tree: dict[str, Any], file: Path) -> Tensor | None:
+    """Returns the times of key frames, see `Keys`; None if some have none."""
     if not all("time" in key for key in keys):
         return None
+
     when = [_numbers(key["time"], (), f"{file}: key frame {number}: time").item() for number, key in enumerate(keys)]
     if tree.get("loop") is True:
         last = _numbers(tree.get("seconds"), (), f"{file}: seconds").item()

@@ -1,4 +1,4 @@
-"""From words to a film: which path, which lens, and a way that keeps clear of the surface."""
+"""From a request to a film: which path, which lens, and a path that keeps clear of the surface."""
 
 from __future__ import annotations
 
@@ -13,55 +13,61 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing, mean_camera, surrounded
 from nerf.geometry.cameras import Cameras
+from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import RadianceModel
-from nerf.video import camera_paths as paths
+from nerf.video.camera_paths import figure_eight, orbit, spiral, times
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, read_keys, write_track
 from nerf.video.splines import pose_distances, short_tour, spline, spread_out
 from nerf.video.writer import write_video
 
-FRAMES_PER_KEY, LEAST_KEYS, MOST_KEYS = 8, 12, 64  # of a tour: more keys make it jerk, fewer leave the cameras' way
-CLEARANCE = 0.03  # of the cube's side: nothing is to come nearer to a camera
-CLEAR_SIDE = 16  # pixels of the longer side of the pictures that tell how near things come
-FARTHER, TRIES = 1.15, 8  # a path that comes too near is widened, or a spiral narrowed, by this, so often
+# Key frames of a tour: more make it jerk, fewer stray from where the training cameras went.
+FRAMES_PER_KEY = 8
+LEAST_KEYS = 12
+MOST_KEYS = 64
+CLEARANCE = 0.03  # of the box's side: nothing is to come nearer to a camera
+CLEAR_SIDE = 16  # pixels of the longer side of the pictures in which it is measured how near things come
+FARTHER = 1.15  # a path that comes too near is widened, or a spiral narrowed, by this
+TRIES = 8  # that a path is given to keep clear
+FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of the surface is measured
 
 
 @dataclass(frozen=True)
 class FilmRequest:
-    """What is to be filmed.
-
-    path: of `words.PATHS`. size: width and height of a panel, pixels. fps: frames a second. shown: of `words.SHOWN`.
-    loop: whether the film ends where it began; None = as the path is. ease: see `paths.times`. view: vertical field of
-    view, degrees, 0 = the cameras'. keys: the file of path "keys". alpha: transparent ground. preview: what
-    renders it instead, of `words.PREVIEWS`; empty = the exact model.
-    """
+    """What is to be filmed."""
 
     frames: int
-    size: tuple[int, int]
-    fps: int
-    path: str = "auto"
-    shown: tuple[str, ...] = ("rgb",)
-    loop: bool | None = None
-    ease: str = "linear"
-    view: float = 0.0
-    keys: Path | None = None
-    alpha: bool = False
-    preview: str = ""
+    size: tuple[int, int]  # width and height of a panel, pixels
+    fps: int  # frames a second
+    path: str = "auto"  # of `choices.PATHS`
+    shown: tuple[str, ...] = ("rgb",)  # of `choices.SHOWN`
+    loop: bool | None = None  # whether the film ends where it began; None = as the path is
+    ease: str = "linear"  # see `camera_paths.times`
+    view: float = 0.0  # vertical field of view, degrees; 0 = the cameras'
+    keys: Path | None = None  # the file of path "keys"
+    alpha: bool = False  # transparent background
+    preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
 
 
 @dataclass(frozen=True)
 class CameraPath:
-    """A planned path: what it is called, its cameras, and whether it closes."""
+    """The path of a film's camera."""
 
-    name: str
-    cameras: Cameras
-    loop: bool
+    name: str  # of `choices.PATHS`
+    cameras: Cameras  # one a frame
+    loop: bool  # whether it closes
 
 
-def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Callable[[], Cameras]) -> CameraPath:
-    """Returns the cameras of a film, and says aloud what was chosen.
+def plan(
+    model: RadianceModel, cameras: Cameras, request: FilmRequest, test_cameras: Callable[[], Cameras]
+) -> CameraPath:
+    """Returns the camera path of a film, and says aloud what was chosen.
 
-    test: returns the cameras of the test split; called for the path of that name only.
+    Args:
+        model: what is filmed.
+        cameras: of the training views.
+        request: what is asked for.
+        test_cameras: returns the cameras of the test split; called for the path of that name only.
 
     Raises:
         InputError: no such path can be made.
@@ -71,60 +77,77 @@ def plan(model: RadianceModel, cameras: Cameras, request: FilmRequest, test: Cal
         name = "keys" if request.keys else "orbit" if surrounded(cameras) else "spiral"
     if (name == "keys") != (request.keys is not None):
         raise InputError("--path keys and --keys FILE go together")
+
     if name == "test":
-        held_out = test().resized(*request.size)
+        held_out = test_cameras().resized(*request.size)
         held_out = held_out[: request.frames] if request.frames < len(held_out) else held_out
         return CameraPath(name, _zoomed(held_out, request.view), False)
     if name in ("tour", "keys"):
-        keys = read_keys(request.keys, cameras) if request.keys else _tour_keys(cameras, request)
-        loop = keys.loop if request.loop is None else request.loop
-        u = paths.times(request.frames, loop, request.ease)
-        when = keys.when if loop == keys.loop else None
-        poses, opening = spline(keys.poses, keys.view, u, loop, when)
-        way = CameraPath(name, _lens(poses, cameras, request, opening), loop)
-        near = CLEARANCE * model.box.core.side
-        blocked = (~keeps_clear(model, way.cameras)).nonzero().flatten().tolist()
-        if blocked:
-            print(f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
-        return way
+        return _through_keys(name, model, cameras, request)
     return _shape(name, model, cameras, request)
 
 
+def _through_keys(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> CameraPath:
+    """Returns a smooth path through key frames, and says which of its frames come too near to a surface."""
+    keys = read_keys(request.keys, cameras) if request.keys else _tour_keys(cameras, request)
+    loop = keys.loop if request.loop is None else request.loop
+    u = times(request.frames, loop, request.ease)
+    when = keys.when if loop == keys.loop else None
+    poses, view = spline(keys.poses, keys.view, u, loop, when)
+    path = CameraPath(name, _film_cameras(poses, cameras, request, view), loop)
+
+    near = CLEARANCE * model.box.core.side
+    blocked = (~keeps_clear(model, path.cameras)).nonzero().flatten().tolist()
+    if blocked:
+        print(f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
+    return path
+
+
 def _tour_keys(cameras: Cameras, request: FilmRequest) -> Keys:
+    """Returns key frames of a short tour through training cameras that are far from each other, and says so."""
     count = min(len(cameras), max(LEAST_KEYS, request.frames // FRAMES_PER_KEY), MOST_KEYS)
     chosen = spread_out(pose_distances(cameras.world_from_camera), count)
     poses = cameras.world_from_camera[chosen]
     loop = not forward_facing(cameras) if request.loop is None else request.loop
     order = short_tour(pose_distances(poses), loop)
     print(f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
-    return Keys(poses[order], torch.full((len(chosen),), _opening(cameras)), loop, None)
+    return Keys(poses[order], torch.full((len(chosen),), _view(cameras)), loop, None)
 
 
 def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> CameraPath:
     """Returns a closed path, widened (a spiral: narrowed) until no frame comes too near to a surface."""
     loop = True if request.loop is None else request.loop
-    u = paths.times(request.frames, loop, request.ease)
-    reach = 1.0
+    u = times(request.frames, loop, request.ease)
     focus = _focus(model, cameras) if name == "spiral" else 0.0
-    for _ in range(TRIES):
+
+    def at(reach: float) -> CameraPath:
         if name == "spiral":
-            poses = paths.spiral(cameras, u, focus, reach)
+            poses = spiral(cameras, u, focus, reach)
         else:
-            poses = {"orbit": paths.orbit, "eight": paths.figure_eight}[name](cameras, u, reach)
-        way = CameraPath(name, _lens(poses, cameras, request), loop)
-        if keeps_clear(model, way.cameras).all():
+            poses = {"orbit": orbit, "eight": figure_eight}[name](cameras, u, reach)
+        return CameraPath(name, _film_cameras(poses, cameras, request), loop)
+
+    reach = 1.0
+    path = at(reach)
+    clear = bool(keeps_clear(model, path.cameras).all())
+    for _ in range(TRIES - 1):
+        if clear:
             break
         reach *= 1 / FARTHER if name == "spiral" else FARTHER
-    else:
+        path = at(reach)
+        clear = bool(keeps_clear(model, path.cameras).all())
+
+    if not clear:
         print("path: some frames stay near a surface however wide the path is made")
     if reach != 1:
         print(f"path: made {reach:.2f} times as wide, to keep clear of the surface")
-    return way
+    return path
 
 
 def _focus(model: RadianceModel, cameras: Cameras) -> float:
     """Returns how far the surface is before the mean camera, scene units: the median over its picture."""
-    small = cameras[:1].resized(max(2, round(64 * cameras.width / cameras.height)), 64)
+    width = max(2, round(FOCUS_SIDE * cameras.width / cameras.height))
+    small = cameras[:1].resized(width, FOCUS_SIDE)
     mean = Cameras(mean_camera(cameras)[None], small.focal, small.center, small.width, small.height)
     distance = model.distances(mean, 0)
     met = distance[distance.isfinite()]
@@ -141,32 +164,42 @@ def keeps_clear(model: RadianceModel, cameras: Cameras) -> Tensor:
     return torch.stack(nearest) > CLEARANCE * model.box.core.side
 
 
-def _opening(cameras: Cameras) -> float:
+def _view(cameras: Cameras) -> float:
+    """Returns the vertical field of view of the first camera, radians."""
     return 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
 
 
-def _lens(poses: Tensor, cameras: Cameras, request: FilmRequest, opening: Tensor | None = None) -> Cameras:
-    """Returns cameras at poses (F, 3, 4), with the lens of the first training camera, or of an opening (F,) radians."""
+def _film_cameras(poses: Tensor, cameras: Cameras, request: FilmRequest, view: Tensor | None = None) -> Cameras:
+    """Returns cameras at poses (F, 3, 4), of the film's size.
+
+    Their lens is that of the first training camera, or has the vertical fields of view (F,), radians.
+    """
     lens = cameras[:1].resized(*request.size)
     count = len(poses)
-    path = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
-    if opening is not None:
-        wanted = path.height / 2 / torch.tan(opening / 2)
-        path = replace(path, focal=path.focal * (wanted / path.focal[:, 1])[:, None])
-    return _zoomed(path, request.view)
+    filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
+    if view is not None:
+        focal = filmed.height / 2 / torch.tan(view / 2)
+        filmed = replace(filmed, focal=filmed.focal * (focal / filmed.focal[:, 1])[:, None])
+    return _zoomed(filmed, request.view)
 
 
-def _zoomed(path: Cameras, view: float) -> Cameras:
+def _zoomed(cameras: Cameras, view: float) -> Cameras:
+    """Returns the cameras with another vertical field of view, degrees; 0 = as they are."""
     if view == 0:
-        return path
-    wanted = path.height / 2 / math.tan(math.radians(view) / 2)
-    return replace(path, focal=path.focal * (wanted / path.focal[:, 1:]))
+        return cameras
+    focal = cameras.height / 2 / math.tan(math.radians(view) / 2)
+    return replace(cameras, focal=cameras.focal * (focal / cameras.focal[:, 1:]))
 
 
-def write_film(file: Path, model: RadianceModel, way: CameraPath, request: FilmRequest, background: str) -> Path:
+def write_film(
+    file: Path, model: RadianceModel | BakedModel, path: CameraPath, request: FilmRequest, background: str
+) -> Path:
     """Writes a film and, beside it, its camera track; returns the track's file."""
-    scale = depth_range(model, way.cameras) if "depth" in request.shown else (0.0, 1.0)
-    write_video(file, Frames(model, way.cameras, request.shown, background, request.alpha, scale), request.fps)
+    scale = (0.0, 1.0)
+    if "depth" in request.shown and isinstance(model, RadianceModel):
+        scale = depth_range(model, path.cameras)
+    write_video(file, Frames(model, path.cameras, request.shown, background, request.alpha, scale), request.fps)
+
     track = file.with_name(f"{file.stem}.track.json")
-    write_track(track, way.cameras, request.fps, way.loop)
+    write_track(track, path.cameras, request.fps, path.loop)
     return track

@@ -8,26 +8,31 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from nerf.errors import InputError
 from nerf.files import check_writable, replacing, unwritable
 from nerf.video.frames import Frames
 
 FRAME_NAME = "{:05d}.png"
-
-
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"  # the 256 colours that suit the whole film
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How ffmpeg writes a format. pixels: its pixel format for even sizes, odd sizes, and with alpha if it can."""
+    """How ffmpeg writes a format."""
 
     codec: str
-    even: str
-    odd: str
-    alpha: str | None
-    options: tuple[str, ...]
+    even: str  # pixel format of even sizes
+    odd: str  # pixel format of odd sizes
+    alpha: str | None  # pixel format with alpha, if there is one
+    options: tuple[str, ...]  # further arguments
+
+    def pixel_format(self, width: int, height: int, alpha: bool) -> str:
+        """Returns the pixel format of a size."""
+        if alpha and self.alpha is not None:
+            return self.alpha
+        return self.even if width % 2 == 0 and height % 2 == 0 else self.odd
 
 
 # yuv420p is what every player shows, but halves the size for colours; H.264 then wants even sizes.
@@ -70,6 +75,7 @@ def write_video(file: Path, frames: Frames, fps: int) -> None:
     from PIL import Image
     from tqdm import tqdm
 
+    # The frames, as pictures.
     folder = file.with_name(file.stem + ".frames") if file.suffix else file
     try:
         if file.suffix:
@@ -82,6 +88,8 @@ def write_video(file: Path, frames: Frames, fps: int) -> None:
         raise unwritable(folder, error) from None
     if not file.suffix:
         return
+
+    # The film.
     try:
         with replacing(file) as partial:
             _encode(partial, folder, frames, fps)
@@ -95,17 +103,20 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     import numpy
     from PIL import Image
 
-    encoding, (width, height), count = ENCODINGS[file.suffix.lower()], frames.size, len(frames.cameras)
-    even = width % 2 == 0 and height % 2 == 0
+    encoding = ENCODINGS[file.suffix.lower()]
+    width, height = frames.size
+    count = len(frames.cameras)
+    # imageio-ffmpeg annotates quality as a number, yet documents None, which leaves it to the options.
+    quality = cast(int, None)
     encoder = imageio_ffmpeg.write_frames(
         str(file),
         (width, height),
         fps=fps,
         codec=encoding.codec,
-        quality=None,
+        quality=quality,
         macro_block_size=1,
         pix_fmt_in="rgba" if frames.alpha else "rgb24",
-        pix_fmt_out=encoding.alpha if frames.alpha else encoding.even if even else encoding.odd,
+        pix_fmt_out=encoding.pixel_format(width, height, frames.alpha),
         output_params=list(encoding.options),
         ffmpeg_log_level="error",
     )
@@ -115,15 +126,17 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
             encoder.send(numpy.array(Image.open(folder / FRAME_NAME.format(frame))).tobytes())
     finally:
         encoder.close()
+
     # Closing does not say whether the encoder could write: a full disk leaves a file that no player opens.
     if _frames_in(file) != count:
         raise OSError(f"the encoder wrote {_frames_in(file)} of {count} frames")
 
 
 def _frames_in(file: Path) -> int:
+    """Returns how many frames a film has, 0 if it cannot be read."""
     import imageio_ffmpeg
 
     try:
-        return imageio_ffmpeg.count_frames_and_secs(str(file))[0]
+        return imageio_ffmpeg.count_frames_and_secs(str(file))[0] or 0
     except RuntimeError:
         return 0

@@ -1,83 +1,79 @@
-"""From a run to its mesh, points, depth maps and cameras."""
+"""From a run to the files that other programs read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-import torch
-
-from nerf.export.cameras import picture_names, write_colmap, write_depths, write_transforms
-from nerf.export.pointcloud import sampled, write_points
-from nerf.geometry.camera_rig import up_direction
-from nerf.geometry.similarity import Placement, placement
-from nerf.meshing.mesh import Mesh
-from nerf.meshing.mesh_files import mesh_report, write_mesh, write_report
-from nerf.meshing.surface import SurfaceRequest, make_surface
-from nerf.rendering.crop import cropped
+from nerf.errors import InputError
+from nerf.export.cameras import picture_names
+from nerf.export.context import ExportContext, ExportRequest
+from nerf.export.mesh import write as write_mesh
+from nerf.export.outputs import NEEDS, OUTPUTS, Output
+from nerf.meshing.surface import SurfaceRequest
+from nerf.rendering.model import RadianceModel
 from nerf.workflows.trained import TrainedRun
+
+OUT_OF_MEMORY = "not enough memory; lower --resolution, --texture or --count"
+
+
+class ExportError(InputError):
+    """Outputs that could not be written, a line each; the others were."""
+
+    def __init__(self, failures: list[InputError]) -> None:
+        super().__init__("\n".join(map(str, failures)))
+        self.failures = failures  # each with its cause
 
 
 def mesh(trained: TrainedRun, file: Path, request: SurfaceRequest) -> None:
-    """Writes the mesh and its report, and says so."""
-    export(trained, ExportRequest(surface=request, mesh=file))
+    """Writes the mesh and its report, and says so.
 
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What is to be written, where: files, or folders for depth maps and cameras; None = not.
-
-    up, scale, unit: see `nerf.geometry.similarity`. points: how many of them. depth_format: of `views.DEPTH_FORMATS`.
+    Raises:
+        InputError: there is no surface, or it cannot be written.
     """
-
-    surface: SurfaceRequest
-    mesh: Path | None = None
-    cloud: Path | None = None
-    depth: Path | None = None
-    cameras: Path | None = None
-    up: str = ""
-    scale: float = 1.0
-    unit: str = ""
-    points: int = 200_000
-    depth_format: str = "png"
+    _say(write_mesh(_context(trained, ExportRequest({"mesh": file}, request)), file))
 
 
 def export(trained: TrainedRun, request: ExportRequest) -> None:
-    """Writes mesh, point cloud, depth maps and cameras of a run, all in one frame, and says so."""
-    placed = placement(request.up, up_direction(trained.cameras), request.scale, request.unit)
-    crop = request.surface.crop
-    if request.mesh or request.cloud:
-        cropped(trained.model, crop)  # says how much is cut
-        surface, how = make_surface(trained.model, trained.cameras, request.surface)
-        surface = replace(
-            surface,
-            vertices=placed.points(torch.from_numpy(surface.vertices)).numpy(),
-            normals=placed.directions(torch.from_numpy(surface.normals)).numpy(),
-        )
-        if request.mesh:
-            _write_mesh(request.mesh, surface, how, placed)
-        if request.cloud:
-            write_points(request.cloud, sampled(surface, request.points))
-            print(f"point cloud: {request.cloud} ({request.points} points; {placed.words})")
-    names = picture_names(trained.record["views"])
-    if request.cameras:
-        cameras = placed.cameras(trained.cameras)
-        write_transforms(request.cameras / "transforms.json", cameras, names)
-        write_colmap(request.cameras / "sparse" / "0", cameras, names)
-        print(f"cameras: {request.cameras} (transforms.json and COLMAP text; {placed.words})")
-    if request.depth:
-        write_depths(
-            request.depth, cropped(trained.model, crop), trained.cameras, names, placed.scale, request.depth_format
-        )
-        print(f"depth maps: {request.depth} ({len(names)} views; {request.unit or 'scene units'})")
+    """Writes the outputs of a request, all in one frame, and says so; what fails does not keep the others from it.
+
+    Raises:
+        ExportError: at the end, if some could not be written.
+    """
+    context = _context(trained, request)
+    failures = []
+    for output in sorted(OUTPUTS, key=lambda output: NEEDS.index(output.needs)):
+        if output.name not in request.outputs:
+            continue
+        path = request.outputs[output.name]
+        try:
+            sentence = output.exporter().write(context, path)
+        except Exception as error:
+            failures.append(_failure(output, path, error))
+        else:
+            _say(sentence)
+    if failures:
+        raise ExportError(failures) from failures[0].__cause__
 
 
-def _write_mesh(file: Path, surface: Mesh, how: dict[str, object], placed: Placement) -> None:
-    write_mesh(file, surface, placed.unit)
-    report = mesh_report(surface, how, placed)
-    beside = write_report(file, report)
-    extent = " x ".join(f"{value:.4g}" for value in report["extent"])
-    print(
-        f"mesh: {file} ({how['method']}; {report['triangles']} triangles, {report['pieces']} pieces, "
-        f"{'' if report['watertight'] else 'not '}watertight, {extent}; {placed.words}); report: {beside}"
-    )
+def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
+    model = cast(RadianceModel, trained.model)  # a run is opened with its exact model; only films are of a baked one
+    return ExportContext(model, trained.cameras, picture_names(trained.record["views"]), request)
+
+
+def _failure(output: Output, path: Path, error: Exception) -> InputError:
+    """Returns the error, one line long, that says which output failed and why; its cause is the error that it met."""
+    if isinstance(error, InputError):
+        reason = str(error).removeprefix(f"{path}: ")
+    elif isinstance(error, MemoryError):
+        reason = OUT_OF_MEMORY
+    else:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    failure = InputError(f"{output.option} {path}: {reason}")
+    failure.__cause__ = error
+    return failure
+
+
+def _say(sentence: str) -> None:
+    """Tells the user what was written."""
+    print(sentence)

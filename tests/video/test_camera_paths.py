@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from nerf.geometry.camera_rig import forward_facing, surrounded
+from nerf.geometry.camera_rig import forward_facing, mean_camera, surrounded, up_direction
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.video import camera_paths as paths
+from nerf.video.camera_paths import figure_eight, orbit, spiral, times
 from nerf.workflows.trained import open_run
 from tests.conftest import DISTANCE
 
@@ -27,7 +27,7 @@ def ball_cameras(ball_run):
 
 
 def test_an_orbit_goes_once_round_at_the_cameras_distance_and_looks_at_the_ball(ball_cameras):
-    poses = paths.orbit(ball_cameras, paths.times(12, True, "linear"))
+    poses = orbit(ball_cameras, times(12, True, "linear"))
     eye, forward = poses[:, :, 3], poses[:, :, 2]
     assert torch.allclose(eye.norm(dim=1), torch.full((12,), DISTANCE), atol=0.05)
     assert torch.allclose(eye[:, 2], eye[:1, 2].expand(12), atol=1e-4)
@@ -39,7 +39,7 @@ def test_an_orbit_goes_once_round_at_the_cameras_distance_and_looks_at_the_ball(
 
 
 def test_up_is_the_axis_that_the_cameras_hold_upwards(ball_cameras):
-    assert torch.equal(paths.up_direction(ball_cameras), torch.tensor([0.0, 0.0, 1.0]))
+    assert torch.equal(up_direction(ball_cameras), torch.tensor([0.0, 0.0, 1.0]))
 
 
 def test_cameras_round_a_thing_and_cameras_before_a_wall_are_told_apart(ball_cameras):
@@ -56,17 +56,17 @@ def test_cameras_on_an_arc_do_not_surround_what_they_look_at(ball_cameras):
 
 
 def test_times_of_a_loop_leave_out_the_end_and_eased_ones_start_at_rest():
-    assert paths.times(4, True, "linear").tolist() == [0, 0.25, 0.5, 0.75]
-    assert paths.times(3, False, "linear").tolist() == [0, 0.5, 1]
-    eased = paths.times(101, False, "smooth")
+    assert times(4, True, "linear").tolist() == [0, 0.25, 0.5, 0.75]
+    assert times(3, False, "linear").tolist() == [0, 0.5, 1]
+    eased = times(101, False, "smooth")
     assert eased[0] == 0 and eased[-1] == 1 and eased[50] == 0.5
     assert eased.diff().max() / eased.diff()[0] > 40
 
 
 def test_a_spiral_stays_among_the_cameras_and_looks_at_one_point():
     cameras = facing_cameras()
-    poses = paths.spiral(cameras, paths.times(40, True, "linear"), focus=8.0)
-    mean = paths.mean_camera(cameras)
+    poses = spiral(cameras, times(40, True, "linear"), focus=8.0)
+    mean = mean_camera(cameras)
     target = mean[:, 3] + 8 * mean[:, 2]
     to_target = torch.nn.functional.normalize(target - poses[:, :, 3], dim=1)
     assert (to_target * poses[:, :, 2]).sum(1).min() > 1 - 1e-5
@@ -78,9 +78,9 @@ def test_a_spiral_stays_among_the_cameras_and_looks_at_one_point():
 def test_a_path_closes_and_nothing_jumps(ball_cameras, name):
     u = torch.linspace(0, 1, 241, dtype=torch.float64)
     poses = {
-        "orbit": lambda: paths.orbit(ball_cameras, u),
-        "figure_eight": lambda: paths.figure_eight(ball_cameras, u),
-        "spiral": lambda: paths.spiral(facing_cameras(), u, 8.0),
+        "orbit": lambda: orbit(ball_cameras, u),
+        "figure_eight": lambda: figure_eight(ball_cameras, u),
+        "spiral": lambda: spiral(facing_cameras(), u, 8.0),
     }[name]()
     assert torch.allclose(poses[0], poses[-1], atol=1e-4)
     step = poses.diff(dim=0)
@@ -89,7 +89,7 @@ def test_a_path_closes_and_nothing_jumps(ball_cameras, name):
 
 
 def test_a_figure_eight_swings_to_both_sides_and_crosses_itself(ball_cameras):
-    eye = paths.figure_eight(ball_cameras, paths.times(240, True, "linear"))[:, :, 3]
+    eye = figure_eight(ball_cameras, times(240, True, "linear"))[:, :, 3]
     assert torch.allclose(eye[0], eye[120], atol=1e-4)
     across = eye / eye.norm(dim=1, keepdim=True)
     assert math.degrees(torch.acos((across[60] * across[0]).sum()).item()) > 40

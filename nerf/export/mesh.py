@@ -1,0 +1,27 @@
+"""The output `--mesh`: the surface as a mesh file, and a report beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nerf.export.context import ExportContext, ExportRequest
+from nerf.meshing.mesh_files import check_mesh_file, mesh_report, write_mesh, write_report
+
+
+def check(path: Path, request: ExportRequest) -> None:
+    """Raises InputError now if a mesh, textured if it is to be, cannot be written under this name."""
+    check_mesh_file(path, request.surface.texture > 0)
+
+
+def write(context: ExportContext, path: Path) -> str:
+    """Writes the mesh and its report; returns the sentence that says so."""
+    mesh, how = context.surface()
+    write_mesh(path, mesh, context.placement.unit)
+    report = mesh_report(mesh, how, context.placement)
+    beside = write_report(path, report)
+
+    extent = " x ".join(f"{value:.4g}" for value in mesh.extent.tolist())
+    return (
+        f"mesh: {path} ({how['method']}; {report['triangles']} triangles, {report['pieces']} pieces, "
+        f"{'' if report['watertight'] else 'not '}watertight, {extent}; {context.placement.words}); report: {beside}"
+    )

@@ -1,0 +1,102 @@
+"""What the training cameras see of a model's surface: how far, from each, for every pixel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nerf.errors import InputError
+from nerf.geometry.cameras import Cameras
+from nerf.rendering.model import RadianceModel
+
+MOST_PIXELS = 2**26  # of all views together, 256 MiB of distances
+EMPTY = "the model is empty: no ray meets a surface; train longer"
+
+
+@dataclass(frozen=True)
+class DepthViews:
+    """What cameras see."""
+
+    cameras: Cameras  # F
+    distance: Tensor  # (F, H, W) along the ray, scene units, infinite where light goes through
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def gaps(self, frame: int, point: Tensor, sharp: float) -> Tensor:
+        """Returns how far points (N, 3) are in front of what one camera sees, scene units; nan out of its picture.
+
+        Between pixels distances are interpolated, but not over steps greater than `sharp`.
+        """
+        cameras = self.cameras
+        pixel, depth = cameras.project(frame, point)
+        inside = (depth > 0) & ((pixel >= 0) & (pixel < torch.tensor([cameras.width, cameras.height]))).all(1)
+
+        pixels, part = surrounding_pixels(pixel, cameras.width, cameras.height)
+        seen = self.distance[frame].flatten()[pixels]
+        nearest = seen.gather(0, (part.round() @ torch.tensor([1.0, 2.0])).long()[None])[0]
+        surface = torch.where(seen.amax(0) - seen.amin(0) < sharp, interpolated(seen, part), nearest)
+
+        gap = surface - (point - cameras.world_from_camera[frame, :, 3]).norm(dim=1)
+        return torch.where(inside, gap, math.nan)
+
+
+def surrounding_pixels(position: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Returns which pixels lie round positions (N, 2) in a picture, and where between them the positions are.
+
+    The pixels are flat numbers (4, N), left and right, above and then below; the border's stand for those beyond it.
+    Where between them: (N, 2) in [0, 1], counted from the left and from above.
+    """
+    lower = (position - 0.5).floor()
+    column, row = lower.long().unbind(1)
+
+    left = column.clamp(0, width - 1)
+    right = (column + 1).clamp(0, width - 1)
+    above = row.clamp(0, height - 1) * width
+    below = (row + 1).clamp(0, height - 1) * width
+    return torch.stack([above + left, above + right, below + left, below + right]), position - 0.5 - lower
+
+
+def interpolated(value: Tensor, part: Tensor) -> Tensor:
+    """Returns values (N, ...) from four neighbours (4, N, ...), at where `surrounding_pixels` says (N, 2)."""
+    x, y = part.view(len(part), 2, *(1,) * (value.dim() - 2)).unbind(1)
+    return torch.lerp(torch.lerp(value[0], value[1], x), torch.lerp(value[2], value[3], x), y)
+
+
+def pinhole_cameras(cameras: Cameras) -> Cameras:
+    """Returns the cameras as pinholes with pictures of one size, not too many pixels; themselves if they are that."""
+    factor = min(1.0, (MOST_PIXELS / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
+    width = max(1, int(cameras.width * factor))
+    height = max(1, int(cameras.height * factor))
+    resized = cameras.resized(width, height)
+    pinholes = Cameras(resized.world_from_camera, resized.focal, resized.center, width, height)
+
+    same = all(
+        torch.equal(ours, theirs)
+        for ours, theirs in (
+            (cameras.size, pinholes.size),
+            (cameras.lens, pinholes.lens),
+            (cameras.focal, pinholes.focal),
+            (cameras.center, pinholes.center),
+        )
+    )
+    return cameras if same else pinholes
+
+
+@torch.no_grad()
+def render_depths(model: RadianceModel, cameras: Cameras) -> DepthViews:
+    """Returns what all cameras, with pictures of one size, see of the surface.
+
+    Raises:
+        InputError: no ray meets anything.
+    """
+    from tqdm import trange
+
+    frames = trange(len(cameras), desc="looking from the cameras", unit="view")
+    views = DepthViews(cameras, torch.stack([model.distances(cameras, frame) for frame in frames]))
+    if not views.distance.isfinite().any():
+        raise InputError(EMPTY)
+    return views

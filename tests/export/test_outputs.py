@@ -1,0 +1,127 @@
+"""The table of outputs: what reads it agrees with it, each output stands alone, and no camera is asked twice."""
+
+import re
+from pathlib import Path
+
+import numpy
+import pytest
+
+from nerf.cli.main import main
+from nerf.errors import InputError
+from nerf.export import pointcloud
+from nerf.export.context import ExportContext, ExportRequest
+from nerf.export.outputs import NEEDS, OUTPUTS, option_list
+from nerf.meshing.surface import SurfaceRequest
+from nerf.meshing.views import pinhole_cameras
+from nerf.rendering.crop import crop_box
+from nerf.rendering.model import RadianceModel
+from nerf.workflows.export import ExportError, export
+from nerf.workflows.trained import open_run
+from tests.ball import ball_model, cameras_round
+
+REPOSITORY = Path(__file__).parents[2]
+NAMES = [f"{frame}.png" for frame in range(24)]
+
+
+def lines_of_errors(capsys):
+    """Returns the lines on standard error that are no progress bars, and standard output."""
+    captured = capsys.readouterr()
+    return [line for line in re.split(r"[\r\n]+", captured.err) if line.startswith("nerf: ")], captured.out
+
+
+def test_the_page_has_a_row_for_each_output():
+    page = (REPOSITORY / "docs" / "export.md").read_text()
+    table = page.split("<!-- outputs -->\n")[1].split("<!-- end of outputs -->")[0]
+    rows = [f"| `{output.option} {output.metavar}` | {output.help} | {output.needs} |" for output in OUTPUTS]
+    assert table.strip().splitlines()[2:] == rows
+
+
+def test_the_help_and_the_guard_name_each_output(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f"{output.option} {output.metavar} {output.help}" in text for output in OUTPUTS)
+    assert option_list() == "--mesh, --points, --depth or --cameras"
+
+
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: output.name)
+def test_every_row_loads_a_module_that_checks_before_the_work(output, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(InputError, match="taken"):
+        output.exporter().check(tmp_path / "taken", ExportRequest({}, SurfaceRequest(32)))
+    assert output.needs in NEEDS
+
+
+@pytest.mark.parametrize("error", [InputError("the disk is full"), RuntimeError("torn\nin two")])
+def test_an_output_that_fails_leaves_the_others_written(error, ball_run, tmp_path, capsys, monkeypatch):
+    def fail(file, points):
+        raise error
+
+    monkeypatch.setattr(pointcloud, "write_points", fail)
+    words = ["export", str(ball_run), "--resolution", "24", "--mesh", str(tmp_path / "ball.ply")]
+    words += ["--points", str(tmp_path / "points.ply"), "--cameras", str(tmp_path / "cameras")]
+    assert main([*words, "--depth", str(tmp_path / "depth")]) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"ball.ply", "ball.report.json", "cameras", "depth"}
+    lines, said = lines_of_errors(capsys)
+    reason = "the disk is full" if isinstance(error, InputError) else "RuntimeError: torn in two"
+    assert lines == [f"nerf: error: --points {tmp_path / 'points.ply'}: {reason}"]
+    assert [line.split(":")[0] for line in said.splitlines()] == ["mesh", "cameras", "depth maps"]
+
+
+def test_a_surface_that_fails_is_tried_once_and_told_of_each_output_that_needs_it(ball_run, tmp_path, monkeypatch):
+    calls = []
+
+    def empty(self, cameras, frame):
+        calls.append(frame)
+        return numpy.inf * real(self, cameras, frame)
+
+    real = RadianceModel.distances
+    monkeypatch.setattr(RadianceModel, "distances", empty)
+    outputs = {name: tmp_path / f"{name}.ply" for name in ("mesh", "points")}
+    with pytest.raises(ExportError) as caught:
+        export(open_run(ball_run), ExportRequest(outputs | {"cameras": tmp_path / "cameras"}, SurfaceRequest(16)))
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines] == ["--mesh", "--points"] and "the model is empty" in lines[1]
+    assert isinstance(caught.value.failures[0].__cause__, InputError)
+    assert len(calls) == 12 and (tmp_path / "cameras" / "transforms.json").is_file()
+
+
+def test_an_export_asks_each_camera_once(ball_run, tmp_path, monkeypatch):
+    calls = []
+
+    def count(name):
+        real = getattr(RadianceModel, name)
+
+        def counted(self, cameras, frame):
+            calls.append((name, frame))
+            return real(self, cameras, frame)
+
+        monkeypatch.setattr(RadianceModel, name, counted)
+
+    count("distances")
+    count("picture")
+    outputs = {"mesh": tmp_path / "ball.ply", "points": tmp_path / "points.ply", "depth": tmp_path / "depth"}
+    export(open_run(ball_run), ExportRequest(outputs, SurfaceRequest(24)))
+    assert sorted(calls) == [(name, frame) for name in ("distances", "picture") for frame in range(12)]
+
+
+@pytest.mark.parametrize("crop", [None, [-0.6, -0.6, -0.6, 0.1, 0.6, 0.6]])
+def test_depth_maps_beside_a_mesh_are_those_made_alone(crop, tmp_path):
+    surface = SurfaceRequest(24, crop=crop_box(crop) if crop else None)
+    for name, outputs in (("beside", ("mesh", "depth")), ("alone", ("depth",))):
+        context = ExportContext(ball_model(), cameras_round(), NAMES, ExportRequest({}, surface, depth_format="npy"))
+        for output in OUTPUTS:
+            if output.name in outputs:
+                output.exporter().write(context, tmp_path / f"{name}{'.ply' if output.name == 'mesh' else ''}")
+        assert (context.rendered_views() is not None) == (name == "beside" and crop is None)
+    for frame in range(24):
+        ours, theirs = (numpy.load(tmp_path / folder / f"{frame}.npy") for folder in ("beside", "alone"))
+        assert numpy.array_equal(ours, theirs)
+
+
+def test_cameras_that_are_pinholes_of_one_size_are_looked_through_as_they_are():
+    cameras = cameras_round(3)
+    assert pinhole_cameras(cameras) is cameras
+    smaller = cameras.resized(40, 24)
+    assert pinhole_cameras(smaller).size.tolist() == [[40, 24]] * 3
