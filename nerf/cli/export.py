@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nerf.cli.arguments import USER_ERROR, between, crop_argument, run_argument, whole
+from nerf.cli.arguments import between, crop_argument, run_argument, whole
 from nerf.errors import InputError
 from nerf.export.choices import DEPTH_FORMATS, METHODS, UNITS, UPS
 from nerf.export.outputs import OUTPUTS, option_list
@@ -39,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes what is asked for of a trained model; returns the exit status, not 0 if any output failed."""
+    """Writes what is asked for of a trained model."""
     outputs = {output.name: getattr(arguments, output.name) for output in OUTPUTS}
     outputs = {name: path for name, path in outputs.items() if path is not None}
     if not outputs:
         raise InputError(f"nothing to export; give {option_list()}")
 
-    from nerf.workflows.export import ExportError, export
+    from nerf.workflows.export import export
     from nerf.workflows.trained import open_run
 
     request = _request(arguments, outputs)
@@ -53,12 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         if output.name in outputs:
             output.exporter().check(outputs[output.name], request)
 
-    try:
-        export(open_run(arguments.run_folder, arguments.backend), request)
-    except ExportError as error:
-        for failure in error.failures:
-            print(f"nerf: error: {failure}", file=sys.stderr)
-        return USER_ERROR
+    export(open_run(arguments.run_folder, arguments.backend), request)
     return 0
 
 

@@ -40,7 +40,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return arguments.run(arguments)
     except InputError as error:
-        print(f"nerf: error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():  # of several outputs that failed
+            print(f"nerf: error: {line}", file=sys.stderr)
         return USER_ERROR
     except BrokenPipeError:
         return USER_ERROR

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
     from nerf.rendering.crop import crop_box
+    from nerf.report import say
     from nerf.video.plan import FilmRequest
     from nerf.video.writer import check_video_file
     from nerf.workflows.film import film
@@ -62,5 +63,5 @@ def run(arguments: argparse.Namespace) -> int:
         alpha=arguments.alpha,
         preview=arguments.preview or "",
     )
-    film(trained, arguments.out, request, crop_box(arguments.crop) if arguments.crop else None)
+    say("film", film(trained, arguments.out, request, crop_box(arguments.crop) if arguments.crop else None))
     return 0

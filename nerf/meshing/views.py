@@ -34,6 +34,8 @@ class DepthViews:
         cameras = self.cameras
         pixel, depth = cameras.project(frame, point)
         inside = (depth > 0) & ((pixel >= 0) & (pixel < torch.tensor([cameras.width, cameras.height]))).all(1)
+        # In the plane of the camera a point has no pixel at all: any will do, for it is out of the picture.
+        pixel = torch.where(inside[:, None], pixel, 0.0)
 
         pixels, part = surrounding_pixels(pixel, cameras.width, cameras.height)
         seen = self.distance[frame].flatten()[pixels]

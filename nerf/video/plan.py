@@ -15,6 +15,7 @@ from nerf.geometry.camera_rig import forward_facing, mean_camera, surrounded
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import RadianceModel
+from nerf.report import say
 from nerf.video.camera_paths import figure_eight, orbit, spiral, times
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, read_keys, write_track
@@ -99,7 +100,7 @@ def _through_keys(name: str, model: RadianceModel, cameras: Cameras, request: Fi
     near = CLEARANCE * model.box.core.side
     blocked = (~keeps_clear(model, path.cameras)).nonzero().flatten().tolist()
     if blocked:
-        print(f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
+        say("film", f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
     return path
 
 
@@ -110,7 +111,7 @@ def _tour_keys(cameras: Cameras, request: FilmRequest) -> Keys:
     poses = cameras.world_from_camera[chosen]
     loop = not forward_facing(cameras) if request.loop is None else request.loop
     order = short_tour(pose_distances(poses), loop)
-    print(f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
+    say("film", f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
     return Keys(poses[order], torch.full((len(chosen),), _view(cameras)), loop, None)
 
 
@@ -138,9 +139,9 @@ def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmReque
         clear = bool(keeps_clear(model, path.cameras).all())
 
     if not clear:
-        print("path: some frames stay near a surface however wide the path is made")
+        say("film", "path: some frames stay near a surface however wide the path is made")
     if reach != 1:
-        print(f"path: made {reach:.2f} times as wide, to keep clear of the surface")
+        say("film", f"path: made {reach:.2f} times as wide, to keep clear of the surface")
     return path
 
 

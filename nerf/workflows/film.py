@@ -22,8 +22,8 @@ from nerf.workflows.trained import TrainedRun
 PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 
 
-def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> None:
-    """Writes a film of what is in the box, and its camera track, and says so."""
+def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> str:
+    """Writes a film of what is in the box, and its camera track, and returns the sentences that say so."""
     trained = replace(trained, model=cropped(trained.model, crop))
     path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))
 
@@ -37,8 +37,7 @@ def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | 
     width = path.cameras.width * len(request.shown)
     height = path.cameras.height
     frames = f"{len(path.cameras)} frames of {width} x {height}, {request.fps} a second"
-    say("film", f"film: {file} ({path.name}, {frames})")
-    say("film", f"camera track: {track}")
+    return f"film: {file} ({path.name}, {frames})\ncamera track: {track}"
 
 
 def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:

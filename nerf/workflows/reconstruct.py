@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -20,6 +21,7 @@ from nerf.training.observers import LogFile, Observer, ProgressBar
 from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
+from nerf.workflows.attempts import Attempts
 from nerf.workflows.check import bounds_text, training_needs, write_check
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
@@ -134,14 +136,23 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
 
 
 def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
-    """Writes the film and the mesh that the settings ask for into the run folder."""
+    """Writes the film and the mesh that the settings ask for into the run folder.
+
+    Raises:
+        OutputError: one could not be written; the other was.
+    """
     trained = open_run(run.path, backend.name)
     output = settings.output
+    attempts = Attempts()
     if output.video:
         size = (trained.cameras.width, trained.cameras.height)
-        film(trained, run.path / output.video, FilmRequest(output.frames, size, output.fps))
+        request = FilmRequest(output.frames, size, output.fps)
+        file = run.path / output.video
+        attempts.write("output.video", file, partial(film, trained, file, request))
     if output.mesh:
-        mesh(trained, run.path / output.mesh, SurfaceRequest(output.mesh_resolution))
+        file = run.path / output.mesh
+        attempts.write("output.mesh", file, partial(mesh, trained, file, SurfaceRequest(output.mesh_resolution)))
+    attempts.finish()
 
 
 def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None:

@@ -15,7 +15,8 @@ from nerf.meshing.surface import SurfaceRequest
 from nerf.meshing.views import pinhole_cameras
 from nerf.rendering.crop import crop_box
 from nerf.rendering.model import RadianceModel
-from nerf.workflows.export import ExportError, export
+from nerf.workflows.attempts import OutputError
+from nerf.workflows.export import export
 from nerf.workflows.trained import open_run
 from tests.ball import ball_model, cameras_round
 
@@ -79,7 +80,7 @@ def test_a_surface_that_fails_is_tried_once_and_told_of_each_output_that_needs_i
     real = RadianceModel.distances
     monkeypatch.setattr(RadianceModel, "distances", empty)
     outputs = {name: tmp_path / f"{name}.ply" for name in ("mesh", "points")}
-    with pytest.raises(ExportError) as caught:
+    with pytest.raises(OutputError) as caught:
         export(open_run(ball_run), ExportRequest(outputs | {"cameras": tmp_path / "cameras"}, SurfaceRequest(16)))
     lines = str(caught.value).splitlines()
     assert [line.split()[0] for line in lines] == ["--mesh", "--points"] and "the model is empty" in lines[1]

@@ -34,6 +34,15 @@ def test_a_place_is_in_front_of_what_a_camera_sees_by_the_difference_of_distance
     assert gap[2:].isnan().all()  # behind the camera, and out of its picture
 
 
+def test_points_in_the_plane_of_a_camera_or_behind_it_are_out_of_its_picture():
+    """Photographs are taken from among what is meshed: lattice points lie in a camera's plane, and have no pixel."""
+    views = render_depths(ball_model(), cameras_round()[:1])
+    pose = views.cameras.world_from_camera[0]
+    eye, side, ahead = pose[:, 3], pose[:, 0], pose[:, 2]
+    gap = views.gaps(0, torch.stack([eye, eye + side, eye - 0.5 * side, eye - ahead, eye + 1.6 * ahead]), 0.02)
+    assert gap[:4].isnan().all() and gap[4].isfinite()
+
+
 def test_distances_are_interpolated_between_pixels_but_not_over_an_edge():
     columns = torch.tensor([1.0, 1.2, 9.0, math.inf]).expand(4, 4).contiguous()
     views = wall(columns)
