@@ -54,7 +54,8 @@ class PixelSampler:
 
     def _near(self, silhouettes: Silhouettes, rim: float) -> Tensor:
         """Returns the pixels (N,) int64 within a rim of the silhouettes; rim: a part of the longer side."""
-        height, width = self.height, self.width
+        height = self.height
+        width = self.width
         longer = max(height, width)
         factor = -(-longer // max(silhouettes.distances.shape[1:]))
         pixels = []
