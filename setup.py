@@ -90,6 +90,7 @@ setup(
         "medical": ["nibabel>=5", "pydicom>=3"],
         "test": [
             "pytest>=8",
+            "pyright[nodejs]>=1.1.400",  # with its own node: nothing is fetched when it runs
             "ruff>=0.6",
             "OpenEXR>=3.3",
             "nibabel>=5",

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from nerf.backends.native import field_shape
-from nerf.engine.kernels import Launcher, LayerArrays, Work, grid_of, padded
+from nerf.engine.kernels import GROUP, Launcher, LayerArrays, Work, grid_of, padded
 from nerf.rendering.model import RadianceModel
 from nerf.training.radiance import TrainingArrays
 
-FINE, COARSE = 4, 16  # cells along the sides of the blocks of src/march.h; a small one has two words of bits
+SAMPLE_ARRAYS = ("x", "y", "z", "t", "density")  # of a set of samples, float32, beside their rays
+MARCHED_PER_USED = 8  # at most, early in training; where it is more, memory runs out and the batch is halved
+FINE = 4  # cells along the side of a small block of src/march.h, whose bits are two words
+COARSE = 16  # cells along the side of a large block
 
 
 @dataclass
@@ -52,27 +55,36 @@ class DeviceModel:
         self.arrays = DeviceArrays(launcher)
         self.batch = DeviceArrays(launcher)
         self.parameters = dict(model.field.named_parameters())
+
+        # The sizes of the field.
         self.work = work = Work(shape=field_shape(model.field))
-        self.levels, self.features = work.shape.n_levels, work.shape.features
+        self.levels = work.shape.n_levels
+        self.features = work.shape.features
         rows = [level.rows for level in work.shape.levels[: self.levels]]
         work.first_row[: self.levels] = [sum(rows[:level]) for level in range(self.levels)]
         self.n_rows = sum(rows)
         self.words_per_row = max(1, self.features // 2)
+
+        # When a ray ends, and where the scene is.
         minimum = model.settings.minimum_transmittance
         work.greatest_thickness = -math.log(minimum) if minimum > 0 else math.inf
         work.minimum_weight = model.settings.minimum_weight
-        work.space.corner[:], work.space.side = model.box.corner.tolist(), model.box.side
+        work.space.corner[:] = model.box.corner.tolist()
+        work.space.side = model.box.side
         contraction = model.box.contraction
         if contraction is not None:
             work.space.center[:] = contraction.center.tolist()
-            work.space.radius, work.space.near = contraction.radius, contraction.near
+            work.space.radius = contraction.radius
+            work.space.near = contraction.near
+
         work.resolution = model.occupancy.resolution
         work.n_layers = len(self._layers())
         self.refresh()
 
     def _layers(self) -> list[tuple[str, int]]:
         """Returns the layers' names and their `split`, see LayerShape in src/layer.h."""
-        density, color = self.model.field.density_mlp.weights, self.model.field.color_mlp.weights
+        density = self.model.field.density_mlp.weights
+        color = self.model.field.color_mlp.weights
         splits = [weight.shape[1] for weight in [*density, *color]]
         splits[len(density)] = density[-1].shape[0]
         names = [f"density_mlp.weights.{i}" for i in range(len(density))]
@@ -81,7 +93,10 @@ class DeviceModel:
     def refresh(self) -> None:
         """Copies the model's tensors to the device."""
         self.ahead = False
-        work, put = self.work, self.arrays.put
+        work = self.work
+        put = self.arrays.put
+
+        # Parameters and moments, as they are.
         moments = self.learns.moments if self.learns else {}
         for key, tensors in {"": self.parameters, **moments}.items():
             for name, tensor in tensors.items():
@@ -90,6 +105,8 @@ class DeviceModel:
         work.table = at["encoding.table"]
         work.table_first_moment = at.get("exp_avgencoding.table")
         work.table_second_moment = at.get("exp_avg_sqencoding.table")
+
+        # Room for the forms that the kernels read: a packed table, and layers both ways round.
         work.packed = self.arrays.get("packed", (self.n_rows * self.words_per_row,), torch.int32).data_ptr()
         for index, (name, split) in enumerate(self._layers()):
             outputs, inputs = self.parameters[name].shape
@@ -104,6 +121,7 @@ class DeviceModel:
                 inputs=inputs,
                 split=split,
             )
+
         self._put_cells()
         if self.learns:
             self._put_training_arrays(self.learns)
@@ -111,11 +129,13 @@ class DeviceModel:
         self._launch_layers("pack_network")
 
     def _put_cells(self) -> None:
-        work, occupancy = self.work, self.model.occupancy
+        work = self.work
+        occupancy = self.model.occupancy
         for name in ("hull", "occupied", "value"):
             setattr(work, name, self.arrays.put(name, getattr(occupancy, name)))
         cells = occupancy.hull.flatten().nonzero().squeeze(1).to(torch.int32)
-        work.hull_cells, work.n_hull_cells = self.arrays.put("hull_cells", cells), len(cells)
+        work.hull_cells = self.arrays.put("hull_cells", cells)
+        work.n_hull_cells = len(cells)
         work.bits = self.arrays.get("bits", (2 * self._blocks(FINE),), torch.int32).data_ptr()
         work.empty = self.arrays.get("empty", (self._blocks(FINE),), torch.uint8).data_ptr()
         self._pack_cells()
@@ -133,17 +153,19 @@ class DeviceModel:
         candidates = learns.pixels.candidates
         put = self.arrays.put
         if "images" not in self.arrays.held:
-            pixels.images, pixels.candidates = put("images", views.images), put("candidates", candidates)
+            pixels.images = put("images", views.images)
+            pixels.candidates = put("candidates", candidates)
             cameras = views.cameras
             pixels.poses = put("poses", cameras.world_from_camera)
-            pixels.focal, pixels.center = put("focal", cameras.focal), put("center", cameras.center)
+            pixels.focal = put("focal", cameras.focal)
+            pixels.center = put("center", cameras.center)
             pixels.lens = None if cameras.pinhole else put("lens", cameras.lens)
-            pixels.n_candidates, pixels.width, pixels.height = len(candidates), cameras.width, cameras.height
-            pixels.channels, pixels.bytes, pixels.white = (
-                views.images.shape[-1],
-                views.images.element_size(),
-                views.white,
-            )
+            pixels.n_candidates = len(candidates)
+            pixels.width = cameras.width
+            pixels.height = cameras.height
+            pixels.channels = views.images.shape[-1]
+            pixels.bytes = views.images.element_size()
+            pixels.white = views.white
         self.work.adam = self.arrays.get("adam", (8,)).data_ptr()
         self._put_gradients()
 
@@ -176,3 +198,11 @@ class DeviceModel:
     def _launch_layers(self, kernel: str) -> None:
         layers = self.work.layers[: self.work.n_layers]
         self._launch(kernel, max(layer.outputs * layer.inputs for layer in layers), len(layers))
+
+    def bytes_per_sample(self) -> int:
+        """Returns the memory that one sample in front of the surface takes, with the marched ones behind it."""
+        layers = self.work.layers[: self.work.n_layers]
+        inputs = sum(padded(layer.split) + padded(layer.inputs - layer.split) for layer in layers)
+        forward = 4 * (inputs + GROUP + len(SAMPLE_ARRAYS) + 3)
+        back = 4 * (sum(padded(layer.outputs) for layer in layers) + padded(layers[0].inputs) + 1)
+        return MARCHED_PER_USED * (forward + 4 * (len(SAMPLE_ARRAYS) + 1)) + back

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nerf.backends.cuda_arrays import DeviceModel
+from nerf.backends.cuda_arrays import SAMPLE_ARRAYS, DeviceModel
 from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
 from nerf.engine.signatures import BACKGROUNDS, DENSITY_LAYERS
 from nerf.errors import InputError
@@ -27,8 +27,6 @@ RAYS_AT_ONCE = 2**14  # of a picture; fewer where memory runs out
 POSITIONS_AT_ONCE = 2**20
 STRIPES = 64  # among which the samples are shared out when gradients by weights are summed
 MEMORY_TAKEN = 0.8  # of what is free, at most
-MARCHED_PER_USED = 8  # at most, early in training; where it is more, memory runs out and the batch is halved
-PLACES = ("x", "y", "z", "t", "density")
 
 
 class CudaEngine(DeviceModel):
@@ -39,12 +37,13 @@ class CudaEngine(DeviceModel):
     def _room(self, name: str, n: int) -> dict[str, Tensor]:
         """Returns room for n samples of a set and points the kernels to it; what fills the last block is harmless."""
         room = max(BLOCK, padded(n, BLOCK))
-        found = {place: self.batch.get(f"{name}.{place}", (room,)) for place in PLACES}
+        found = {place: self.batch.get(f"{name}.{place}", (room,)) for place in SAMPLE_ARRAYS}
         found["ray"] = self.batch.get(f"{name}.ray", (room,), torch.int32)
         for place in ("x", "y", "z"):
             found[place][n:room] = 0.5
         found["ray"][n:room] = 0
-        work, blocks = self.work, room // BLOCK
+        work = self.work
+        blocks = room // BLOCK
         arrays = {place: tensor.data_ptr() for place, tensor in found.items()}
         work.samples = SampleArrays(**arrays, first=work.samples.first, n=n)
 
@@ -63,7 +62,8 @@ class CudaEngine(DeviceModel):
         return found
 
     def _room_for_gradients(self, n: int) -> None:
-        work, room = self.work, max(BLOCK, padded(n, BLOCK))
+        work = self.work
+        room = max(BLOCK, padded(n, BLOCK))
         blocks = room // BLOCK
         grads = [
             self.batch.get(f"grad_out.{index}", (blocks, padded(work.layers[index].outputs), BLOCK))
@@ -105,7 +105,9 @@ class CudaEngine(DeviceModel):
     def _trace(self, step_length: float, levels: int) -> tuple[int, int]:
         """Finds the samples that matter, and their densities; returns how many were marched, and kept."""
         work = self.work
-        work.step, work.levels, work.probed = step_length, levels, None
+        work.step = step_length
+        work.levels = levels
+        work.probed = None
         self._launch("march_count", work.n_rays)
         n_marched = self._scan("first_marched")
         self._room("marched", n_marched)
@@ -253,10 +255,13 @@ class CudaEngine(DeviceModel):
     def update_occupancy(self, update: OccupancyUpdate) -> None:
         """Updates the occupancy grid, see `OccupancyGrid.update`."""
         self.ahead = True
-        work, cells = self.work, self.work.resolution**3
+        work = self.work
+        cells = self.work.resolution**3
         self._launch("decay_cells", cells)
         if work.n_hull_cells == 0:
             return
+
+        # Probe random cells of the hull.
         n = -(-work.n_hull_cells // CELLS_PER_PROBE)
         work.seed = update.seed
         work.update = update.number
@@ -269,8 +274,11 @@ class CudaEngine(DeviceModel):
         self._densities()
         self._launch("observe", n)
         work.probed = None
+
+        # Decide which cells are occupied, by the mean over the hull.
         if update.prune:
-            value, hull = self.arrays.held["value"], self.arrays.held["hull"]
+            value = self.arrays.held["value"]
+            hull = self.arrays.held["hull"]
             total = torch.where(hull, value, 0).sum(dtype=torch.float64)
             mean = self.batch.get("mean", (1,))
             mean[0] = total / work.n_hull_cells
@@ -374,14 +382,6 @@ class CudaEngine(DeviceModel):
             self._densities()
             parts.append(places["density"][: len(part)].to("cpu", copy=True))
         return torch.cat(parts)
-
-    def bytes_per_sample(self) -> int:
-        """Returns the memory that one sample in front of the surface takes, with the marched ones behind it."""
-        layers = self.work.layers[: self.work.n_layers]
-        inputs = sum(padded(layer.split) + padded(layer.inputs - layer.split) for layer in layers)
-        forward = 4 * (inputs + GROUP + len(PLACES) + 3)
-        back = 4 * (sum(padded(layer.outputs) for layer in layers) + padded(layers[0].inputs) + 1)
-        return MARCHED_PER_USED * (forward + 4 * (len(PLACES) + 1)) + back
 
     def state(self) -> dict[str, Tensor]:
         """Returns how many rays were drawn: each has random numbers of its own."""

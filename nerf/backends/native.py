@@ -154,6 +154,7 @@ class NativeEngine:
         train = learns.settings.train
         adam = learns.settings.optimizer
         camera_optimizer = learns.camera_optimizer
+
         rays_per_tile = round(step.n_rays * SAMPLES_PER_TILE / train.samples)
         return StepCall(
             pixels=ctypes.pointer(self._pixels),

@@ -89,7 +89,8 @@ class ReferenceEngine:
         rgb = field.color(rays.direction[samples.ray], features, None if code is None else code[samples.ray])
         if near > 0:
             part = near_part(samples.t, near)
-            density, rgb = faded(density, part), faded(rgb, part[:, None])
+            density = faded(density, part)
+            rgb = faded(rgb, part[:, None])
         return composite(density / self.model.box.side, rgb, samples), position, density
 
     def distortion(self, rays: Rays, samples: Samples, density: Tensor) -> Tensor:

@@ -129,11 +129,14 @@ class TcnnGrid(HashGrid):
 
     def __init__(self, settings: FieldSettings, levels: tuple[Level, ...], module: nn.Module) -> None:
         nn.Module.__init__(self)  # the table of HashGrid is not made
-        self.levels, self.active_levels, self.features = levels, len(levels), settings.features_per_level
+        self.levels = levels
+        self.active_levels = len(levels)
+        self.features = settings.features_per_level
         self.compute = _Across(module)
 
     def forward(self, position: Tensor) -> Tensor:
-        features, seen = self.compute(position), self.active_levels * self.features
+        features = self.compute(position)
+        seen = self.active_levels * self.features
         return torch.nn.functional.pad(features[:, :seen], (0, features.shape[1] - seen))
 
 
@@ -143,13 +146,17 @@ class TcnnField(RadianceField):
     def __init__(self, settings: FieldSettings, generator: torch.Generator, code_size: int = 0) -> None:
         nn.Module.__init__(self)  # the layers of RadianceField are not made
         check_shapes(settings)
-        tcnn, reference = load_tinycudann(), RadianceField(settings, generator)
+        tcnn = load_tinycudann()
+        reference = RadianceField(settings, generator)
         self.shapes = {name: tensor.shape for name, tensor in reference.named_parameters()}
-        self.settings, self.degree, self.code_size = settings, settings.direction_degree, 0
+        self.settings = settings
+        self.degree = settings.direction_degree
+        self.code_size = 0
         self.encoding = TcnnGrid(settings, reference.encoding.levels, tcnn.Encoding(3, _grid(settings)))
         density = tcnn.Network(reference.encoding.width, settings.geometry_features, _mlp(settings.density_width, 1))
         color = tcnn.Network(color_inputs(settings), 3, _mlp(settings.color_width, settings.color_layers))
-        self.density_mlp, self.color_mlp = _Across(density), _Across(color)
+        self.density_mlp = _Across(density)
+        self.color_mlp = _Across(color)
         self.load_tensors({name: tensor.detach() for name, tensor in reference.named_parameters()})
 
     def named_parameters(

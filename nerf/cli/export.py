@@ -22,19 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for output in OUTPUTS:
         parser.add_argument(output.option, dest=output.name, type=Path, metavar=output.metavar, help=output.help)
 
-    parser.add_argument("--method", choices=METHODS, default="auto", help="what the surface is found from")
+    parser.add_argument("--method", choices=METHODS, default="auto", help="method by which the surface is found")
     parser.add_argument("--resolution", type=whole(16, 1024), help="cells along a side (default: 256, textured: 384)")
-    parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="at most so many, by decimation")
+    parser.add_argument("--triangles", type=whole(4, 10**9), default=0, help="most triangles (default: all)")
     parser.add_argument("--smooth", type=whole(0, 100), help="rounds of smoothing (default: 5, textured: 2)")
     parser.add_argument(
-        "--texture", type=whole(64, 8192), default=0, metavar="TEXELS", help="a side, for .obj and .glb"
+        "--texture",
+        type=whole(64, 8192),
+        default=0,
+        metavar="TEXELS",
+        help="texels along a side of a texture",
     )
-    parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="of the points")
+    parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="number of points")
     parser.add_argument("--depth-format", choices=DEPTH_FORMATS, default="png", help="16-bit counts, or float32")
     crop_argument(parser)
-    parser.add_argument("--up", choices=UPS, default="", help="the axis that is to be up (default: the input's frame)")
-    parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="multiplies all lengths")
-    parser.add_argument("--unit", choices=UNITS, default="", help="what lengths are in, after --scale")
+    parser.add_argument("--up", choices=UPS, default="", help="axis that is to be up (default: the input's frame)")
+    parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="factor on all lengths")
+    parser.add_argument("--unit", choices=UNITS, default="", help="unit of lengths, after --scale")
 
 
 def run(arguments: argparse.Namespace) -> int:

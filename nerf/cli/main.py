@@ -18,6 +18,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
     # three busy processes on two cores. The variable must be set before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     parser = Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
@@ -31,12 +32,14 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         add_arguments(command)
         command.set_defaults(run=run)
+
     # argparse cannot take positional arguments on both sides of an option, which is how people write settings.
     arguments, rest = parser.parse_known_args(words)
     unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
     if unknown:
         commands.choices[arguments.command].refuse(unknown)
     arguments.settings = rest
+
     try:
         return arguments.run(arguments)
     except InputError as error:

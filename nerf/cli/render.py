@@ -12,30 +12,36 @@ from nerf.video.choices import EASES, PATHS, PREVIEWS, SHOWN
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     run_argument(parser)
+
+    # The path of the camera.
     parser.add_argument(
-        "--path", choices=PATHS, default="auto", help="of the camera; auto: orbit, or spiral if all face one way"
+        "--path", choices=PATHS, default="auto", help="camera path; auto: orbit, or spiral if all cameras face one way"
     )
     parser.add_argument(
-        "--keys", type=Path, metavar="FILE", help="key frames, JSON, for --path keys; a film's track is one"
+        "--keys", type=Path, metavar="FILE", help="keyframes for --path keys, JSON; the track beside a film is one"
     )
-    parser.add_argument("--out", type=Path, required=True, help=".mp4, .webm, .mov, .gif; no suffix: folder of PNGs")
-    parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="several: side by side")
+    parser.add_argument("--ease", choices=EASES, default="linear", help="speed; smooth: from rest to rest")
+    parser.add_argument(
+        "--loop",
+        action=argparse.BooleanOptionalAction,
+        help="end where the film began (default: by the path)",
+    )
+
+    # The film.
+    parser.add_argument("--out", type=Path, required=True, help="film, .mp4, .webm, .mov or .gif; without suffix: PNGs")
+    parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="panels; several stand side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
-    parser.add_argument("--frames", type=whole(2, 100000), default=90)
-    parser.add_argument("--size", type=size, help="WxH pixels of a panel (default: as the pictures)")
-    parser.add_argument("--fps", type=whole(1, 240), default=30)
+    parser.add_argument("--frames", type=whole(2, 100000), default=90, help="number of frames")
+    parser.add_argument("--size", type=size, help="size of a panel, WxH pixels (default: as the pictures)")
+    parser.add_argument("--fps", type=whole(1, 240), default=30, help="frames a second")
     parser.add_argument("--fov", type=between(1, 170), default=0.0, help="vertical angle of view, degrees")
-    parser.add_argument("--ease", choices=EASES, default="linear", help="smooth: from rest to rest")
-    parser.add_argument(
-        "--loop", action=argparse.BooleanOptionalAction, help="end where it began (default: by the path)"
-    )
     crop_argument(parser)
     parser.add_argument(
         "--preview",
         nargs="?",
         choices=PREVIEWS,
         const="baked",
-        help="film quickly: from a baked grid, or with coarse steps; what it loses is printed",
+        help="fast film, from a baked grid or with coarse steps; what that loses is printed",
     )
 
 

@@ -32,7 +32,8 @@ from nerf.scenes.raytracing import (
 FORMAT_VERSION = 1
 GENERATOR = "nerf built-in scene"
 CAMERA_RADIUS = 4.0311  # scene units
-LOWEST_ELEVATION, HIGHEST_ELEVATION = np.radians(-20.0), np.radians(85.0)
+LOWEST_ELEVATION = np.radians(-20.0)
+HIGHEST_ELEVATION = np.radians(85.0)
 MAX_EDGE = 0.026  # scene units; about 1 % of the scene's diagonal
 
 

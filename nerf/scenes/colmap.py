@@ -16,7 +16,8 @@ from nerf.scenes.scene import Capture
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
 FEWEST_VIEWS = 3  # pictures that see a point that can be trusted
 LARGEST_ERROR = 2.0  # of a point that can be trusted, pixels
-NEAREST, FARTHEST = 0.005, 0.995  # quantiles of the points' depths that a picture's depths are
+NEAREST = 0.005  # quantile of the points' depths that is a picture's least depth
+FARTHEST = 0.995  # and that is its greatest
 
 
 def is_colmap(folder: Path) -> bool:

@@ -120,7 +120,8 @@ def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_fro
 
     # Intrinsics: pixels of the camera.
     if "w" in values or "h" in values:
-        width, height = _number(values, "w", where), _number(values, "h", where)
+        width = _number(values, "w", where)
+        height = _number(values, "h", where)
     else:
         width, height, _ = picture_size(size_from)
     focal_x = _focal(values, "x", width, where)

@@ -23,7 +23,9 @@ from nerf.ops.composite import Rendering
 from nerf.runs import checked
 from nerf.scenes import Views
 
-BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-15  # of their Adam
+BETA1 = 0.9  # of the pictures' Adam
+BETA2 = 0.99
+EPSILON = 1e-15  # below any root of a second moment that a gradient has left
 LAST_RATE = 0.01  # of the rates, at the end of the training
 POSE_SLACK = 0.05  # of a picture's longer side: how far silhouettes may be from where a pose to be refined puts them
 SIZES = (6, 6)  # of a view's gradient: turn and move, gain and offset
@@ -62,7 +64,8 @@ class CameraOptimizer:
     """
 
     def __init__(self, views: Views, settings: Settings, box: SceneBox) -> None:
-        self.refines, self.exposes = settings.capture.poses == "refine", settings.capture.exposure == "learn"
+        self.refines = settings.capture.poses == "refine"
+        self.exposes = settings.capture.exposure == "learn"
         cameras = views.cameras
         if self.refines:
             cameras = dataclasses.replace(cameras, world_from_camera=cameras.world_from_camera.clone())
@@ -104,7 +107,8 @@ class CameraOptimizer:
     def _publish(self) -> None:
         if self.refines:
             self.views.cameras.world_from_camera.copy_(self._pose)
-        self.colors[:, :3], self.colors[:, 3:] = self._color[:, :3].exp(), self._color[:, 3:]
+        self.colors[:, :3] = self._color[:, :3].exp()
+        self.colors[:, 3:] = self._color[:, 3:]
 
     def state(self) -> dict[str, Tensor]:
         """Returns what a step changes, by name; nothing if nothing is learned."""
@@ -120,9 +124,11 @@ class CameraOptimizer:
         """Returns lines for the user that say what was found."""
         lines = []
         if self.refines:
-            before, after = self.given.double(), self._pose
+            before = self.given.double()
+            after = self._pose
             turn = 0.5 * ((before[:, :, :3].mT @ after[:, :, :3]).diagonal(dim1=1, dim2=2).sum(1) - 1)
-            degrees, moved = turn.clamp(-1, 1).acos().rad2deg(), (after - before)[:, :, 3].norm(dim=1)
+            degrees = turn.clamp(-1, 1).acos().rad2deg()
+            moved = (after - before)[:, :, 3].norm(dim=1)
             lines.append(
                 f"poses: turned by {degrees.median():.2f} degrees in the median ({degrees.max():.2f} at most), "
                 f"moved by {moved.median():.3g} ({moved.max():.3g} at most)"

@@ -43,7 +43,8 @@ class Schedule:
             knots = [(int(a), float(b), float(c)) for a, b, c in (knot.split() for knot in text.split(";"))]
         except ValueError:
             knots = []
-        steps, numbers = [knot[0] for knot in knots], [number for knot in knots for number in knot[1:]]
+        steps = [knot[0] for knot in knots]
+        numbers = [number for knot in knots for number in knot[1:]]
         if steps[:1] != [0] or steps != sorted(steps) or not all(0 <= number <= 1 for number in numbers):
             raise InputError('train.pace: expected "step progress slope; ..." as a run\'s repeat.yaml has it')
         return Schedule(knots)

@@ -20,8 +20,10 @@ from nerf.scenes import Views
 from nerf.seeding import generator
 from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotations
 
-STEPS, RAYS = 150, 1024  # of Adam, and of one of its steps
-RATE, LAST_RATE = 2e-3, 0.05  # radians, and parts of the depth, at first; the last as a part of the first
+STEPS = 150  # of Adam
+RAYS = 1024  # of one of its steps
+RATE = 2e-3  # at first: radians, and parts of the depth
+LAST_RATE = 0.05  # at the end, as a part of the first
 FEWEST_OPAQUE = 0.5  # opacity from which a pixel tells the depth
 
 
@@ -30,19 +32,25 @@ def aligned_camera(model: RadianceModel, views: Views, frame: int, background: s
 
     exposure: whether gain and offset of the colours are fitted too, at every step.
     """
-    cameras, truth, behind = views.cameras[frame : frame + 1], views.picture(frame, background), BACKGROUNDS[background]
+    cameras = views.cameras[frame : frame + 1]
+    truth = views.picture(frame, background)
+    behind = BACKGROUNDS[background]
     height, width, _ = truth.shape
     pixels = torch.arange(height * width)
     if views.used is not None:
         pixels = pixels[views.used[frame, :height, :width].flatten()]
+
     random = generator(0, "alignment", frame)
     pose = cameras.world_from_camera[0].double()
     distance = _median_depth(model, cameras, width, height)
     change = torch.zeros(6, requires_grad=True)
     adam = torch.optim.Adam([change], RATE, betas=(0.9, 0.99))
+
     for step in range(STEPS):
         adam.param_groups[0]["lr"] = RATE * LAST_RATE ** (step / STEPS)
         pixel = pixels[torch.randint(len(pixels), (RAYS,), generator=random)]
+
+        # Rays from the pose as it is now, which carry the gradient by its change.
         here = dataclasses.replace(cameras, world_from_camera=_moved(pose, change.detach(), distance)[None])
         rays = here.rays(torch.zeros_like(pixel), pixel % width, pixel // width)
         turn, move = change.split(3)
@@ -50,10 +58,13 @@ def aligned_camera(model: RadianceModel, views: Views, frame: int, background: s
         rays = perturbed_rays(
             rays, (turn - turn.detach()).expand(RAYS, 3), distance * (move - move.detach()).expand(RAYS, 3)
         )
-        rendering, target = model.render(rays), truth.view(-1, 3)[pixel]
+
+        rendering = model.render(rays)
+        target = truth.view(-1, 3)[pixel]
         if exposure:
             rendering = apply_exposure(rendering, color_map(rendering, target, behind).expand(RAYS, 6))
         through = (1 - rendering.opacity[:, None]) * behind
+
         adam.zero_grad()
         (rendering.rgb + through - target).square().mean().backward()
         adam.step()

@@ -49,7 +49,8 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     scores = []
     for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
         picture = aligned_picture(run, views, frame, split)
-        rgb, truth = picture.over(BACKGROUNDS[settings.background]), views.picture(frame, settings.background)
+        rgb = picture.over(BACKGROUNDS[settings.background])
+        truth = views.picture(frame, settings.background)
         if views.used is not None:  # what a mask hides is no error
             rgb = torch.where(views.used[frame, : len(rgb), : rgb.shape[1], None], rgb, truth)
         score = {"view": name, "psnr": psnr(rgb, truth), "ssim": ssim(rgb, truth)}
@@ -87,8 +88,10 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
 
 def aligned_picture(run: TrainedRun, views: Views, frame: int, split: str) -> Picture:
     """Returns what a view shows, from the pose and in the exposure that suit it best where the run has learned such."""
-    capture, background = run.settings.capture, run.settings.scene.background
-    exposes, cameras = capture.exposure == "learn", views.cameras[frame : frame + 1]
+    capture = run.settings.capture
+    background = run.settings.scene.background
+    exposes = capture.exposure == "learn"
+    cameras = views.cameras[frame : frame + 1]
     if capture.poses == "refine" and split == "train":
         cameras = run.cameras[frame : frame + 1]
     elif capture.poses == "refine":
@@ -99,7 +102,8 @@ def aligned_picture(run: TrainedRun, views: Views, frame: int, split: str) -> Pi
 
 def alignment_words(run: TrainedRun, split: str) -> str:
     """Returns what of each view is fitted to that view itself before it is scored."""
-    capture, words = run.settings.capture, []
+    capture = run.settings.capture
+    words = []
     if capture.poses == "refine":
         words.append("pose as learned" if split == "train" else "pose: 6 numbers, by the view's own colours")
     if capture.exposure == "learn":
