@@ -12,12 +12,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nerf.errors import InputError, nearest
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 STEPS_AROUND, STEPS_ONE_WAY = 512, 320  # of a march along the diagonal; the latter if all cameras face one way
 FEWEST_STEPS = 16
+
+Sections = TypeVar("Sections", bound="DataclassInstance")  # `Settings`, or another frozen dataclass of sections
 
 
 def setting(
@@ -173,7 +178,7 @@ def photograph_settings() -> Settings:
     return settings_from_dict(PHOTOGRAPHS, "defaults for photographs")
 
 
-def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Settings = Settings()) -> Settings:
+def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Sections = Settings()) -> Sections:
     """Returns the defaults, or `base`, changed by a YAML file and then by ``section.name=value`` words.
 
     Raises:
@@ -216,7 +221,7 @@ def describe_settings(settings: type = Settings, sections: Sequence[str] = ()) -
     return "\n".join(lines)
 
 
-def settings_from_dict(tree: Mapping[str, Any], source: str, base: Settings = Settings()) -> Settings:
+def settings_from_dict(tree: Mapping[str, Any], source: str, base: Sections = Settings()) -> Sections:
     """Returns `base` changed by a nested dictionary; `source` names it in errors.
 
     Raises:
@@ -266,7 +271,7 @@ _TAKEN = {int: (int, str), float: (float, int, str), str: (str,)}
 _KINDS = {int: "a whole number", float: "a number", str: "a word"}
 
 
-def _validated(settings: Settings, source: str) -> Settings:
+def _validated(settings: Any, source: str) -> Any:
     """Returns `settings` after the checks that join two of them."""
     field, train = settings.field, settings.train
     if field.features_per_level not in (1, 2, 4, 8):

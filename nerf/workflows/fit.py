@@ -1,10 +1,9 @@
-"""The way from a file to a fitted run and back to a file, said aloud on standard output."""
+"""From a file to a fitted run, and back to a file; what happens is said on standard output."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ import torch
 from nerf import __version__
 from nerf.backends.choice import Backend
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
+from nerf.fields.coordinate import CoordinateField
 from nerf.files import write_text
+from nerf.memory import machine_memory
 from nerf.runs import RunFolder
-from nerf.signals.registry import find_kind
+from nerf.signals.registry import signal_class
 from nerf.signals.settings import FitSettings
 from nerf.signals.signal import DecodeRequest, Signal, SignalTask, load_field_state, new_field
 from nerf.training.trainer import Trainer, TrainingEnd
@@ -25,9 +25,9 @@ from nerf.training.trainer import Trainer, TrainingEnd
 
 @dataclass(frozen=True)
 class Source:
-    """What is fitted: the name of a kind and a file."""
+    """What is fitted."""
 
-    kind: str
+    signal: str  # a name of `nerf.signals.registry.SIGNALS`
     file: Path
 
 
@@ -39,8 +39,8 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     """
     if not source.file.exists():
         raise InputError(f"{source.file}: not found; name an existing file")
-    signal = find_kind(source.kind).load().read(source.file, settings)
-    print(f"{source.kind}: {source.file}: {signal.describe()}")
+    signal = signal_class(source.signal).read(source.file, settings)
+    print(f"{source.signal}: {source.file}: {signal.describe()}")
     task = SignalTask(signal, settings, backend.name)
     numbers = sum(parameter.numel() for parameter in task.field.parameters())
     print(
@@ -48,6 +48,8 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
         f"{torch.get_num_threads()} threads"
     )
     _check_memory(task)
+
+    # Go on from a checkpoint, or begin a run of its own.
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run)
     record = _record(source, signal, backend)
     if resume and run.checkpoint.is_file():
@@ -60,6 +62,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
             run.keep_earlier()
         run.save_settings(settings)
         run.save_signal(record)
+
     end = trainer.run_to_budget(lambda step: signal.evaluate(task.field)[signal.figure])
     if end.step > 0:
         run.save_repeat(settings, end.step, trainer.pace.text())
@@ -67,6 +70,8 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     if end.interrupted:
         print(f"interrupted; go on with --resume --out {run.path}")
         return end
+
+    # Score the field, and write the signal back.
     metrics = {**signal.evaluate(task.field), "parameters": numbers, **_circumstances(source, settings, backend, end)}
     write_text(run.path / "metrics.json", json.dumps(metrics, indent=1))
     print("; ".join(f"{name} {_short(value)}" for name, value in metrics.items() if isinstance(value, float)))
@@ -75,6 +80,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
 
 
 def _short(value: float) -> str:
+    """Returns four digits of a small number, two decimals of others."""
     return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
 
 
@@ -85,7 +91,7 @@ def _check_memory(task: SignalTask) -> None:
         InputError: more than the machine has.
     """
     needed = task.memory()
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    present = machine_memory()
     print(f"memory: about {needed / 2**30:.1f} GiB")
     if needed > present:
         raise InputError(
@@ -97,7 +103,7 @@ def _check_memory(task: SignalTask) -> None:
 def _record(source: Source, signal: Signal, backend: Backend) -> dict[str, Any]:
     """Returns what signal.json says."""
     return {
-        "kind": source.kind,
+        "kind": source.signal,
         "file": str(source.file.resolve()),
         "sha256": _digest(source.file),
         "backend": backend.name,
@@ -116,8 +122,9 @@ def _digest(file: Path) -> str:
 
 
 def _circumstances(source: Source, settings: FitSettings, backend: Backend, end: TrainingEnd) -> dict[str, Any]:
+    """Returns what metrics.json says beside the figures."""
     return {
-        "kind": source.kind,
+        "kind": source.signal,
         "file": source.file.name,
         "field": settings.field.kind,
         "training_seconds": round(end.seconds, 3),
@@ -129,7 +136,7 @@ def _circumstances(source: Source, settings: FitSettings, backend: Backend, end:
     }
 
 
-def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, SignalField]:
+def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, CoordinateField]:
     """Returns the signal of a run, without samples, and its field.
 
     Raises:
@@ -138,9 +145,10 @@ def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, SignalField]:
     record = run.load_signal()
     settings = run.load_settings(FitSettings())
     try:
-        signal = find_kind(record["kind"]).load().recall(record["signal"], settings)
+        signal = signal_class(record["kind"]).recall(record["signal"], settings)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run.path / 'signal.json'}: damaged ({error!r}); copy the whole run folder") from None
+
     tensors, _ = run.load_checkpoint()
     field = new_field(signal, settings, backend.name)
     load_field_state(field, tensors)
@@ -151,7 +159,7 @@ def decode(run: RunFolder, file: Path, request: DecodeRequest, backend: Backend)
     """Writes the signal of a run to a file and returns what it wrote, in words.
 
     Raises:
-        InputError: the run is not whole, or its kind cannot answer the request.
+        InputError: the run is not whole, or its signal cannot answer the request.
     """
     signal, field = open_fit(run, backend)
     for name, value in vars(request).items():
