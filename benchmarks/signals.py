@@ -42,14 +42,14 @@ def fields(pictures: list[Path], seconds: float, plot: Path | None) -> None:
     print("| field | parameters | seconds | steps | PSNR, dB |\n|---|---|---|---|---|")
     curves = {}
     with tempfile.TemporaryDirectory() as folder:
-        for kind in FIELDS:
-            run = Path(folder) / kind
-            nerf("fit", "image", pictures[0], "--field", kind, "--max-seconds", seconds, "--out", run)
+        for field in FIELDS:
+            run = Path(folder) / field
+            nerf("fit", "image", pictures[0], "--field", field, "--max-seconds", seconds, "--out", run)
             found = json.loads((run / "metrics.json").read_text())
             lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-            curves[kind] = [(line["seconds"], line["psnr"]) for line in lines]
+            curves[field] = [(line["seconds"], line["psnr"]) for line in lines]
             print(
-                f"| {kind} | {found['parameters']} | {found['training_seconds']:.0f} | {found['steps']} "
+                f"| {field} | {found['parameters']} | {found['training_seconds']:.0f} | {found['steps']} "
                 f"| {found['psnr']:.2f} |",
                 flush=True,
             )
@@ -64,29 +64,33 @@ def finer(pictures: list[Path], seconds: float, plot: Path | None) -> None:
         for picture in pictures:
             whole = Image.open(picture).convert("RGB")
             for factor in (2, 4):
+                # Shrink.
                 size = (whole.width // factor, whole.height // factor)
                 truth = whole.crop((0, 0, size[0] * factor, size[1] * factor))
-                small, out = Path(folder) / "small.png", Path(folder) / "out.png"
+                small = Path(folder) / "small.png"
                 truth.resize(size, Image.Resampling.BOX).save(small)
+
+                # Fit, and decode at full size.
                 run = Path(folder) / f"{picture.stem}-{factor}"
+                out = Path(folder) / "out.png"
                 words = ("image.area=2", f"field.finest_resolution={max(size)}")
                 nerf("fit", "image", small, "--max-seconds", seconds, "--out", run, *words)
                 nerf("decode", run, "--size", f"{truth.width}x{truth.height}", "--out", out)
-                scores = [decibels(numpy.asarray(Image.open(out)), numpy.asarray(truth))]
+
+                found = [Image.open(out)]
                 for method in (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS):
-                    scores.append(
-                        decibels(numpy.asarray(Image.open(small).resize(truth.size, method)), numpy.asarray(truth))
-                    )
+                    found.append(Image.open(small).resize(truth.size, method))
+                scores = [decibels(numpy.asarray(image), numpy.asarray(truth)) for image in found]
                 print(f"| {picture.name} | {factor} | " + " | ".join(f"{s:.2f}" for s in scores) + " |", flush=True)
 
 
-def largest_within(picture: Image.Image, form: str, size: int) -> tuple[float, int]:
+def largest_within(picture: Image.Image, file_format: str, size: int) -> tuple[float, int]:
     """Returns PSNR and bytes of the best JPEG or WebP that is not larger than so many bytes."""
-    options = {"JPEG": {"optimize": True}, "WEBP": {"method": 6}}[form]
+    options = {"JPEG": {"optimize": True}, "WEBP": {"method": 6}}[file_format]
     best = (math.nan, 0)
     for quality in range(1, 101):
         file = io.BytesIO()
-        picture.save(file, form, quality=quality, **options)
+        picture.save(file, file_format, quality=quality, **options)
         if file.tell() <= size:
             again = numpy.asarray(Image.open(file).convert(picture.mode))
             score = decibels(again, numpy.asarray(picture))
@@ -104,15 +108,17 @@ def rates(pictures: list[Path], seconds: float, plot: Path | None) -> None:
         for picture in pictures:
             whole = Image.open(picture).convert("RGB")
             for rate in wanted:
-                file, out = Path(folder) / "a.nrfp", Path(folder) / "a.png"
+                file = Path(folder) / "a.nrfp"
+                out = Path(folder) / "a.png"
                 start = time.perf_counter()
                 nerf("compress", picture, "--bpp", rate, "--out", file)
                 middle = time.perf_counter()
                 nerf("decode", file, "--out", out)
                 end = time.perf_counter()
+
                 size = file.stat().st_size
                 ours = decibels(numpy.asarray(Image.open(out)), numpy.asarray(whole))
-                others = [largest_within(whole, form, size)[0] for form in ("JPEG", "WEBP")]
+                others = [largest_within(whole, name, size)[0] for name in ("JPEG", "WEBP")]
                 bits = 8 * size / (whole.width * whole.height)
                 print(
                     f"| {picture.name} | {bits:.3f} | {ours:.2f} | {others[0]:.2f} | {others[1]:.2f} "
@@ -151,12 +157,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("fields", "finer", "rates"))
     parser.add_argument("pictures", nargs="+", type=Path)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of training, of each field or picture")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of training, each field or picture")
     parser.add_argument("--plot", type=Path)
-    words = parser.parse_args()
-    if words.plot and not importlib.util.find_spec("matplotlib"):
+    arguments = parser.parse_args()
+    if arguments.plot and not importlib.util.find_spec("matplotlib"):
         parser.error("--plot needs matplotlib: pip install 'nerf[plot]'")
-    {"fields": fields, "finer": finer, "rates": rates}[words.what](words.pictures, words.seconds, words.plot)
+    {"fields": fields, "finer": finer, "rates": rates}[arguments.what](
+        arguments.pictures, arguments.seconds, arguments.plot
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from nerf import __version__
 from nerf.cli import check, doctor, evaluate, export, fit, render, train
 from nerf.cli.arguments import INTERRUPTED, USER_ERROR, Parser
 from nerf.errors import InputError
+from nerf.memory import use_huge_pages
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -18,6 +19,7 @@ def main(words: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other on a shared machine: twenty times slower was measured with
     # three busy processes on two cores. The variable must be set before torch loads its OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    use_huge_pages()
 
     parser = Parser(prog="nerf", allow_abbrev=False, description="3D reconstruction from posed photographs.")
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")

@@ -6,8 +6,8 @@ fourier     sines and cosines of random frequencies (Tancik et al. 2020)
 siren       sines instead of ReLU (Sitzmann et al. 2020)
 hash        the multiresolution hash grid, D to 4 (Müller et al. 2022), with the engine's bias-free MLP
 
-All are differentiable in positions and parameters, twice too; the hash grid's second derivatives go through its
-plain-torch twin, and are those of a piecewise multilinear function followed by ReLU.
+All are differentiable in positions and parameters, and so are their gradients. The hash grid's second derivatives go
+through its plain-torch twin, and are those of a piecewise multilinear function followed by ReLU.
 """
 
 from __future__ import annotations
@@ -21,40 +21,41 @@ from torch import Tensor, nn
 from nerf.errors import InputError
 from nerf.fields.encodings import HashGrid
 from nerf.fields.mlp import MLP
-from nerf.fields.settings import SignalFieldSettings
+from nerf.fields.settings import CoordinateFieldSettings
 
 QUERY_BATCH = 2**17  # positions that `values` computes at a time
 
 
-class SignalField(nn.Module):
-    """A field by its settings. inputs: D. outputs: C. backend: what computes the hash grid and its MLP."""
+class CoordinateField(nn.Module):
+    """A field by its settings, with its first parameters drawn from a generator."""
 
     def __init__(
         self,
-        settings: SignalFieldSettings,
+        settings: CoordinateFieldSettings,
         inputs: int,
         outputs: int,
         generator: torch.Generator,
         backend: str = "reference",
     ) -> None:
+        """inputs: D. outputs: C. backend: what computes the hash grid and its MLP."""
         super().__init__()
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs = inputs
+        self.outputs = outputs
         hidden = [settings.width] * settings.layers
+
         if settings.kind == "hash":
             if inputs > 4:
                 raise InputError(f"field.kind: hash grids have at most 4 dimensions, the signal has {inputs}")
-            self.encoding: nn.Module = HashGrid(settings, generator, inputs, backend)
-            self.network: nn.Module = MLP([self.encoding.width, *hidden, outputs], generator, backend)
+            grid = HashGrid(settings, generator, inputs, backend)
+            self.encoding: nn.Module = grid
+            self.network: nn.Module = MLP([grid.width, *hidden, outputs], generator, backend)
         elif settings.kind == "siren":
             self.encoding = nn.Identity()
             self.network = Siren([inputs, *hidden, outputs], settings.omega, generator)
         else:
-            self.encoding = {
-                "relu": lambda: Octaves(inputs, 0),
-                "encoding": lambda: Octaves(inputs, settings.octaves),
-                "fourier": lambda: RandomFourier(inputs, settings.width // 2, settings.fourier_scale, generator),
-            }[settings.kind]()
-            self.network = relu_network([self.encoding.width, *hidden, outputs], generator)
+            encoding = _sines_and_cosines(settings, inputs, generator)
+            self.encoding = encoding
+            self.network = relu_network([encoding.width, *hidden, outputs], generator)
 
     def forward(self, position: Tensor) -> Tensor:
         return self.network(self.encoding(position))
@@ -67,12 +68,22 @@ class SignalField(nn.Module):
         return torch.cat([self(block) for block in position.split(QUERY_BATCH)])
 
 
+def _sines_and_cosines(
+    settings: CoordinateFieldSettings, inputs: int, generator: torch.Generator
+) -> Octaves | RandomFourier:
+    """Returns the encoding before a ReLU network: none for relu, which is that of no octaves."""
+    if settings.kind == "fourier":
+        return RandomFourier(inputs, settings.width // 2, settings.fourier_scale, generator)
+    return Octaves(inputs, settings.octaves if settings.kind == "encoding" else 0)
+
+
 class Octaves(nn.Module):
     """The position in [-1, 1], then sin(2^k pi p) and cos(2^k pi p) of it for k below `octaves`."""
 
     def __init__(self, inputs: int, octaves: int) -> None:
         super().__init__()
-        self.octaves, self.width = octaves, inputs * (1 + 2 * octaves)
+        self.octaves = octaves
+        self.width = inputs * (1 + 2 * octaves)
 
     def forward(self, position: Tensor) -> Tensor:
         centred = position * 2 - 1
@@ -84,7 +95,9 @@ class Octaves(nn.Module):
 
 
 class RandomFourier(nn.Module):
-    """sin and cos of 2 pi B p, the entries of B (features, D) normal with standard deviation `scale`."""
+    """sin and cos of 2 pi B p, the entries of B normal with standard deviation `scale`."""
+
+    frequency: Tensor  # B, (features, D), cycles per side
 
     def __init__(self, inputs: int, features: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()

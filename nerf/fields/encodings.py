@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nerf.config import FieldSettings
+from nerf.fields.settings import CoordinateFieldSettings
 from nerf.ops.hash_grid import grid_levels, hash_grid
 
 
@@ -19,7 +20,11 @@ class HashGrid(nn.Module):
     """
 
     def __init__(
-        self, settings: FieldSettings, generator: torch.Generator, dimensions: int = 3, backend: str = "reference"
+        self,
+        settings: FieldSettings | CoordinateFieldSettings,
+        generator: torch.Generator,
+        dimensions: int = 3,
+        backend: str = "reference",
     ) -> None:
         super().__init__()
         self.backend = backend

@@ -1,19 +1,18 @@
-"""Settings of the fields that are fitted to signals, and their defaults by kind."""
+"""Settings of the fields that are fitted to signals, and the defaults that go with each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nerf.config import setting
 
 # The smooth fields want Adam as its authors set it, and smaller steps than a table of features.
 _SMOOTH = {"width": 256, "layers": 3}
-
-
 _ADAM = {"learning_rate": 2e-3, "final_factor": 0.02, "beta2": 0.99, "epsilon": 1e-8}
 
-
-FIELDS = {
+# By `field.kind`: sections of `nerf.signals.settings.FitSettings` with what differs from them.
+FIELD_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "hash": {"optimizer": {"final_factor": 0.1}},
     "siren": {"field": _SMOOTH, "optimizer": _ADAM | {"learning_rate": 1e-3}},
     "encoding": {"field": _SMOOTH, "optimizer": _ADAM},
@@ -23,10 +22,10 @@ FIELDS = {
 
 
 @dataclass(frozen=True)
-class SignalFieldSettings:
+class CoordinateFieldSettings:
     """The function that is fitted: position -> values."""
 
-    kind: str = setting("hash", "what makes the position a function's input", choices=tuple(FIELDS))
+    kind: str = setting("hash", "what makes the position a function's input", choices=tuple(FIELD_DEFAULTS))
     width: int = setting(64, "neurons of a hidden layer", 1, 4096)
     layers: int = setting(2, "hidden layers", 1, 16)
     omega: float = setting(30.0, "siren: frequency of its sines", 0.0, 1e5)

@@ -6,20 +6,31 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
+from nerf.fields.coordinate import CoordinateField
 from nerf.seeding import generator
 from nerf.signals import baselines
 from nerf.signals.files.voxels import MOST_VOXELS, VoxelVolume, read_volume
-from nerf.signals.measured_volume import MeasuredVolume, placed, psnr
-from nerf.signals.scanners import ct as tomography
-from nerf.signals.settings import FitSettings
+from nerf.signals.measured_volume import MeasuredVolume, lattice_of, volume_psnr
+from nerf.signals.scanners.ct import (
+    Scan,
+    SystemMatrix,
+    attenuation,
+    check_beam,
+    hounsfield,
+    line_integrals,
+    noise_variance,
+    ray_weights,
+    scan_of,
+    with_photon_noise,
+)
+from nerf.signals.settings import FitSettings, SignalDefaults
 
 WORSE = 0.3  # dB below its best, SART will not be better again: it has begun to fit the noise
 FINE = 4.0  # samples a voxel by which a volume is scanned: four times as fine as the field's line integrals are
@@ -27,33 +38,35 @@ SINOGRAM = "expected the arrays sinogram (views, detectors[, slices]), in mm of 
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """sinogram: (V, D, Z) float32, mm of water. photons: a ray, 0 = no noise. truth: attenuation (X, Y, Z), or None."""
+class MeasuredSinogram:
+    """What a scanner measures of a volume (X, Y, Z)."""
 
-    scan: tomography.Scan
-    sinogram: Tensor
-    photons: float
-    affine: numpy.ndarray
-    truth: Tensor | None = None
+    scan: Scan
+    sinogram: Tensor  # (V, D, Z) float32, mm of water
+    photons: float  # of a ray before the patient; 0 = no noise
+    affine: numpy.ndarray  # (4, 4), mm from index
+    truth: Tensor | None = None  # attenuation (X, Y, Z), where it is known
 
 
-def scanned(volume: VoxelVolume, beam: str, views: int, photons: float = 0, seed: int = 0) -> Measurement:
+def scanned(volume: VoxelVolume, beam: str, views: int, photons: float = 0, seed: int = 0) -> MeasuredSinogram:
     """Returns what a scanner measures of a volume in Hounsfield units.
 
     Raises:
         InputError: there is no such beam, or too few views.
     """
-    tomography.check_beam(beam, views)
-    truth = tomography.attenuation(torch.from_numpy(volume.values))
-    scan = tomography.scan_of(tuple(truth.shape), volume.spacing, beam, views)
-    parts = [tomography.line_integrals(scan, truth, view, FINE) for view in torch.arange(views).split(8)]
+    check_beam(beam, views)
+    truth = attenuation(torch.from_numpy(volume.values))
+    x, y, z = truth.shape
+    scan = scan_of((x, y, z), volume.spacing, beam, views)
+
+    parts = [line_integrals(scan, truth, view, FINE) for view in torch.arange(views).split(8)]
     sinogram = torch.cat(parts)
     if photons:
-        sinogram = tomography.with_photon_noise(sinogram, photons, generator(seed, "photons"))
-    return Measurement(scan, sinogram, photons, volume.affine, truth)
+        sinogram = with_photon_noise(sinogram, photons, generator(seed, "photons"))
+    return MeasuredSinogram(scan, sinogram, photons, volume.affine, truth)
 
 
-def read_sinogram(file: Path, beam: str, pitch: float, photons: float = 0) -> Measurement:
+def read_sinogram(file: Path, beam: str, pitch: float, photons: float = 0) -> MeasuredSinogram:
     """Returns the measurement in a .npz file: `sinogram` (V, D) or (V, D, Z), mm of water, and `angles`, degrees.
 
     pitch: mm between detectors, and so between the voxels of what is reconstructed, D on a side.
@@ -61,26 +74,35 @@ def read_sinogram(file: Path, beam: str, pitch: float, photons: float = 0) -> Me
     Raises:
         InputError: the file is damaged or holds something else.
     """
+    sinogram, angles = _read_arrays(file)
+    check_beam(beam, len(angles))
+    detectors, slices = sinogram.shape[1:]
+    if detectors % 2 == 0:
+        raise InputError(f"{file}: {detectors} detectors; expected an odd number, the middle one on the axis")
+
+    radians = torch.from_numpy(numpy.radians(angles))
+    scan = Scan(beam, radians, (detectors, detectors, slices), (pitch, pitch, pitch), detectors)
+    return MeasuredSinogram(scan, torch.from_numpy(sinogram), photons, numpy.diag([pitch] * 3 + [1.0]))
+
+
+def _read_arrays(file: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Returns the sinogram (V, D, Z) and the angles (V,), float32, degrees, of a .npz file."""
     try:
         if sum(entry.file_size for entry in zipfile.ZipFile(file).infolist()) > 8 * MOST_VOXELS:
             raise InputError(f"{file}: larger than {8 * MOST_VOXELS >> 30} GiB; bin the detectors")
         with numpy.load(file) as arrays:
-            sinogram, angles = (numpy.asarray(arrays[name], numpy.float32) for name in ("sinogram", "angles"))
+            sinogram = numpy.asarray(arrays["sinogram"], numpy.float32)
+            angles = numpy.asarray(arrays["angles"], numpy.float32)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: {SINOGRAM} ({' '.join(str(error).split())[:120]})") from None
+
     if sinogram.ndim == 2:
         sinogram = sinogram[..., None]
     if sinogram.ndim != 3 or angles.shape != sinogram.shape[:1] or min(sinogram.shape) < 1:
         raise InputError(f"{file}: {SINOGRAM}, got {sinogram.shape} and {angles.shape}")
     if not (numpy.isfinite(sinogram).all() and numpy.isfinite(angles).all()):
         raise InputError(f"{file}: the sinogram or the angles are not all finite numbers")
-    tomography.check_beam(beam, len(angles))
-    detectors, slices = sinogram.shape[1:]
-    if detectors % 2 == 0:
-        raise InputError(f"{file}: {detectors} detectors; expected an odd number, the middle one on the axis")
-    angles = torch.from_numpy(numpy.radians(angles))
-    scan = tomography.Scan(beam, angles, (detectors, detectors, slices), (pitch,) * 3, detectors)
-    return Measurement(scan, torch.from_numpy(sinogram), photons, numpy.diag([pitch] * 3 + [1.0]))
+    return sinogram, angles
 
 
 class Tomography(MeasuredVolume):
@@ -93,15 +115,29 @@ class Tomography(MeasuredVolume):
     inverse variances, by which what lies deep inside is learned too slowly, and none.
     """
 
-    def __init__(self, measurement: Measurement, variation: float, iterations: int) -> None:
+    defaults: ClassVar[SignalDefaults] = {
+        "hash": {
+            "field": {"levels": 6, "base_resolution": 8, "finest_resolution": 128, "log2_table_size": 18, "width": 32},
+            "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "beta2": 0.99, "horizon": 400},
+            "train": {"steps": 400, "samples": 2**16},
+        }
+    }
+
+    def __init__(self, measurement: MeasuredSinogram, variation: float, iterations: int) -> None:
+        """variation: weight of the total variation. iterations: of SART, at most."""
         scan = measurement.scan
         super().__init__(scan.shape, measurement.affine, variation)
-        self.measurement, self.iterations, self.truth = measurement, iterations, measurement.truth
-        self._matrix: tomography.SystemMatrix | None = None
-        weight = tomography.ray_weights(measurement.sinogram, measurement.photons).sqrt()
+        self.measurement = measurement
+        self.iterations = iterations
+        if measurement.truth is not None:
+            self.truth = measurement.truth
+        self._matrix: SystemMatrix | None = None
+
+        weight = ray_weights(measurement.sinogram, measurement.photons).sqrt()
         self._root_weight = (weight / weight.mean()).sqrt()
-        size = 2 * scan.detectors
+
         # The mean is measured too: the ramp's floor, a quarter of a frequency, keeps it from being forgotten.
+        size = 2 * scan.detectors
         ramp = torch.fft.rfftfreq(size).clamp(min=0.25 / size)
         self._root_filter = (ramp * self._wiener_gain(size)).sqrt()[:, None]
 
@@ -119,41 +155,48 @@ class Tomography(MeasuredVolume):
     @classmethod
     def recall(cls, record: dict[str, Any], settings: FitSettings) -> Tomography:
         """Returns where a fitted volume lies."""
-        shape, affine = placed(record)
-        scan = tomography.Scan("parallel", torch.zeros(1), shape, (1.0, 1.0, 1.0), 1)
-        return cls(Measurement(scan, torch.zeros(1, 1, 1), 0.0, affine), 0.0, 1)
+        shape, affine = lattice_of(record)
+        scan = Scan("parallel", torch.zeros(1), shape, (1.0, 1.0, 1.0), 1)
+        return cls(MeasuredSinogram(scan, torch.zeros(1, 1, 1), 0.0, affine), 0.0, 1)
 
-    def evaluate(self, field: SignalField) -> dict[str, Any]:
+    def evaluate(self, field: CoordinateField) -> dict[str, Any]:
         """Returns psnr against the truth, and that of the classical methods; without a truth, psnr of the sinogram."""
-        if self.truth is not None:
+        if self.measurement.truth is not None:
             return super().evaluate(field)
-        fitted = psnr(self._projected(self.values(field)), self.measurement.sinogram)
+        fitted = volume_psnr(self._projected(self.values(field)), self.measurement.sinogram)
         return {"psnr": fitted, "psnr_of": "the sinogram: no truth is known"}
 
     def _projected(self, values: Tensor) -> Tensor:
         """Returns the line integrals (V, D, K) of a slab's values (X, Y, K)."""
         scan = self.measurement.scan
         if scan.beam == "cone":
-            return tomography.line_integrals(scan, values, torch.arange(len(scan.angles)), 1.0)
+            return line_integrals(scan, values, torch.arange(len(scan.angles)), 1.0)
         if self._matrix is None:
-            self._matrix = tomography.SystemMatrix(scan, 1.0)
+            self._matrix = SystemMatrix(scan, 1.0)
         return self._matrix(values)
 
     def _wiener_gain(self, size: int) -> Tensor:
         """Returns what part (size // 2 + 1,) of the sinogram is signal, by frequency along the detectors (power)."""
-        sinogram, photons = self.measurement.sinogram, self.measurement.photons
+        sinogram = self.measurement.sinogram
+        photons = self.measurement.photons
         if not photons:
             return torch.ones(size // 2 + 1)
         power = torch.fft.rfft(sinogram * self._root_weight, n=size, dim=1).abs().square().mean((0, 2))
-        noise = (tomography.noise_variance(sinogram, photons) * self._root_weight.square()).sum(1).mean()
+        noise = (noise_variance(sinogram, photons) * self._root_weight.square()).sum(1).mean()
         return (1 - noise / power).clamp(min=0)
 
     def describe(self) -> str:
-        """Returns what is measured, in words."""
-        scan, measurement = self.measurement.scan, self.measurement
-        noise = f"{measurement.photons:g} photons a ray" if measurement.photons else "no noise"
+        """Returns what is measured, in words, and why no classical method stands beside it, if so."""
+        scan = self.measurement.scan
+        photons = self.measurement.photons
         sides = " x ".join(map(str, self.shape))
-        return f"{sides} voxels, {len(scan.angles)} {scan.beam} views of {scan.detectors} detectors, {noise}"
+        noise = f"{photons:g} photons a ray" if photons else "no noise"
+        text = f"{sides} voxels, {len(scan.angles)} {scan.beam} views of {scan.detectors} detectors, {noise}"
+
+        missing = baselines.missing_baselines(scan)
+        if self.measurement.truth is not None and missing:
+            text += f"; no baselines: {missing}"
+        return text
 
     def slab(self, n_samples: int) -> int:
         """Returns how many slices a step takes: all of a cone beam, whose rays cross them."""
@@ -161,12 +204,14 @@ class Tomography(MeasuredVolume):
 
     def misfit(self, values: Tensor, first: int, random: torch.Generator) -> Tensor:
         """Returns about the mean squared error of a slab's attenuation."""
-        scan, last = self.measurement.scan, first + values.shape[2]
+        scan = self.measurement.scan
+        last = first + values.shape[2]
         residual = self._projected(values) - self.measurement.sinogram[:, :, first:last]
         weighted = residual / scan.pitch * self._root_weight[:, :, first:last]
+
+        # Parseval: a spectrum of real numbers holds half of its energy.
         size = 2 * scan.detectors
         spectrum = torch.fft.rfft(weighted, n=size, dim=1) * self._root_filter
-        # Parseval: a spectrum of real numbers holds half of its energy.
         return math.pi / len(scan.angles) * 2 / size * spectrum.abs().square().sum() / values.numel()
 
     def baseline_scores(self) -> dict[str, float]:
@@ -174,19 +219,20 @@ class Tomography(MeasuredVolume):
 
         Both are the best by the truth, in favour of the baselines. Nothing where scikit-image cannot reconstruct.
         """
-        scan, sinogram, truth = self.measurement.scan, self.measurement.sinogram, self.truth
-        try:
-            baselines.check_baselines(scan)
-        except InputError as error:
-            print(f"no baselines: {error}")
+        scan = self.measurement.scan
+        sinogram = self.measurement.sinogram
+        if baselines.missing_baselines(scan):
             return {}
+
         by_filter = {
-            name: psnr(baselines.filtered_back_projection(scan, sinogram, name), truth) for name in baselines.FILTERS
+            name: volume_psnr(baselines.filtered_back_projection(scan, sinogram, name), self.truth)
+            for name in baselines.FILTERS
         }
-        best = max(by_filter, key=by_filter.get)
+        best = max(by_filter, key=by_filter.__getitem__)
+
         scores = []
         for image in baselines.sart_iterations(scan, sinogram, self.iterations):
-            scores.append(psnr(image, truth))
+            scores.append(volume_psnr(image, self.truth))
             if scores[-1] < max(scores) - WORSE:
                 break
         count = max(range(len(scores)), key=scores.__getitem__) + 1
@@ -194,4 +240,4 @@ class Tomography(MeasuredVolume):
 
     def in_units_of_file(self, values: Tensor) -> Tensor:
         """Returns Hounsfield units."""
-        return tomography.hounsfield(values)
+        return hounsfield(values)

@@ -1,11 +1,15 @@
-"""The kinds of signals that `nerf fit` knows: each one's class, loaded when it is used, and its defaults."""
+"""The signals that `nerf fit` knows: one row each, with a function that imports its class when it is used.
+
+To add a signal: a file with a subclass of `nerf.signals.signal.Signal`, and a row here. Settings of its own stand in a
+file beside the class that does not import torch, since the help shows them, and take a line in
+`nerf.signals.settings.FitSettings`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nerf.errors import InputError, nearest
 
@@ -14,78 +18,65 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """place: module:class. summary: for the help. defaults: see `nerf.signals.settings.read_fit_settings`."""
+class SignalRow:
+    """What the command line knows of a signal before torch is loaded."""
 
-    place: str
-    summary: str
-    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"hash": {}})
-
-    def load(self) -> type[Signal]:
-        """Returns the class."""
-        module, _, name = self.place.partition(":")
-        return getattr(import_module(module), name)
+    summary: str  # for the help: what it is, and which files hold one
+    load: Callable[[], type[Signal]]  # imports and returns the class
 
 
-IMAGE = {"any": {"train": {"samples": 2**11}}, "hash": {"field": {"layers": 1}, "train": {"samples": 2**15}}}
-# Sound oscillates thousands of times a second: frequencies that suit a picture see none of it.
-AUDIO = {
-    "any": {"train": {"samples": 2**14}},
-    "hash": {
-        "field": {
-            "levels": 10,
-            "features_per_level": 2,
-            "log2_table_size": 14,
-            "base_resolution": 256,
-            "finest_resolution": 2**16,
-            "width": 32,
-            "layers": 1,
-        }
-    },
-    "siren": {"field": {"omega": 3000.0}},
-    "encoding": {"field": {"octaves": 18}},
-    "fourier": {"field": {"fourier_scale": 4000.0}},
-}
-VIDEO = {"hash": {"field": {"log2_table_size": 15, "finest_resolution": 512, "layers": 1}}}
-# Defaults of kinds whose classes are loaded from above this floor.
-SDF = {
-    "hash": {
-        "field": {"levels": 8, "log2_table_size": 19, "finest_resolution": 512},
-        "optimizer": {"learning_rate": 5e-3, "final_factor": 0.02, "horizon": 2000},
-        "train": {"steps": 2000, "samples": 2**15},
-    }
-}
-TOMOGRAPHY = {
-    "hash": {
-        "field": {"levels": 6, "base_resolution": 8, "finest_resolution": 128, "log2_table_size": 18, "width": 32},
-        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "beta2": 0.99, "horizon": 400},
-        "train": {"steps": 400, "samples": 2**16},
-    }
-}
-MRI = {
-    "hash": {
-        "field": {"base_resolution": 8, "finest_resolution": 256, "log2_table_size": 19},
-        "optimizer": {"learning_rate": 1e-2, "final_factor": 0.03, "beta2": 0.99, "horizon": 500},
-        "train": {"steps": 500, "samples": 3 * 2**16},
-    }
-}
+def _image() -> type[Signal]:
+    from nerf.signals.image import Image
 
-KINDS = {
-    "image": Kind("nerf.signals.image:Image", "a picture: .png, .jpg, .webp, .tif, .exr (HDR)", IMAGE),
-    "video": Kind("nerf.signals.video:Video", "a film: .mp4, .webm, .mov and what else ffmpeg reads", VIDEO),
-    "audio": Kind("nerf.signals.audio:Audio", "a sound: .wav", AUDIO),
-    "sdf": Kind("nerf.signals.sdf:SignedDistance", "a closed mesh, or points with normals: .obj, .ply, ...", SDF),
-    "tomography": Kind("nerf.signals.ct:Tomography", "CT: .nii, .dcm, .npy, or sinograms in .npz", TOMOGRAPHY),
-    "mri": Kind("nerf.signals.mri:MagneticResonance", "MRI from part of k-space: .nii, .dcm, .npy", MRI),
+    return Image
+
+
+def _video() -> type[Signal]:
+    from nerf.signals.video import Video
+
+    return Video
+
+
+def _audio() -> type[Signal]:
+    from nerf.signals.audio import Audio
+
+    return Audio
+
+
+def _sdf() -> type[Signal]:
+    from nerf.signals.sdf import SignedDistance
+
+    return SignedDistance
+
+
+def _tomography() -> type[Signal]:
+    from nerf.signals.ct import Tomography
+
+    return Tomography
+
+
+def _mri() -> type[Signal]:
+    from nerf.signals.mri import MagneticResonance
+
+    return MagneticResonance
+
+
+SIGNALS = {
+    "image": SignalRow("a picture: .png, .jpg, .webp, .tif, .exr (HDR)", _image),
+    "video": SignalRow("a film: .mp4, .webm, .mov and what else ffmpeg reads", _video),
+    "audio": SignalRow("a sound: .wav", _audio),
+    "sdf": SignalRow("a closed mesh, or points with normals: .obj, .ply, ...", _sdf),
+    "tomography": SignalRow("CT: .nii, .dcm, .npy, or sinograms in .npz", _tomography),
+    "mri": SignalRow("MRI from part of k-space: .nii, .dcm, .npy", _mri),
 }
 
 
-def find_kind(name: str) -> Kind:
-    """Returns a kind by its name.
+def signal_class(name: str) -> type[Signal]:
+    """Returns the class of a signal by the name of its row.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: there is no such row.
     """
-    if name not in KINDS:
-        raise InputError(f'"{name}" is not a kind of signal{nearest(name, KINDS)}')
-    return KINDS[name]
+    if name not in SIGNALS:
+        raise InputError(f'"{name}" is not a kind of signal{nearest(name, SIGNALS)}')
+    return SIGNALS[name].load()

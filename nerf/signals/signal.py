@@ -1,7 +1,7 @@
-"""One core for every signal: a kind says what is drawn and compared; the rest is the same for all.
+"""One core for every signal: its class says what is drawn and compared; the rest is the same for all.
 
-A kind is a subclass of `Signal`, named in `nerf.signals.registry`. Fitting calls, in this order: `read`, `record`,
-`loss` at every step, `evaluate`, `export`. Decoding a run needs no source: it calls `recall` and `export`.
+A signal is a subclass of `Signal` with a row in `nerf.signals.registry`. Fitting calls, in this order: `read`,
+`record`, `loss` at every step, `evaluate`, `export`. Decoding a run needs no source: it calls `recall` and `export`.
 """
 
 from __future__ import annotations
@@ -16,42 +16,36 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
+from nerf.fields.coordinate import CoordinateField
+from nerf.memory import INTERPRETER_BYTES
 from nerf.runs import checked
 from nerf.seeding import generator
-from nerf.signals.settings import FitSettings
+from nerf.signals.settings import FitSettings, SignalDefaults
 from nerf.training.adam import Adam
 from nerf.training.trainer import StepReport
 
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What is asked of a decoded file; 0 or None: as the source.
+    """What is asked of a decoded file; 0 or None: as the source."""
 
-    size: (width, height) of pictures. region: (x0, y0, x1, y1), parts of the picture from its upper left corner.
-    rate: samples or frames a second. resolution: cells along the longest side of meshes and volumes.
-    """
-
-    size: tuple[int, int] | None = None
-    region: tuple[float, float, float, float] | None = None
-    rate: float = 0.0
-    resolution: int = 0
+    size: tuple[int, int] | None = None  # (width, height) of pictures
+    region: tuple[float, float, float, float] | None = None  # (x0, y0, x1, y1), parts, from the upper left corner
+    rate: float = 0.0  # samples or frames a second
+    resolution: int = 0  # cells along the longest side of meshes and volumes
 
 
 class Signal(ABC):
-    """A signal that a field is fitted to.
+    """A signal that a field is fitted to."""
 
-    inputs, outputs: dimensions of the field. figure: psnr or snr, what -10 log10 of a step's error is called; evaluate
-    returns it too. suffix: of the file that decoding writes unless told. samples: how many there are to draw from.
-    options: attributes of `DecodeRequest` that the kind can answer.
-    """
+    defaults: ClassVar[SignalDefaults] = {"hash": {}}  # its own settings, by field
+    figure: ClassVar[str] = "psnr"  # or snr: the name of -10 log10 of a step's error; `evaluate` returns it too
+    options: ClassVar[tuple[str, ...]] = ()  # attributes of `DecodeRequest` that it can answer
 
-    figure: ClassVar[str] = "psnr"
-    suffix: ClassVar[str]
-    options: ClassVar[tuple[str, ...]] = ()
-    inputs: int
-    outputs: int
-    samples: int
+    suffix: str  # of the file that decoding writes unless told
+    inputs: int  # D, dimensions of a position
+    outputs: int  # C, numbers of a value
+    samples: int  # how many there are to draw from
 
     @classmethod
     @abstractmethod
@@ -59,7 +53,7 @@ class Signal(ABC):
         """Returns the signal of a file, with its samples.
 
         Raises:
-            InputError: the file is not of this kind, or damaged.
+            InputError: the file does not hold such a signal, or is damaged.
         """
 
     @classmethod
@@ -72,22 +66,22 @@ class Signal(ABC):
         """Returns what the field does not hold and `export` needs, as JSON has it."""
 
     @abstractmethod
-    def loss(self, field: SignalField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
+    def loss(self, field: CoordinateField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
         """Returns the loss on random samples, a scalar to descend, and the error that the display shows in dB.
 
         The error is a mean square as a part of the signal's peak (psnr) or of its power (snr).
         """
 
     @abstractmethod
-    def evaluate(self, field: SignalField) -> dict[str, Any]:
+    def evaluate(self, field: CoordinateField) -> dict[str, Any]:
         """Returns the figures of merit for metrics.json, of the whole signal."""
 
     @abstractmethod
-    def export(self, field: SignalField, file: Path, request: DecodeRequest) -> str:
+    def export(self, field: CoordinateField, file: Path, request: DecodeRequest) -> str:
         """Writes the signal to a file and returns what it wrote, in words.
 
         Raises:
-            InputError: the file's format or the request does not suit the kind.
+            InputError: the file's format or the request does not suit the signal.
         """
 
     def describe(self) -> str:
@@ -98,12 +92,14 @@ class Signal(ABC):
 class SignalTask:
     """A field, the signal it learns, and its optimiser: what `nerf.training.trainer.Trainer` trains."""
 
-    counted = "samples"
+    counted = "samples"  # what the display counts
 
     def __init__(self, signal: Signal, settings: FitSettings, backend: str = "reference") -> None:
-        self.signal, self.settings, self.figure = signal, settings, signal.figure
+        self.signal = signal
+        self.settings = settings
+        self.figure = signal.figure
         self.field = new_field(signal, settings, backend)
-        self.descent = Adam(dict(self.field.named_parameters()), settings.optimizer)
+        self.adam = Adam(dict(self.field.named_parameters()), settings.optimizer)
 
     def train_step(self, step: int, progress: float) -> StepReport:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
@@ -118,17 +114,17 @@ class SignalTask:
                 f"training diverged at step {step}: the loss is {error}; train again with a lower "
                 f"optimizer.learning_rate than {self.settings.optimizer.learning_rate:g}"
             )
-        self.descent.descend(loss, progress)
+        self.adam.descend(loss, progress)
         return StepReport(error, 0, train.samples)
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name."""
-        return field_state(self.field) | self.descent.state()
+        return field_state(self.field) | self.adam.state()
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Takes over a state that `state` returned, exactly."""
         load_field_state(self.field, tensors)
-        self.descent.load_state(tensors)
+        self.adam.load_state(tensors)
 
     def memory(self) -> int:
         """Returns an estimate in bytes: the interpreter, samples, parameters with moments, and one batch's numbers."""
@@ -137,21 +133,26 @@ class SignalTask:
         encoded = getattr(self.field.encoding, "width", self.field.inputs)
         per_sample = 4 * (4 * encoded + 4 * settings.width * settings.layers + 4 * self.field.outputs)
         samples = 8 * self.signal.samples * (self.field.inputs + self.field.outputs)
-        return 400 * 2**20 + samples + 2 * parameters + self.settings.train.samples * per_sample
+        return INTERPRETER_BYTES + samples + 2 * parameters + self.settings.train.samples * per_sample
 
 
-def new_field(signal: Signal, settings: FitSettings, backend: str) -> SignalField:
+def decibels(error: float) -> float:
+    """Returns -10 log10 of a mean squared error, a part of the squared peak (psnr) or of the power (snr)."""
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def new_field(signal: Signal, settings: FitSettings, backend: str) -> CoordinateField:
     """Returns a field of a signal with its first parameters, drawn from the seed."""
     random = generator(settings.train.seed, "parameters")
-    return SignalField(settings.field, signal.inputs, signal.outputs, random, backend)
+    return CoordinateField(settings.field, signal.inputs, signal.outputs, random, backend)
 
 
-def field_state(field: SignalField) -> dict[str, Tensor]:
+def field_state(field: CoordinateField) -> dict[str, Tensor]:
     """Returns the tensors of a field by name, ``field.*``."""
     return {f"field.{name}": value.detach() for name, value in field.state_dict().items()}
 
 
-def load_field_state(field: SignalField, tensors: dict[str, Tensor]) -> None:
+def load_field_state(field: CoordinateField, tensors: dict[str, Tensor]) -> None:
     """Takes over the tensors of a field, exactly.
 
     Raises:

@@ -1,8 +1,7 @@
-"""The video task: (x, y, t) -> colour. x and y are pixels / the longer side, t is the part of the film."""
+"""Films: (x, y, t) -> colour. x and y are pixels / the longer side, t is the part of the film."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,27 +9,36 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
+from nerf.fields.coordinate import CoordinateField
 from nerf.signals.files.films import MOST_VALUES, read_film, write_film
-from nerf.signals.settings import FitSettings
-from nerf.signals.signal import DecodeRequest, Signal
+from nerf.signals.settings import FitSettings, SignalDefaults
+from nerf.signals.signal import DecodeRequest, Signal, decibels
 
 
 class Video(Signal):
-    """A film. frames: (F, H, W, 3) uint8, absent if only its form is known."""
+    """A film."""
 
-    options: ClassVar = ("size", "rate")
+    defaults: ClassVar[SignalDefaults] = {
+        "hash": {"field": {"log2_table_size": 15, "finest_resolution": 512, "layers": 1}}
+    }
+    options = ("size", "rate")
     suffix = ".mp4"
-    inputs, outputs = 3, 3
+    inputs = 3
+    outputs = 3
+
+    frames: Tensor  # (F, H, W, 3) uint8; absent of a recalled film
 
     def __init__(self, size: tuple[int, int], count: int, rate: float) -> None:
-        (self.width, self.height), self.count, self.rate = size, count, rate
+        """size: (width, height). count: F. rate: frames a second."""
+        self.width, self.height = size
+        self.count = count
+        self.rate = rate
         self.samples = self.width * self.height * count
         self.side = max(self.width, self.height)
-        self.frames: Tensor | None = None
 
     @classmethod
     def read(cls, file: Path, settings: FitSettings) -> Video:
+        """Returns the film in a file, or its first frames."""
         frames, rate = read_film(file, settings.video.frames)
         self = cls((frames.shape[2], frames.shape[1]), len(frames), rate)
         self.frames = frames
@@ -38,48 +46,61 @@ class Video(Signal):
 
     @classmethod
     def recall(cls, record: dict[str, Any], settings: FitSettings) -> Video:
+        """Returns the form of a fitted film."""
         return cls((int(record["width"]), int(record["height"])), int(record["frames"]), float(record["rate"]))
 
     def record(self) -> dict[str, Any]:
+        """Returns the form of the film."""
         return {"width": self.width, "height": self.height, "frames": self.count, "rate": self.rate}
 
     def describe(self) -> str:
+        """Returns what was read, in words."""
         return f"{self.count} frames of {self.width} x {self.height}, {self.rate:g} a second"
 
-    def loss(self, field: SignalField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
+    def loss(self, field: CoordinateField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
+        """Returns the mean squared error of random pixels of random frames, twice."""
         index = torch.randint(self.samples, (n_samples,), generator=random)
-        column, row = index % self.width, index // self.width % self.height
+        column = index % self.width
+        row = index // self.width % self.height
         frame = index // (self.width * self.height)
-        place = torch.stack([(column + 0.5) / self.side, (row + 0.5) / self.side, (frame + 0.5) / self.count], dim=1)
+
+        x = (column + 0.5) / self.side
+        y = (row + 0.5) / self.side
+        time = (frame + 0.5) / self.count
         target = self.frames.view(-1, 3)[index].float() / 255
-        error = (field(place) - target).square().mean()
+        error = (field(torch.stack([x, y, time], dim=1)) - target).square().mean()
         return error, error.item()
 
-    def frame(self, field: SignalField, time: float, size: tuple[int, int]) -> Tensor:
+    def frame(self, field: CoordinateField, time: float, size: tuple[int, int]) -> Tensor:
         """Returns the frame (h, w, 3) uint8 at a part of the film."""
         width, height = size
         x = (torch.arange(width) + 0.5) / width * (self.width / self.side)
         y = (torch.arange(height) + 0.5) / height * (self.height / self.side)
-        place = torch.stack(torch.meshgrid(x, y, torch.tensor([time]), indexing="xy"), dim=-1).view(-1, 3)
-        return (field.values(place).clamp(0, 1) * 255 + 0.5).to(torch.uint8).view(height, width, 3)
+        position = torch.stack(torch.meshgrid(x, y, torch.tensor([time]), indexing="xy"), dim=-1).view(-1, 3)
+        return (field.values(position).clamp(0, 1) * 255 + 0.5).to(torch.uint8).view(height, width, 3)
 
-    def evaluate(self, field: SignalField) -> dict[str, Any]:
+    def evaluate(self, field: CoordinateField) -> dict[str, Any]:
+        """Returns psnr over all frames, and the bytes of the film and of the field."""
         error = 0.0
         for index, truth in enumerate(self.frames):
             ours = self.frame(field, (index + 0.5) / self.count, (self.width, self.height))
             error += ((ours.double() - truth.double()) / 255).square().mean().item() / self.count
+
         numbers = sum(parameter.numel() for parameter in field.parameters())
         return {
-            "psnr": -10 * math.log10(error) if error > 0 else math.inf,
+            "psnr": decibels(error),
             "raw_bytes": self.samples * 3,
             "field_bytes": 4 * numbers,  # float32, as the checkpoint holds them beside Adam's moments
         }
 
-    def export(self, field: SignalField, file: Path, request: DecodeRequest) -> str:
-        size, rate = request.size or (self.width, self.height), request.rate or self.rate
+    def export(self, field: CoordinateField, file: Path, request: DecodeRequest) -> str:
+        """Writes the film at any size and rate."""
+        width, height = request.size or (self.width, self.height)
+        rate = request.rate or self.rate
         count = max(1, round(self.count * rate / self.rate))
-        if count * size[0] * size[1] * 3 > MOST_VALUES:
-            raise InputError(f"{file}: {count} frames of {size[0]} x {size[1]} are too many; lower --size or --rate")
-        frames = torch.stack([self.frame(field, (index + 0.5) / count, size) for index in range(count)])
-        write_film(file, frames, rate)
-        return f"film: {file} ({count} frames of {size[0]} x {size[1]}, {rate:g} a second)"
+        if count * width * height * 3 > MOST_VALUES:
+            raise InputError(f"{file}: {count} frames of {width} x {height} are too many; lower --size or --rate")
+
+        frames = [self.frame(field, (index + 0.5) / count, (width, height)) for index in range(count)]
+        write_film(file, torch.stack(frames), rate)
+        return f"film: {file} ({count} frames of {width} x {height}, {rate:g} a second)"

@@ -14,6 +14,7 @@ from nerf.capture.visual_hull import find_silhouettes, scene_space
 from nerf.config import Settings
 from nerf.fields.table import new_field
 from nerf.geometry.scene_box import SceneBox
+from nerf.memory import INTERPRETER_BYTES
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.radiance import pose_slack, resolved_settings
@@ -97,12 +98,11 @@ def training_needs(views: Views, settings: Settings, n_candidates: int) -> Train
         + 2 * (field.density_width + field.geometry_features + 16)
         + 2 * field.color_layers * field.color_width
     )
-    interpreter = 400 * 2**20
     memory = (
         views.images.numel() * views.images.element_size()
         + n_candidates * 8
         + 2 * checkpoint
         + 4 * settings.train.samples * per_sample
-        + interpreter
+        + INTERPRETER_BYTES
     )
     return TrainingNeeds(memory, checkpoint)

@@ -1,10 +1,9 @@
-"""The way from a file to a fitted run and back to a file, said aloud on standard output."""
+"""From a file to a fitted run, and back to a file; what happens is said on standard output."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,12 @@ import torch
 from nerf import __version__
 from nerf.backends.choice import Backend
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
+from nerf.fields.coordinate import CoordinateField
 from nerf.files import write_text
+from nerf.memory import machine_memory
+from nerf.report import say
 from nerf.runs import RunFolder
-from nerf.signals.registry import find_kind
+from nerf.signals.registry import signal_class
 from nerf.signals.settings import FitSettings
 from nerf.signals.signal import DecodeRequest, Signal, SignalTask, load_field_state, new_field
 from nerf.training.observers import LogFile, ProgressBar
@@ -26,9 +27,9 @@ from nerf.training.trainer import Trainer, TrainingEnd
 
 @dataclass(frozen=True)
 class Source:
-    """What is fitted: the name of a kind and a file."""
+    """What is fitted."""
 
-    kind: str
+    signal: str  # a name of `nerf.signals.registry.SIGNALS`
     file: Path
 
 
@@ -40,42 +41,49 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     """
     if not source.file.exists():
         raise InputError(f"{source.file}: not found; name an existing file")
-    signal = find_kind(source.kind).load().read(source.file, settings)
-    print(f"{source.kind}: {source.file}: {signal.describe()}")
+    signal = signal_class(source.signal).read(source.file, settings)
+    say("signal", f"{source.signal}: {source.file}: {signal.describe()}")
     task = SignalTask(signal, settings, backend.name)
     numbers = sum(parameter.numel() for parameter in task.field.parameters())
-    print(
+    say(
+        "field",
         f"field: {settings.field.kind}, {numbers} parameters; backend: {backend.name} ({backend.detail}), "
-        f"{torch.get_num_threads()} threads"
+        f"{torch.get_num_threads()} threads",
     )
     _check_memory(task)
+
+    # Go on from a checkpoint, or begin a run of its own.
     trainer = Trainer(task, settings.train, settings.optimizer.horizon, run, [ProgressBar(), LogFile(run)])
     record = _record(source, signal, backend)
     if resume and run.checkpoint.is_file():
         if run.load_signal().get("sha256") != record["sha256"]:
             raise InputError(f"--resume: {run.path} was fitted to another file than {source.file}; name that file")
         trainer.resume()
-        print(f"resumed at step {trainer.step}, {trainer.seconds:.1f} s of training")
+        say("training", f"resumed at step {trainer.step}, {trainer.seconds:.1f} s of training")
     else:
         if not resume:
             run.keep_earlier()
         run.save_settings(settings)
         run.save_signal(record)
+
     end = trainer.run_to_budget(lambda step: signal.evaluate(task.field)[signal.figure])
     if end.step > 0:
         run.save_repeat(settings, end.step, trainer.pace.text())
-    print(f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
+    say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
-        print(f"interrupted; go on with --resume --out {run.path}")
+        say("training", f"interrupted; go on with --resume --out {run.path}")
         return end
+
+    # Score the field, and write the signal back.
     metrics = {**signal.evaluate(task.field), "parameters": numbers, **_circumstances(source, settings, backend, end)}
     write_text(run.path / "metrics.json", json.dumps(metrics, indent=1))
-    print("; ".join(f"{name} {_short(value)}" for name, value in metrics.items() if isinstance(value, float)))
-    print(signal.export(task.field, run.path / f"decoded{signal.suffix}", DecodeRequest()))
+    say("figures", "; ".join(f"{name} {_short(value)}" for name, value in metrics.items() if isinstance(value, float)))
+    say("output", signal.export(task.field, run.path / f"decoded{signal.suffix}", DecodeRequest()))
     return end
 
 
 def _short(value: float) -> str:
+    """Returns four digits of a small number, two decimals of others."""
     return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
 
 
@@ -86,8 +94,8 @@ def _check_memory(task: SignalTask) -> None:
         InputError: more than the machine has.
     """
     needed = task.memory()
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    print(f"memory: about {needed / 2**30:.1f} GiB")
+    present = machine_memory()
+    say("memory", f"memory: about {needed / 2**30:.1f} GiB")
     if needed > present:
         raise InputError(
             f"the fit takes about {needed / 2**30:.1f} GiB of memory, the machine has {present / 2**30:.1f}; "
@@ -98,7 +106,7 @@ def _check_memory(task: SignalTask) -> None:
 def _record(source: Source, signal: Signal, backend: Backend) -> dict[str, Any]:
     """Returns what signal.json says."""
     return {
-        "kind": source.kind,
+        "kind": source.signal,
         "file": str(source.file.resolve()),
         "sha256": _digest(source.file),
         "backend": backend.name,
@@ -117,8 +125,9 @@ def _digest(file: Path) -> str:
 
 
 def _circumstances(source: Source, settings: FitSettings, backend: Backend, end: TrainingEnd) -> dict[str, Any]:
+    """Returns what metrics.json says beside the figures."""
     return {
-        "kind": source.kind,
+        "kind": source.signal,
         "file": source.file.name,
         "field": settings.field.kind,
         "training_seconds": round(end.seconds, 3),
@@ -130,7 +139,7 @@ def _circumstances(source: Source, settings: FitSettings, backend: Backend, end:
     }
 
 
-def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, SignalField]:
+def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, CoordinateField]:
     """Returns the signal of a run, without samples, and its field.
 
     Raises:
@@ -139,9 +148,10 @@ def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, SignalField]:
     record = run.load_signal()
     settings = run.load_settings(FitSettings())
     try:
-        signal = find_kind(record["kind"]).load().recall(record["signal"], settings)
+        signal = signal_class(record["kind"]).recall(record["signal"], settings)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run.path / 'signal.json'}: damaged ({error!r}); copy the whole run folder") from None
+
     tensors, _ = run.load_checkpoint()
     field = new_field(signal, settings, backend.name)
     load_field_state(field, tensors)
@@ -152,7 +162,7 @@ def decode(run: RunFolder, file: Path, request: DecodeRequest, backend: Backend)
     """Writes the signal of a run to a file and returns what it wrote, in words.
 
     Raises:
-        InputError: the run is not whole, or its kind cannot answer the request.
+        InputError: the run is not whole, or its signal cannot answer the request.
     """
     signal, field = open_fit(run, backend)
     for name, value in vars(request).items():

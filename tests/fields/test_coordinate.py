@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from nerf.errors import InputError
-from nerf.fields.coordinate import SignalField
-from nerf.fields.settings import FIELDS, SignalFieldSettings
+from nerf.fields.coordinate import CoordinateField
+from nerf.fields.settings import FIELD_DEFAULTS, CoordinateFieldSettings
 from nerf.seeding import generator
 
 SMALL = {"width": 16, "layers": 2, "levels": 3, "log2_table_size": 10, "finest_resolution": 32, "omega": 3.0}
 
 
 def field(kind, inputs=2, outputs=3, backend="reference"):
-    settings = SignalFieldSettings(kind=kind, octaves=3, **SMALL)
-    return SignalField(settings, inputs, outputs, generator(0, "test"), backend)
+    settings = CoordinateFieldSettings(kind=kind, octaves=3, **SMALL)
+    return CoordinateField(settings, inputs, outputs, generator(0, "test"), backend)
 
 
-@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("kind", FIELD_DEFAULTS)
 @pytest.mark.parametrize("inputs", [1, 3, 4])
 def test_every_field_takes_any_input_and_output(kind, inputs):
     here = torch.rand(7, inputs)
@@ -26,7 +26,7 @@ def test_every_field_takes_any_input_and_output(kind, inputs):
     assert field(kind, inputs, 5).values(here[:0]).shape == (0, 5)
 
 
-@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("kind", FIELD_DEFAULTS)
 def test_first_and_second_derivatives_are_those_of_finite_differences(kind):
     made = field(kind, 2, 1).double()
     if kind == "hash":  # its features start so small that differences drown in rounding
@@ -57,8 +57,8 @@ def test_second_derivatives_pass_through_the_native_hash_grid():
 
 
 def test_activations_of_a_siren_keep_their_spread_through_the_layers():
-    settings = SignalFieldSettings(kind="siren", width=256, layers=5)
-    made = SignalField(settings, 2, 1, generator(0, "test"))
+    settings = CoordinateFieldSettings(kind="siren", width=256, layers=5)
+    made = CoordinateField(settings, 2, 1, generator(0, "test"))
     value = torch.rand(2000, 2, generator=generator(0, "places")) * 2 - 1
     for layer in made.network.layers[:-1]:
         value = torch.sin(settings.omega * layer(value))

@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from nerf.cli.main import main
-from nerf.signals.files.pictures import read_picture, write_picture
+from nerf.signals.files.pictures import read_float_picture, write_float_picture
 
 SMALL = [
     "field.levels=4",
@@ -97,11 +97,11 @@ def test_area_fitting_sees_means_over_pixels(tmp_path):
 def test_light_without_a_peak_is_fitted_relatively(tmp_path):
     x = torch.linspace(0, 1, 20)
     light = (torch.outer(torch.ones(12), 0.05 * 2000**x)[..., None] * torch.tensor([1.0, 0.7, 0.4])).contiguous()
-    write_picture(tmp_path / "a.exr", light, hdr=True)
-    again, hdr = read_picture(tmp_path / "a.exr")
+    write_float_picture(tmp_path / "a.exr", light, hdr=True)
+    again, hdr = read_float_picture(tmp_path / "a.exr")
     assert hdr and torch.allclose(again, light, rtol=1e-3)  # half floats have 11 bits
     assert fit(tmp_path / "a.exr", tmp_path / "run", "--steps", "300") == 0
-    decoded, _ = read_picture(tmp_path / "run" / "decoded.exr")
+    decoded, _ = read_float_picture(tmp_path / "run" / "decoded.exr")
     assert ((decoded - again).abs() / again).mean() < 0.1
     assert main(["decode", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 2
 

@@ -4,8 +4,8 @@ import trimesh
 
 from nerf.cli.main import main
 from nerf.meshing.sphere_tracing import shape_picture, sphere_traced, surface_mesh
-from nerf.signals.files.shapes import placed
-from nerf.signals.registry import find_kind
+from nerf.signals.files.shapes import shape_of_mesh, shape_of_points
+from nerf.signals.registry import signal_class
 from nerf.signals.sdf import SignedDistance, distance, gradient
 from nerf.signals.settings import FitSettings
 from nerf.signals.settings import read_fit_settings as read
@@ -19,7 +19,7 @@ BOX = trimesh.creation.box((1, 0.6, 0.8)).triangles
 
 
 def small() -> FitSettings:
-    return read(None, SMALL, find_kind("sdf").defaults)
+    return read(None, SMALL, signal_class("sdf").defaults)
 
 
 def ball(position: torch.Tensor) -> torch.Tensor:
@@ -27,7 +27,7 @@ def ball(position: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_box_is_learned_from_its_distances():
-    shape = placed(BOX)
+    shape = shape_of_mesh(BOX)
     signal = SignedDistance(shape.side, shape.corner, shape, pool=2**15)
     task = SignalTask(signal, small())
     before = signal.evaluate(task.field, 4000, 32)
@@ -40,7 +40,7 @@ def test_a_box_is_learned_from_its_distances():
 
 def test_a_ball_is_learned_from_points_and_normals_alone():
     mesh = trimesh.creation.icosphere(4, radius=2.0)
-    shape = placed(numpy.empty((0, 3, 3)), mesh.vertices, mesh.vertices / 2)
+    shape = shape_of_points(mesh.vertices, mesh.vertices / 2)
     signal = SignedDistance(shape.side, shape.corner, shape)
     task = SignalTask(signal, small())
     for step in range(40):
@@ -55,7 +55,7 @@ def test_a_ball_is_learned_from_points_and_normals_alone():
 
 
 def test_a_field_is_a_ball_at_first():
-    shape = placed(BOX)
+    shape = shape_of_mesh(BOX)
     field = new_field(SignedDistance(shape.side, shape.corner), small(), "reference")
     point = torch.rand(100, 3, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(distance(field.values, point), (point - 0.5).norm(dim=1) - 0.35, atol=1e-3)

@@ -19,26 +19,26 @@ from nerf.signals.compression.coding import Reader, code
 from nerf.signals.compression.network import Network
 from nerf.signals.compression.wavelet import band_shapes, synthesis
 
-MAGIC, VERSION, CHECK = b"NRFP", 1, 16
-MOST_PIXELS, MOST_LEVELS = 2**28, 8
-CENTRE_UNIT = 256  # of `centre`
+MAGIC = b"NRFP"
+VERSION = 1
+CHECK = 16  # bytes of the checksum
+MOST_PIXELS = 2**28
+MOST_LEVELS = 8
+CENTRE_UNIT = 256  # counts of `Header.centre` in a quantiser step
 
 
 @dataclass
 class Header:
-    """Sizes, the quantiser, and the colour transform.
-
-    step: of the quantiser. centre: where in its cell a coefficient of magnitude 1, and a larger one, is restored;
-    counts of 1 / 256 below the middle. mean: (C,) of the colours, in [0, 1]. basis: (C, C), orthonormal rows.
-    """
+    """Sizes, the quantiser, and the colour transform."""
 
     width: int
     height: int
-    levels: int
-    step: float
+    levels: int  # of the wavelet
+    step: float  # of the quantiser
+    # Where in its cell a coefficient of magnitude 1, and a larger one, is restored; counts of 1 / 256 below the middle.
     centre: tuple[int, int]
-    mean: numpy.ndarray
-    basis: numpy.ndarray
+    mean: numpy.ndarray  # (C,), of the colours, in [0, 1]
+    basis: numpy.ndarray  # (C, C), orthonormal rows
 
     FORMAT = "<4sBBBIIfBB"
 
@@ -74,13 +74,17 @@ def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+
+    # Is it such a file, and whole?
     start = struct.calcsize(Header.FORMAT)
     if len(data) < start + CHECK or data[:4] != MAGIC:
         raise InputError(f"{file}: not a picture that nerf compress wrote")
     body, check = data[:-CHECK], data[-CHECK:]
     if hashlib.sha256(body).digest()[:CHECK] != check:
         raise InputError(f"{file}: damaged: the checksum does not fit; restore the file")
-    _, version, channels, levels, width, height, step, *centre = struct.unpack_from(Header.FORMAT, body)
+
+    # Sizes, before anything is allocated by them.
+    _, version, channels, levels, width, height, step, below_one, below_larger = struct.unpack_from(Header.FORMAT, body)
     if version != VERSION:
         raise InputError(f"{file}: version {version}, this program reads {VERSION}; use the one that wrote it")
     sane = 1 <= channels <= 4 and levels <= MOST_LEVELS and 0 < width * height <= MOST_PIXELS and step > 0
@@ -88,16 +92,18 @@ def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
     ends = start + 4 * channels + 4 * channels**2 + Network.size(n_bands)
     if not sane or ends > len(body) or (len(body) - ends) % 4:
         raise InputError(f"{file}: impossible sizes in its header; restore the file")
+
     numbers = numpy.frombuffer(body, "<f4", channels + channels**2, start).astype(numpy.float64)
-    header = Header(
-        width, height, levels, step, tuple(centre), numbers[:channels], numbers[channels:].reshape(channels, -1)
-    )
+    mean = numbers[:channels]
+    basis = numbers[channels:].reshape(channels, -1)
+    header = Header(width, height, levels, step, (below_one, below_larger), mean, basis)
     network = Network.from_bytes(body[start + numbers.nbytes // 2 : ends], n_bands)
     return header, network, numpy.frombuffer(body, "<u4", offset=ends).astype(numpy.uint32)
 
 
 def restored(header: Header, coefficients: list[list[numpy.ndarray]]) -> numpy.ndarray:
     """Returns the picture (H, W, C) uint8 of quantised coefficients by channel and band."""
+    # Coefficients from whole numbers, and planes from coefficients.
     planes = []
     for bands in coefficients:
         values = []
@@ -106,12 +112,12 @@ def restored(header: Header, coefficients: list[list[numpy.ndarray]]) -> numpy.n
             below = numpy.where(magnitude == 1, header.centre[0], header.centre[1]) / CENTRE_UNIT
             values.append(numpy.sign(band) * numpy.maximum(magnitude - below, 0) * header.step)
         planes.append(synthesis(values))
+
+    # Colours from planes, one after the other: the order is part of the bits.
     picture = numpy.empty((header.height, header.width, header.channels), numpy.uint8)
     for channel in range(header.channels):
         value = numpy.full((header.height, header.width), header.mean[channel])
-        for plane, weight in zip(
-            planes, header.basis[:, channel]
-        ):  # one after the other: the order is part of the bits
+        for plane, weight in zip(planes, header.basis[:, channel]):
             value = value + weight * plane
         picture[:, :, channel] = numpy.clip(numpy.floor(value * 255 + 0.5), 0, 255)
     return picture

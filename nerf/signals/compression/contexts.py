@@ -38,7 +38,7 @@ def _around(magnitude: numpy.ndarray) -> numpy.ndarray:
 
 
 def _resampled(values: numpy.ndarray, shape: tuple[int, int]) -> numpy.ndarray:
-    """Returns a coarser band's values at the places of a band of twice its size, edges repeated."""
+    """Returns a coarser band's values at the positions of a band of twice its size, edges repeated."""
     row = numpy.minimum(numpy.arange(shape[0]) // 2, values.shape[0] - 1)
     column = numpy.minimum(numpy.arange(shape[1]) // 2, values.shape[1] - 1)
     return values[row][:, column]
@@ -47,7 +47,8 @@ def _resampled(values: numpy.ndarray, shape: tuple[int, int]) -> numpy.ndarray:
 def _fitted(values: numpy.ndarray, shape: tuple[int, int]) -> numpy.ndarray:
     """Returns a band of the same level cut or padded by one row or column to a shape."""
     out = numpy.zeros(shape, values.dtype)
-    rows, columns = min(shape[0], values.shape[0]), min(shape[1], values.shape[1])
+    rows = min(shape[0], values.shape[0])
+    columns = min(shape[1], values.shape[1])
     out[:rows, :columns] = values[:rows, :columns]
     return out
 
@@ -56,18 +57,21 @@ def outer_features(
     decoded: list[list[numpy.ndarray]], channel: int, band: int, shape: tuple[int, int]
 ) -> numpy.ndarray:
     """Returns the features (10, H, W) that come from other bands. decoded: magnitudes by channel and band so far."""
-    out = numpy.zeros((10, *shape))
+    # Two features of each band that is known: its magnitude here, and those around. (slot, here, around)
     sources = []
     if band > 3:
         parent = decoded[channel][band - 3]
-        sources += [(0, _resampled(parent, shape), _resampled(_around(parent), shape))]
+        sources.append((0, _resampled(parent, shape), _resampled(_around(parent), shape)))
     for slot, sibling in enumerate(range(band - (band - 1) % 3, band) if band else ()):
         fitted = _fitted(decoded[channel][sibling], shape)
         sources.append((2 + 2 * slot, fitted, _around(fitted)))
     for slot, other in enumerate(range(channel - 1, max(channel - 3, -1), -1)):
         sources.append((6 + 2 * slot, decoded[other][band], _around(decoded[other][band])))
-    for place, centre, around in sources:
-        out[place], out[place + 1] = _log(centre), _log(around)
+
+    out = numpy.zeros((10, *shape))
+    for slot, here, around in sources:
+        out[slot] = _log(here)
+        out[slot + 1] = _log(around)
     return out
 
 
@@ -76,7 +80,10 @@ def pass_features(magnitude: numpy.ndarray, outer: numpy.ndarray, number: int) -
     row, column = PASSES[number]
     padded = _padded(magnitude)
     rows, columns = magnitude.shape
-    shifted = lambda y, x: padded[1 + y : 1 + y + rows, 1 + x : 1 + x + columns][row::2, column::2]  # noqa: E731
+
+    def shifted(y: int, x: int) -> numpy.ndarray:
+        return padded[1 + y : 1 + y + rows, 1 + x : 1 + x + columns][row::2, column::2]
+
     inner = [
         shifted(0, -1) + shifted(0, 1),
         shifted(-1, 0) + shifted(1, 0),

@@ -19,25 +19,28 @@ from nerf.config import OptimizerSettings
 from nerf.errors import InputError
 from nerf.seeding import generator
 from nerf.signals.compression.coding import Writer, code
-from nerf.signals.compression.container import CENTRE_UNIT, MOST_PIXELS, Header, restored, write_compressed
+from nerf.signals.compression.container import CENTRE_UNIT, CHECK, MOST_PIXELS, Header, restored, write_compressed
 from nerf.signals.compression.contexts import PASSES, UNIT, earlier, outer_features, pass_features
 from nerf.signals.compression.network import LARGEST_INDEX, STEPS_A_LOGIT, WEIGHT_UNIT, Network
 from nerf.signals.compression.wavelet import analysis
+from nerf.signals.files.pictures import read_float_picture
 from nerf.training.adam import Adam
 
 LEVELS = 6
 DEAD_ZONE = 0.16  # what is this much nearer to the larger magnitude still takes the smaller one: bits weigh too
-BATCH, FIRST_STEPS, NEXT_STEPS = 2**15, 500, 150
+BATCH = 2**15  # coefficients that a training step draws
+FIRST_STEPS = 500  # of training with the first quantiser step
+NEXT_STEPS = 150  # of training with every later one
 TRIALS = 9  # quantiser steps that are tried
 NEAR = 0.005  # relative error of the rate, or dB of the quality, that ends the search
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked for: bits per pixel, or decibels; the other is 0."""
+    """What is asked for: a rate or a quality; the other is 0."""
 
     bits_per_pixel: float = 0.0
-    psnr: float = 0.0
+    psnr: float = 0.0  # dB
 
 
 class Forecast(nn.Module):
@@ -65,6 +68,7 @@ class Forecast(nn.Module):
 
 
 def _rounded(weight: Tensor) -> Tensor:
+    """Returns weights as the file holds them; gradients pass as if they were not rounded."""
     whole = (weight * WEIGHT_UNIT).round().clamp(-127, 127) / WEIGHT_UNIT
     return weight + (whole - weight).detach()
 
@@ -80,12 +84,12 @@ def code_length(logit: Tensor, magnitude: Tensor) -> Tensor:
 
 @dataclass
 class Contexts:
-    """All coefficients with what is known before them: features (N, 13), passes, bands and magnitudes (N,)."""
+    """All coefficients, with what is known before each."""
 
-    features: Tensor
-    number: Tensor
-    band: Tensor
-    magnitude: Tensor
+    features: Tensor  # (N, 13)
+    number: Tensor  # (N,), of the pass
+    band: Tensor  # (N,)
+    magnitude: Tensor  # (N,)
 
     @staticmethod
     def of(coefficients: list[list[numpy.ndarray]]) -> Contexts:
@@ -103,14 +107,14 @@ class Contexts:
                     columns[3].append(magnitude[row::2, column::2].ravel().astype(numpy.float32))
         return Contexts(*(torch.from_numpy(numpy.concatenate(parts)) for parts in columns))
 
-    def train(self, forecast: Forecast, steps: int, seed: int, busy: Callable[[], None]) -> None:
-        """Trains a forecast on random coefficients."""
+    def train(self, forecast: Forecast, steps: int, seed: int, busy: Callable[[], object]) -> None:
+        """Trains a forecast on random coefficients. busy: called after every step."""
         settings = OptimizerSettings(learning_rate=2e-2, final_factor=0.05, epsilon=1e-8)
-        descent = Adam(dict(forecast.named_parameters()), settings)
+        adam = Adam(dict(forecast.named_parameters()), settings)
         for step in range(steps):
             chosen = torch.randint(len(self.magnitude), (BATCH,), generator=generator(seed, "coefficients", step))
             logit = forecast(self.features[chosen], self.number[chosen], self.band[chosen])
-            descent.descend(code_length(logit, self.magnitude[chosen]).mean(), step / steps)
+            adam.descend(code_length(logit, self.magnitude[chosen]).mean(), step / steps)
             busy()
 
 
@@ -118,45 +122,50 @@ class Encoder:
     """A picture's coefficients, coded with one quantiser step or another. picture: (H, W, C) uint8."""
 
     def __init__(self, picture: numpy.ndarray, seed: int = 0) -> None:
-        self.picture, self.seed = picture, seed
+        self.picture = picture
+        self.seed = seed
         height, width, channels = picture.shape
+
+        # The principal axes of the colours, as the file holds them: float32.
         colours = picture.reshape(-1, channels).astype(numpy.float64) / 255
         mean = colours.mean(axis=0).astype(numpy.float32).astype(numpy.float64)
         basis = numpy.linalg.eigh((colours - mean).T @ (colours - mean))[1].T[::-1].astype(numpy.float32)
         self.header = Header(width, height, LEVELS, 1.0, (0, 0), mean, basis.astype(numpy.float64))
+
         planes = ((colours - mean) @ self.header.basis.T).T.reshape(channels, height, width)
         self.bands = [analysis(plane, LEVELS) for plane in planes]
+
         self.forecast = Forecast(channels * len(self.bands[0]), generator(seed, "parameters"))
         self.steps = FIRST_STEPS
 
     def quantised(self, step: float) -> list[list[numpy.ndarray]]:
         """Returns whole coefficients by channel and band, and notes in the header how to restore them."""
         self.header.step = float(numpy.float32(step))
-        out, cells = [], ([], [])
+        out = []
+        below_one = []  # how far coefficients lie below the magnitude 1 that they take
+        below_larger = []  # the same of larger magnitudes
         for bands in self.bands:
             out.append([])
             for band in bands:
                 size = numpy.abs(band) / self.header.step
                 whole = numpy.floor(size + 0.5 - DEAD_ZONE)
-                for cell, chosen in zip(cells, (whole == 1, whole > 1)):
-                    cell.append((whole - size)[chosen])
+                below_one.append((whole - size)[whole == 1])
+                below_larger.append((whole - size)[whole > 1])
                 out[-1].append((numpy.sign(band) * whole).astype(numpy.int32))
-        below = (numpy.concatenate(cell) for cell in cells)
-        self.header.centre = tuple(
-            int(numpy.clip(round(cell.mean() * CENTRE_UNIT) if len(cell) else 0, 0, 255)) for cell in below
-        )
+        self.header.centre = (_mean_count(below_one), _mean_count(below_larger))
         return out
 
-    def coded(self, step: float, busy: Callable[[], None]) -> tuple[numpy.ndarray, int]:
+    def coded(self, step: float, busy: Callable[[], object]) -> tuple[numpy.ndarray, int]:
         """Returns the words that the coder wrote with a quantiser step, and the bytes of the whole file."""
         coefficients = self.quantised(step)
         Contexts.of(coefficients).train(self.forecast, self.steps, self.seed, busy)
         self.steps = NEXT_STEPS
+
         writer = Writer()
         code(writer, self.forecast.network(), self.header.shapes, coefficients)
         words = writer.coder.get_compressed()
         network = Network.size(len(self.forecast.bands))
-        return words, len(self.header.to_bytes()) + network + 4 * len(words) + 16
+        return words, len(self.header.to_bytes()) + network + 4 * len(words) + CHECK
 
     def psnr(self, step: float) -> float:
         """Returns the decibels of the picture that a quantiser step leaves."""
@@ -164,25 +173,38 @@ class Encoder:
         return 10 * math.log10(255**2 / max((error**2).mean(), 1e-9))
 
 
-def compress(file: Path, out: Path, target: Target, seed: int = 0) -> dict[str, float]:
-    """Writes a picture as a compressed file of a rate or a quality; returns bits per pixel, psnr and the step.
+def _mean_count(below: list[numpy.ndarray]) -> int:
+    """Returns the mean of parts of a quantiser step, 0 if there are none, as `Header.centre` counts it."""
+    parts = numpy.concatenate(below)
+    return int(numpy.clip(round(parts.mean() * CENTRE_UNIT) if len(parts) else 0, 0, 255))
+
+
+def read_8_bit_picture(file: Path) -> numpy.ndarray:
+    """Returns the picture (H, W, C) uint8 in a file.
 
     Raises:
-        InputError: the file is not an 8-bit picture, or the entropy coder is missing.
+        InputError: the file is not a picture, is HDR, or has too many pixels.
     """
-    from tqdm import tqdm
-
-    from nerf.signals.files.pictures import read_picture
-
-    values, hdr = read_picture(file)
+    values, hdr = read_float_picture(file)
     if hdr or values.shape[0] * values.shape[1] > MOST_PIXELS:
         raise InputError(f"{file}: expected a picture of 8 bits a channel with at most {MOST_PIXELS} pixels")
-    picture = (values * 255).round().to(torch.uint8).numpy()
+    return (values * 255).round().to(torch.uint8).numpy()
+
+
+def compress(
+    picture: numpy.ndarray, out: Path, target: Target, seed: int, busy: Callable[[], object]
+) -> dict[str, float]:
+    """Writes a picture (H, W, C) uint8 as a file of a rate or a quality; returns bits per pixel, psnr and the step.
+
+    busy: called after every training step.
+
+    Raises:
+        InputError: the entropy coder is missing, or the file cannot be written.
+    """
     encoder = Encoder(picture, seed)
-    with tqdm(desc="compressing", unit="step") as bar:
-        found = search(encoder, target, bar.update)
-    words, size = found
+    words = search(encoder, target, busy)
     write_compressed(out, encoder.header, encoder.forecast.network(), words)
+
     pixels = picture.shape[0] * picture.shape[1]
     return {
         "bits_per_pixel": 8 * out.stat().st_size / pixels,
@@ -192,28 +214,47 @@ def compress(file: Path, out: Path, target: Target, seed: int = 0) -> dict[str, 
     }
 
 
-def search(encoder: Encoder, target: Target, busy: Callable[[], None]) -> tuple[numpy.ndarray, int]:
-    """Returns the words and the bytes of the file at the quantiser step that meets the target most nearly.
+def search(encoder: Encoder, target: Target, busy: Callable[[], object]) -> numpy.ndarray:
+    """Returns the words that the coder wrote with the quantiser step that meets the target most nearly.
 
     A rate is never exceeded unless no step reaches it: the last trials make room.
     """
     if target.psnr > 0:
-        low, high = math.log(1e-4), math.log(4.0)
-        for _ in range(20):  # the quality falls with the step
-            middle = (low + high) / 2
-            low, high = (middle, high) if encoder.psnr(math.exp(middle)) > target.psnr else (low, middle)
-        encoder.coded(math.exp(low), busy)
-        return encoder.coded(math.exp(low), busy)
+        return _search_quality(encoder, target.psnr, busy)
+    return _search_rate(encoder, target.bits_per_pixel, busy)
+
+
+def _search_quality(encoder: Encoder, decibels: float, busy: Callable[[], object]) -> numpy.ndarray:
+    """Returns the words by the largest step of that quality: by bisection, as the quality falls with the step."""
+    low = math.log(1e-4)
+    high = math.log(4.0)
+    for _ in range(20):
+        middle = (low + high) / 2
+        if encoder.psnr(math.exp(middle)) > decibels:
+            low = middle
+        else:
+            high = middle
+
+    encoder.coded(math.exp(low), busy)  # the second time, the network has been trained for longer
+    words, _ = encoder.coded(math.exp(low), busy)
+    return words
+
+
+def _search_rate(encoder: Encoder, bits_per_pixel: float, busy: Callable[[], object]) -> numpy.ndarray:
+    """Returns the words by a step of that rate: by the secant method, as log rate is about linear in log step."""
     pixels = encoder.picture.shape[0] * encoder.picture.shape[1]
-    step, slope = 0.1, -1.0
+    step = 0.1
+    slope = -1.0
     before: tuple[float, float] | None = None
-    for trial in range(TRIALS):
+    trial = 0
+    while True:
         words, size = encoder.coded(step, busy)
-        excess = math.log(8 * size / pixels / target.bits_per_pixel)
-        if -NEAR < excess <= 0 or trial == TRIALS - 1:
-            break
+        excess = math.log(8 * size / pixels / bits_per_pixel)
+        trial += 1
+        if -NEAR < excess <= 0 or trial == TRIALS:
+            return words
+
         if before is not None and abs(math.log(step) - before[0]) > 1e-4:
             slope = min(-0.3, max(-3.0, (excess - before[1]) / (math.log(step) - before[0])))
         before = (math.log(step), excess)
         step = math.exp(math.log(step) - (excess + NEAR / 2) / slope)
-    return words, size

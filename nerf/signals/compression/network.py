@@ -15,22 +15,19 @@ from nerf.signals.compression.contexts import FEATURES, PASSES, UNIT
 HIDDEN = 12
 WEIGHT_UNIT = 32
 OUTPUTS = 2  # logit of "not 0", logit of "larger by one more"
-STEPS_A_LOGIT, LARGEST_INDEX = 4, 64  # tables of probabilities: logits -16 to 16
-ONE = 1 << 16
+STEPS_A_LOGIT = 4  # of the table of probabilities
+LARGEST_INDEX = 64  # of the table on either side of 0: logits -16 to 16
+ONE = 1 << 16  # a probability of 1
 
 
 @dataclass
 class Network:
-    """Weights, whole numbers from -127 to 127.
+    """Weights, whole numbers from -127 to 127."""
 
-    into: (HIDDEN, FEATURES), passes: (4, HIDDEN) added to the hidden layer by pass, out: (2, HIDDEN),
-    bands: (channels * bands, 2) added to the output by band.
-    """
-
-    into: numpy.ndarray
-    passes: numpy.ndarray
-    out: numpy.ndarray
-    bands: numpy.ndarray
+    into: numpy.ndarray  # (HIDDEN, FEATURES)
+    passes: numpy.ndarray  # (4, HIDDEN), added to the hidden layer by pass
+    out: numpy.ndarray  # (2, HIDDEN)
+    bands: numpy.ndarray  # (channels * bands, 2), added to the output by band
 
     @staticmethod
     def shapes(n_bands: int) -> tuple[tuple[int, int], ...]:
@@ -49,7 +46,8 @@ class Network:
     @staticmethod
     def from_bytes(data: bytes, n_bands: int) -> Network:
         """Returns the network that `to_bytes` wrote."""
-        parts, start = [], 0
+        parts = []
+        start = 0
         for rows, columns in Network.shapes(n_bands):
             part = numpy.frombuffer(data, numpy.int8, rows * columns, start).reshape(rows, columns)
             parts.append(part.astype(numpy.float64))

@@ -27,16 +27,20 @@ def _lift(even: numpy.ndarray, odd: numpy.ndarray, sign: int) -> None:
 
 def _split(values: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Returns the low and the high band along axis 0."""
-    even, odd = values[0::2].copy(), values[1::2].copy()
+    even = values[0::2].copy()
+    odd = values[1::2].copy()
     _lift(even, odd, 1)
     return even * SCALE, odd / SCALE
 
 
 def _join(low: numpy.ndarray, high: numpy.ndarray) -> numpy.ndarray:
-    even, odd = low / SCALE, high * SCALE
+    """Returns the values (N, ...) of the low and the high band along axis 0."""
+    even = low / SCALE
+    odd = high * SCALE
     _lift(even, odd, -1)
     values = numpy.empty((len(even) + len(odd), *even.shape[1:]))
-    values[0::2], values[1::2] = even, odd
+    values[0::2] = even
+    values[1::2] = odd
     return values
 
 
@@ -45,9 +49,10 @@ def analysis(picture: numpy.ndarray, levels: int) -> list[numpy.ndarray]:
     details = []
     for _ in range(levels):
         low, high = _split(picture)
-        (mean, down), (across, both) = ((part.T for part in _split(half.T)) for half in (low, high))
-        details = [down, across, both, *details]
-        picture = mean
+        mean, down = _split(low.T)
+        across, both = _split(high.T)
+        details = [down.T, across.T, both.T, *details]
+        picture = mean.T
     return [picture, *details]
 
 
@@ -64,7 +69,9 @@ def band_shapes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
     """Returns the shapes of the bands that `analysis` returns."""
     details: list[tuple[int, int]] = []
     for _ in range(levels):
-        rows, columns = (height + 1) // 2, (width + 1) // 2
+        rows = (height + 1) // 2
+        columns = (width + 1) // 2
         details = [(rows, width // 2), (height // 2, columns), (height // 2, width // 2), *details]
-        height, width = rows, columns
+        height = rows
+        width = columns
     return [(height, width), *details]

@@ -26,7 +26,7 @@ def read_film(file: Path, frames: int) -> tuple[Tensor, float]:
     pictures = []
     try:
         reader = read_frames(str(file))
-        about = next(reader)
+        about = next(reader)  # what the header says; frames follow
         width, height = about["size"]
         for picture in reader:
             pictures.append(torch.from_numpy(numpy.frombuffer(picture, numpy.uint8).reshape(height, width, 3).copy()))
@@ -54,11 +54,18 @@ def write_film(file: Path, frames: Tensor, rate: float) -> None:
     codec = CODECS.get(file.suffix.lower())
     if codec is None:
         raise InputError(f'{file}: "{file.suffix}" is not a film format here; use one of {", ".join(CODECS)}')
+
     height, width = frames.shape[1:3]
     chroma = "yuv444p" if width % 2 or height % 2 else "yuv420p"
     with replacing(file) as partial:
         writer = write_frames(
-            str(partial), (width, height), fps=rate, codec=codec, pix_fmt_out=chroma, macro_block_size=1, quality=9
+            str(partial),
+            (width, height),
+            fps=rate,  # pyright: ignore[reportArgumentType]  # a default of 16 stands for int; ffmpeg takes any rate
+            codec=codec,
+            pix_fmt_out=chroma,
+            macro_block_size=1,
+            quality=9,
         )
         try:
             writer.send(None)

@@ -1,8 +1,9 @@
-"""Pictures as float32 tensors (H, W, 1 to 4): 8 and 16 bits in [0, 1], linear light from .exr; and back to files."""
+"""Pictures as float32 tensors (H, W, 1 to 4) from and to files: 8 and 16 bits in [0, 1], linear light from .exr."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -16,7 +17,7 @@ WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def read_picture(file: Path) -> tuple[Tensor, bool]:
+def read_float_picture(file: Path) -> tuple[Tensor, bool]:
     """Returns a picture (H, W, C) float32 and whether it is HDR (linear light without a peak).
 
     C is 1 (grey), 2 (grey, alpha), 3 or 4. 8 and 16 bits become [0, 1].
@@ -28,14 +29,16 @@ def read_picture(file: Path) -> tuple[Tensor, bool]:
         return _read_exr(file), True
     from PIL import Image
 
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    # Pillow warns of large pictures; the limit here is LARGEST_SIDE.
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
     try:
         with Image.open(file) as image:
             if max(image.size) > LARGEST_SIDE:
                 raise InputError(
                     f"{file}: claims {image.size[0]} x {image.size[1]} pixels; at most {LARGEST_SIDE} a side"
                 )
-            if image.mode.startswith("I"):
+            if image.mode.startswith("I"):  # 16 bits
                 return torch.from_numpy(numpy.asarray(image).astype(numpy.float32)[..., None] / 65535), False
             if image.mode not in MODES.values():
                 image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
@@ -46,11 +49,12 @@ def read_picture(file: Path) -> tuple[Tensor, bool]:
         raise InputError(f"{file}: not a readable picture ({' '.join(str(error).split())}); restore the file") from None
     finally:
         Image.MAX_IMAGE_PIXELS = before
+
     values = values[..., None] if values.ndim == 2 else values
     return torch.from_numpy(values.astype(numpy.float32) / 255), False
 
 
-def write_picture(file: Path, picture: Tensor, hdr: bool) -> None:
+def write_float_picture(file: Path, picture: Tensor, hdr: bool) -> None:
     """Writes a picture (H, W, C): 8 bits a channel, rounded to nearest, or half floats as .exr.
 
     Raises:
@@ -63,6 +67,7 @@ def write_picture(file: Path, picture: Tensor, hdr: bool) -> None:
         return _write_exr(file, picture)
     if hdr:
         raise InputError(f"{file}: the picture is HDR; write it as .exr")
+
     from PIL import Image
 
     values = (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
@@ -73,7 +78,8 @@ def write_picture(file: Path, picture: Tensor, hdr: bool) -> None:
         image.save(partial)
 
 
-def _openexr(file: Path):
+def _openexr(file: Path) -> Any:
+    """Returns the library of .exr."""
     try:
         import OpenEXR
     except ImportError:
@@ -82,12 +88,14 @@ def _openexr(file: Path):
 
 
 def _read_exr(file: Path) -> Tensor:
+    """Returns linear light (H, W, C)."""
     library = _openexr(file)
     try:
         with library.File(str(file), separate_channels=True) as picture:
             channels = {name: channel.pixels for name, channel in picture.channels().items()}
     except Exception as error:  # the library raises plain RuntimeError and ValueError alike
         raise InputError(f"{file}: not a readable EXR ({' '.join(str(error).split())}); restore the file") from None
+
     names = [name for name in "RGBA" if name in channels] or ["Y"]
     if not set(names) <= channels.keys() or len(names) == 2:
         raise InputError(f"{file}: channels {', '.join(channels)}; expected R, G, B, perhaps A, or Y")
@@ -98,6 +106,7 @@ def _read_exr(file: Path) -> Tensor:
 
 
 def _write_exr(file: Path, picture: Tensor) -> None:
+    """Writes linear light (H, W, C) as half floats."""
     library = _openexr(file)
     names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[picture.shape[2]]
     values = picture.numpy().astype(numpy.float16)

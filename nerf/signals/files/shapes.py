@@ -1,13 +1,14 @@
 """Shapes: closed meshes with their exact signed distances, or points with normals alone.
 
-A shape is placed in the unit cube, its longest side 1 - 2 * MARGIN. Distances are in sides of that
-cube, negative inside.
+A shape is moved and scaled into the unit cube, its longest side 1 - 2 * MARGIN. Distances are in sides of that cube,
+negative inside.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -17,10 +18,12 @@ from nerf.errors import InputError
 from nerf.scenes.raytracing import RayTracer, load_open3d
 
 MARGIN = 0.05  # of the cube's side, free on both sides of the shape
-MOST_TRIANGLES, MOST_BYTES = 20_000_000, 2**31
+MOST_TRIANGLES = 20_000_000
+MOST_BYTES = 2**31  # of a file
 NEAR = (0.003, 0.02)  # standard deviations, sides of the cube, of what is drawn near the surface
 VOTES = 3  # rays by which inside is told from outside
-MESHES, POINTS = (".obj", ".ply", ".stl", ".off", ".glb"), (".ply", ".xyzn", ".pcd")
+MESHES = (".obj", ".ply", ".stl", ".off", ".glb")
+POINTS = (".ply", ".xyzn", ".pcd")
 OPEN = (
     "{file}: the mesh has {holes}: no inside, so no signed distance; close it (Blender: Select Non Manifold, Fill; "
     "MeshLab: Close Holes), or give points with normals (.ply without faces), which need not be closed"
@@ -29,27 +32,19 @@ OPEN = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape in the unit cube.
+    """A shape in the unit cube."""
 
-    corners: (T, 3, 3) float32, of its triangles; none of a point cloud. points, normals: (N, 3) float32, of a point
-    cloud. side: of the cube, and corner: (3,) of it, in units of the file.
-    """
-
-    corners: numpy.ndarray
-    points: numpy.ndarray
-    normals: numpy.ndarray
-    side: float
-    corner: numpy.ndarray
+    corners: numpy.ndarray  # (T, 3, 3) float32, of the triangles; none of a point cloud
+    points: numpy.ndarray  # (N, 3) float32, of a point cloud
+    normals: numpy.ndarray  # (N, 3) float32, of a point cloud
+    side: float  # of the cube, in units of the file
+    corner: numpy.ndarray  # (3,), of the cube, in units of the file
 
     @property
     def diagonal(self) -> float:
-        """Of the bounding box, sides of the cube."""
-        return float(numpy.linalg.norm(numpy.ptp(self.places, axis=0)))
-
-    @property
-    def places(self) -> numpy.ndarray:
-        """All corners or points (N, 3)."""
-        return self.corners.reshape(-1, 3) if len(self.corners) else self.points
+        """The diagonal of the bounding box, sides of the cube."""
+        positions = self.corners.reshape(-1, 3) if len(self.corners) else self.points
+        return float(numpy.linalg.norm(numpy.ptp(positions, axis=0)))
 
 
 def read_shape(path: Path) -> Shape:
@@ -58,48 +53,64 @@ def read_shape(path: Path) -> Shape:
     Raises:
         InputError: it cannot be read, holds neither, or the mesh has holes.
     """
-    kind = path.suffix.lower()
+    suffix = path.suffix.lower()
     if not path.is_file():
         raise InputError(f"{path}: not found")
-    if kind not in MESHES + POINTS:
-        raise InputError(f'{path}: "{kind}" is not a shape; use {", ".join(sorted({*MESHES, *POINTS}))}')
+    if suffix not in MESHES + POINTS:
+        raise InputError(f'{path}: "{suffix}" is not a shape; use {", ".join(sorted({*MESHES, *POINTS}))}')
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: more than {MOST_BYTES >> 30} GiB; decimate it first")
-    vertices, faces = _read_mesh(path) if kind in MESHES else (None, ())
-    if len(faces):
-        _check_closed(path, vertices, faces)
-        return placed(vertices[faces])
-    if kind not in POINTS:
+
+    # A .ply without faces is a point cloud.
+    if suffix in MESHES:
+        vertices, faces = _read_mesh(path)
+        if len(faces):
+            _check_closed(path, vertices, faces)
+            return shape_of_mesh(vertices[faces])
+    if suffix not in POINTS:
         raise InputError(f"{path}: no triangle in it")
     return _read_points(path)
 
 
-def placed(corners: numpy.ndarray, points: numpy.ndarray = (), normals: numpy.ndarray = ()) -> Shape:
-    """Returns a mesh's corners (T, 3, 3), or points (N, 3) and normals, moved and scaled into the unit cube."""
-    places = corners.reshape(-1, 3) if len(corners) else points
-    low, high = places.min(0).astype(numpy.float64), places.max(0).astype(numpy.float64)
+def shape_of_mesh(corners: numpy.ndarray) -> Shape:
+    """Returns a closed mesh, given the corners (T, 3, 3) of its triangles in any units, in the unit cube."""
+    side, corner = _unit_cube(corners.reshape(-1, 3))
+    nothing = numpy.empty((0, 3), numpy.float32)
+    return Shape(((corners - corner) / side).astype(numpy.float32), nothing, nothing, side, corner)
+
+
+def shape_of_points(points: numpy.ndarray, normals: numpy.ndarray) -> Shape:
+    """Returns points (N, 3) in any units with unit normals (N, 3), in the unit cube."""
+    side, corner = _unit_cube(points)
+    inside = ((points - corner) / side).astype(numpy.float32)
+    return Shape(numpy.empty((0, 3, 3), numpy.float32), inside, numpy.asarray(normals, numpy.float32), side, corner)
+
+
+def _unit_cube(positions: numpy.ndarray) -> tuple[float, numpy.ndarray]:
+    """Returns the side and the corner (3,) of the cube around positions (N, 3), with its margin."""
+    low = positions.min(0).astype(numpy.float64)
+    high = positions.max(0).astype(numpy.float64)
     side = float((high - low).max() / (1 - 2 * MARGIN))
-    corner = (low + high - side) / 2
-    unit = [((value - corner) / side).astype(numpy.float32) if len(value) else numpy.empty((0, 3), numpy.float32)
-            for value in (corners, points)]  # fmt: skip
-    return Shape(unit[0], unit[1], numpy.asarray(normals, numpy.float32).reshape(-1, 3), side, corner)
+    return side, (low + high - side) / 2
 
 
 def _read_mesh(path: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Returns vertices (V, 3), those on one place joined, and faces (T, 3); no faces of a point cloud."""
+    """Returns vertices (V, 3), those at one position joined, and faces (T, 3); no faces of a point cloud."""
     import trimesh
 
     try:
-        mesh = trimesh.load(path, force="mesh", process=False, skip_materials=True)
+        mesh: Any = trimesh.load(path, force="mesh", process=False, skip_materials=True)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
-        vertices, faces = numpy.asarray(mesh.vertices, numpy.float64), numpy.asarray(mesh.faces)
+        vertices = numpy.asarray(mesh.vertices, numpy.float64)
+        faces = numpy.asarray(mesh.faces)
     except Exception as error:  # trimesh's readers raise whatever they stumble over
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from None
+
     if len(faces) > MOST_TRIANGLES:
         raise InputError(f"{path}: {len(faces)} triangles are more than {MOST_TRIANGLES}; decimate it first")
     if len(faces) and not (numpy.isfinite(vertices[faces]).all() and numpy.ptp(vertices, axis=0).max() > 0):
-        raise InputError(f"{path}: vertices are not finite numbers, or all on one place")
+        raise InputError(f"{path}: vertices are not finite numbers, or all at one position")
     return vertices, faces
 
 
@@ -108,35 +119,42 @@ def _check_closed(path: Path, vertices: numpy.ndarray, faces: numpy.ndarray) -> 
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    a, b = faces.ravel().astype(numpy.int64), faces[:, [1, 2, 0]].ravel().astype(numpy.int64)
+    # An edge is closed where its opposite stands beside it. Sheets that meet along an edge, as many in one direction
+    # as in the other, are closed all the same.
+    a = faces.ravel().astype(numpy.int64)
+    b = faces[:, [1, 2, 0]].ravel().astype(numpy.int64)
     size = len(vertices)
-    # Sheets that meet along an edge, as many one way as the other, are closed all the same.
     unmatched = numpy.setdiff1d(a * size + b, b * size + a)
     if len(unmatched) == 0:
         return
+
+    # Count the holes: open edges that hang together.
     start, end = numpy.divmod(unmatched, size)
     graph = coo_matrix((numpy.ones(len(start)), (start, end)), shape=(size, size))
     label = connected_components(graph, directed=False)[1]
     holes = len(numpy.unique(label[start]))
-    words = f"{holes} {'hole' if holes == 1 else 'holes'} ({len(start)} open edges)"
-    raise InputError(OPEN.format(file=path, holes=words))
+    found = f"{holes} {'hole' if holes == 1 else 'holes'} ({len(start)} open edges)"
+    raise InputError(OPEN.format(file=path, holes=found))
 
 
 def _read_points(path: Path) -> Shape:
+    """Returns the points with normals in a file."""
     open3d = load_open3d()
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         cloud = open3d.io.read_point_cloud(str(path))
-    points, normals = numpy.asarray(cloud.points), numpy.asarray(cloud.normals)
+    points = numpy.asarray(cloud.points)
+    normals = numpy.asarray(cloud.normals)
+
     if len(points) == 0:
         raise InputError(f"{path}: no triangles and no points could be read from it")
     if len(normals) != len(points):
         raise InputError(f"{path}: {len(points)} points without normals; estimate them first (MeshLab, CloudCompare)")
     if not (numpy.isfinite(points).all() and numpy.isfinite(normals).all() and numpy.ptp(points, axis=0).max() > 0):
-        raise InputError(f"{path}: points or normals are not finite numbers, or all on one place")
+        raise InputError(f"{path}: points or normals are not finite numbers, or all at one position")
     length = numpy.linalg.norm(normals, axis=1, keepdims=True)
     if length.min() < 1e-6:
         raise InputError(f"{path}: {int((length < 1e-6).sum())} normals are zero; estimate them again")
-    return placed(numpy.empty((0, 3, 3)), points, normals / length)
+    return shape_of_points(points, normals / length)
 
 
 class Surface:
@@ -147,7 +165,7 @@ class Surface:
         self._corners = torch.from_numpy(corners)
         edge = self._corners[:, 1:] - self._corners[:, :1]
         area = torch.linalg.cross(edge[:, 0], edge[:, 1]).norm(dim=1).double()
-        self._below = area.cumsum(0) / area.sum()
+        self._below = area.cumsum(0) / area.sum()  # the part of the area up to each triangle
 
     def distance(self, point: Tensor) -> Tensor:
         """Returns signed distances (N,) of points (N, 3), negative inside."""
@@ -155,10 +173,12 @@ class Surface:
 
     def points(self, number: int, random: torch.Generator) -> Tensor:
         """Returns points (N, 3) spread evenly by area."""
-        row = torch.searchsorted(self._below, torch.rand(number, dtype=torch.float64, generator=random))
-        corner = self._corners[row.clamp(max=len(self._corners) - 1)]
+        index = torch.searchsorted(self._below, torch.rand(number, dtype=torch.float64, generator=random))
+        corner = self._corners[index.clamp(max=len(self._corners) - 1)]
+
+        # Barycentric coordinates, even over the triangle (Turk 1990).
         part = torch.rand(number, 2, generator=random)
-        root = part[:, :1].sqrt()  # Turk 1990
+        root = part[:, :1].sqrt()
         share = torch.cat([1 - root, root * (1 - part[:, 1:]), root * part[:, 1:]], dim=1)
         return (corner * share[..., None]).sum(1)
 

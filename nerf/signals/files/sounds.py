@@ -1,4 +1,4 @@
-"""Sounds as float32 tensors (T, channels) in [-1, 1] and their rate: .wav of 8 to 32 bits and float; and back."""
+"""Sounds as float32 tensors (T, channels) in [-1, 1] from and to .wav, of 8 to 32 bits and float, with their rate."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ def read_sound(file: Path) -> tuple[Tensor, int]:
         raise InputError(f"{file}: not a readable .wav ({' '.join(str(error).split())}); restore the file") from None
     except Exception as error:  # struct.error of a header that is cut off
         raise InputError(f"{file}: not a readable .wav ({error}); restore the file") from None
+
     if values.size == 0 or rate <= 0:
         raise InputError(f"{file}: holds no sound: {values.shape[0]} samples at {rate} Hz")
+
+    # Integers are scaled by their range; those of 8 bits have no sign.
     if values.dtype == numpy.uint8:
         values = (values.astype(numpy.float32) - 128) / 128
     elif values.dtype.kind == "i":

@@ -6,11 +6,11 @@ to the front, z to the head (RAS, as NIfTI has them; DICOM's LPS is turned here 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -24,11 +24,11 @@ MISSING = "{file}: needs the package {package}; pip install 'nerf[medical]'"
 
 @dataclass(frozen=True)
 class VoxelVolume:
-    """values: (X, Y, Z) float32, finite. affine: (4, 4) float64, mm from index. source: the file, for messages."""
+    """A volume, and where it lies."""
 
-    values: numpy.ndarray
-    affine: numpy.ndarray
-    source: str = ""
+    values: numpy.ndarray  # (X, Y, Z) float32, finite
+    affine: numpy.ndarray  # (4, 4) float64, mm from index
+    source: str = ""  # the file, for messages
 
     @property
     def spacing(self) -> numpy.ndarray:
@@ -54,6 +54,7 @@ def read_volume(path: Path) -> VoxelVolume:
     """
     if not path.exists():
         raise InputError(f"{path}: not found")
+
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         volume = _read_nifti(path)
@@ -63,6 +64,7 @@ def read_volume(path: Path) -> VoxelVolume:
         volume = _read_dicom(path)
     else:
         raise InputError(f"{path}: not a volume; expected .nii, .nii.gz, .dcm, .npy or a folder of DICOM slices")
+
     wrong = volume.values.size - int(numpy.isfinite(volume.values).sum())
     if wrong:
         raise InputError(f"{path}: {wrong} of {volume.values.size} voxels are not finite numbers; fill or cut them out")
@@ -91,15 +93,17 @@ def check_shape(file: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
         sides = sides[:-1]
     if len(sides) == 2:
         sides = (*sides, 1)
+
     if len(sides) != 3 or min(sides) < 1:
         raise InputError(
             f"{file}: expected a picture or a volume, got {' x '.join(map(str, shape)) or 'nothing'} voxels"
         )
-    if math.prod(sides) > MOST_VOXELS:
-        raise InputError(f"{file}: {' x '.join(map(str, sides))} voxels are more than {MOST_VOXELS}; cut or coarsen it")
-    if min(sides[:2]) < 8:
-        raise InputError(f"{file}: slices of {sides[0]} x {sides[1]} voxels are too small; expected 8 x 8 or more")
-    return sides
+    x, y, z = sides
+    if x * y * z > MOST_VOXELS:
+        raise InputError(f"{file}: {x} x {y} x {z} voxels are more than {MOST_VOXELS}; cut or coarsen it")
+    if min(x, y) < 8:
+        raise InputError(f"{file}: slices of {x} x {y} voxels are too small; expected 8 x 8 or more")
+    return x, y, z
 
 
 @contextmanager
@@ -116,7 +120,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from None
 
 
-def _nibabel(file: Path):
+def _nibabel(file: Path) -> Any:
+    """Returns the library of NIfTI."""
     try:
         import nibabel
     except ImportError:
@@ -124,7 +129,17 @@ def _nibabel(file: Path):
     return nibabel
 
 
+def _pydicom(file: Path) -> Any:
+    """Returns the library of DICOM."""
+    try:
+        import pydicom
+    except ImportError:
+        raise InputError(MISSING.format(file=file, package="pydicom")) from None
+    return pydicom
+
+
 def _gzipped(data: bytes, file: Path) -> bytes:
+    """Returns the bytes compressed if the file's name says so, the same ones every time."""
     import gzip
 
     return gzip.compress(data, 6, mtime=0) if file.name.lower().endswith(".gz") else data
@@ -153,11 +168,9 @@ def _read_npy(path: Path) -> VoxelVolume:
 
 
 def _read_dicom(path: Path) -> VoxelVolume:
-    try:
-        import pydicom
-    except ImportError:
-        raise InputError(MISSING.format(file=path, package="pydicom")) from None
+    pydicom = _pydicom(path)
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
     slices = []
     for file in files:
         try:
@@ -172,39 +185,42 @@ def _read_dicom(path: Path) -> VoxelVolume:
 
 
 def _stacked(path: Path, slices: list) -> VoxelVolume:
-    """Returns the volume of DICOM slices, ordered by their place along the normal."""
-    placed = sorted(((_place(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
-    across, origin, _ = placed[0][0]
-    sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in placed}
+    """Returns the volume of DICOM slices, ordered by their height along the normal."""
+    ordered = sorted(((_slice_frame(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
+    across, origin, _ = ordered[0][0]
+
+    sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in ordered}
     if len(sizes) > 1:
         raise InputError(f"{path}: slices of {len(sizes)} sizes; keep those of one series in a folder")
-    check_shape(path, (*sizes.pop(), len(placed)))
-    values = numpy.stack([_hounsfield(file, data) for _, file, data in placed], axis=2)
-    heights = [place[2] for place, _, _ in placed]
-    steps = numpy.diff(heights)
+    check_shape(path, (*sizes.pop(), len(ordered)))
+    values = numpy.stack([_hounsfield(file, data) for _, file, data in ordered], axis=2)
+
+    steps = numpy.diff([frame[2] for frame, _, _ in ordered])
     if len(steps) and (steps.min() <= 0 or numpy.ptp(steps) > 0.01 * steps.mean()):
         raise InputError(
             f"{path}: slices are not evenly spaced ({steps.min():g} to {steps.max():g} mm); one is missing"
         )
-    thickness = steps.mean() if len(steps) else float(placed[0][2].get("SliceThickness", 0) or 1)
+    thickness = steps.mean() if len(steps) else float(ordered[0][2].get("SliceThickness", 0) or 1)
+
+    column, row = (axis / numpy.linalg.norm(axis) for axis in across)
     affine = numpy.eye(4)
     affine[:3, :2] = across.T
-    affine[:3, 2] = numpy.cross(*(axis / numpy.linalg.norm(axis) for axis in across)) * thickness
+    affine[:3, 2] = numpy.cross(column, row) * thickness
     affine[:3, 3] = origin
     affine[:2] *= -1  # left, back -> right, front
     return VoxelVolume(values, affine, str(path))
 
 
-def _place(file: Path, data) -> tuple[numpy.ndarray, numpy.ndarray, float]:
+def _slice_frame(file: Path, data: Any) -> tuple[numpy.ndarray, numpy.ndarray, float]:
     """Returns steps (2, 3) of a column and of a row, the first voxel (3,), and its height along the normal; mm, LPS."""
     with _readable(file):
         spacing = numpy.array(data.get("PixelSpacing", (1, 1)), float)
         axes = numpy.array(data.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float).reshape(2, 3)
         origin = numpy.array(data.get("ImagePositionPatient", (0, 0, 0)), float)
-        return axes * spacing[::-1, None], origin, float(origin @ numpy.cross(*axes))
+        return axes * spacing[::-1, None], origin, float(origin @ numpy.cross(axes[0], axes[1]))
 
 
-def _hounsfield(file: Path, data) -> numpy.ndarray:
+def _hounsfield(file: Path, data: Any) -> numpy.ndarray:
     """Returns values (columns, rows) float32 of a slice, after slope and intercept."""
     if "PixelData" not in data:
         raise InputError(f"{file}: a DICOM file without pixel data; give the file of a slice")
@@ -215,5 +231,6 @@ def _hounsfield(file: Path, data) -> numpy.ndarray:
             raise ValueError(str(error)) from None
         if stored.ndim != 2:
             raise InputError(f"{file}: expected one grey slice, got {' x '.join(map(str, stored.shape))} values")
-        slope, intercept = float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))
+        slope = float(data.get("RescaleSlope", 1))
+        intercept = float(data.get("RescaleIntercept", 0))
         return (stored.astype(numpy.float32) * slope + intercept).T

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 
-from nerf.errors import InputError
+from nerf.errors import InputError, nearest
 
 BEAMS = ("parallel", "fan", "cone")
 WATER = 0.0195  # attenuation of water at 70 keV, per mm (NIST XCOM)
@@ -34,31 +35,27 @@ def hounsfield(attenuation: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Scan:
-    """Which rays are measured.
+    """Which rays are measured."""
 
-    beam: of BEAMS. angles: (V,) float32, radians. shape: voxels (X, Y, Z) of what is scanned. spacing: mm (3).
-    detectors: in a row, odd; one voxel apart, seen at the axis.
-    """
-
-    beam: str
-    angles: Tensor
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    detectors: int
+    beam: str  # of BEAMS
+    angles: Tensor  # (V,) float32, radians
+    shape: tuple[int, int, int]  # voxels (X, Y, Z) of what is scanned
+    spacing: tuple[float, float, float]  # of voxels, mm
+    detectors: int  # D, in a row, odd; one voxel apart, seen at the axis
 
     @property
     def radius(self) -> float:
-        """Of the circle, mm, which all voxels of a slice lie in."""
+        """The radius, mm, of the circle that all voxels of a slice lie in."""
         return (self.detectors // 2) * self.pitch
 
     @property
     def pitch(self) -> float:
-        """Distance of detectors, mm, seen at the axis."""
+        """The distance of detectors, mm, seen at the axis."""
         return min(self.spacing[:2])
 
     @property
     def rows(self) -> int:
-        """Rows of detectors of a cone beam, or slices."""
+        """How many rows of detectors a cone beam has, or slices."""
         return self.shape[2]
 
     def rays(self, views: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,24 +67,26 @@ class Scan:
         angle = self.angles[views]
         along = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], -1)[:, None, None]
         across = torch.stack([-angle.sin(), angle.cos(), torch.zeros_like(angle)], -1)[:, None, None]
-        place = (torch.arange(self.detectors) - self.detectors // 2) * self.pitch
-        origin = across * place[:, None, None]
+
+        position = (torch.arange(self.detectors) - self.detectors // 2) * self.pitch
+        origin = across * position[:, None, None]
         if self.beam == "cone":
             height = (torch.arange(self.rows) - (self.rows - 1) / 2) * self.spacing[2]
             origin = origin + height[:, None] * torch.tensor([0.0, 0.0, 1.0])
         if self.beam == "parallel":
             return origin, along.expand_as(origin)
+
         direction = origin + along * SOURCE_DISTANCE * self.radius
         return origin, direction / direction.norm(dim=-1, keepdim=True)
 
 
 def scan_of(shape: tuple[int, int, int], spacing: numpy.ndarray, beam: str, n_views: int) -> Scan:
     """Returns a scan of a volume by views spread evenly over half a turn (parallel) or a whole one."""
-    spacing = tuple(float(step) for step in spacing)
-    corner = math.hypot(*((side - side // 2) * step for side, step in zip(shape[:2], spacing)))
-    half = math.ceil(corner / min(spacing[:2]))
+    x, y, z = (float(step) for step in spacing)
+    corner = math.hypot((shape[0] - shape[0] // 2) * x, (shape[1] - shape[1] // 2) * y)
+    half = math.ceil(corner / min(x, y))
     turn = math.pi if beam == "parallel" else 2 * math.pi
-    return Scan(beam, torch.arange(n_views) * (turn / n_views), shape, spacing, 2 * half + 1)
+    return Scan(beam, torch.arange(n_views) * (turn / n_views), shape, (x, y, z), 2 * half + 1)
 
 
 def line_integrals(scan: Scan, voxels: Tensor, views: Tensor, samples_per_voxel: float) -> Tensor:
@@ -102,13 +101,17 @@ def line_integrals(scan: Scan, voxels: Tensor, views: Tensor, samples_per_voxel:
     Differentiable in `voxels`. Unit: that of the voxels times mm.
     """
     index, step = _samples(scan, views, samples_per_voxel)
-    place = index / (torch.tensor(scan.shape) - 1).clamp(min=1) * 2 - 1
-    n_views, n_samples = len(views), index.shape[3]
+    normalised = index / (torch.tensor(scan.shape) - 1).clamp(min=1) * 2 - 1  # as grid_sample has it
+    n_views = len(views)
+    n_samples = index.shape[3]
+
     if scan.beam == "cone":
-        grid = place.reshape(1, n_views, -1, n_samples, 3).flip(-1)
+        grid = normalised.reshape(1, n_views, -1, n_samples, 3).flip(-1)
         values = torch.nn.functional.grid_sample(voxels[None, None], grid, align_corners=True)
         return values.sum(-1).view(n_views, scan.detectors, scan.rows) * step
-    grid = place[:, :, 0, :, :2].reshape(1, -1, n_samples, 2).flip(-1)
+
+    # The rays of all slices are the same: slices are the channels of one picture.
+    grid = normalised[:, :, 0, :, :2].reshape(1, -1, n_samples, 2).flip(-1)
     values = torch.nn.functional.grid_sample(voxels.permute(2, 0, 1)[None], grid, align_corners=True)
     return values.sum(-1)[0].T.reshape(n_views, scan.detectors, scan.rows) * step
 
@@ -119,9 +122,11 @@ def _samples(scan: Scan, views: Tensor, samples_per_voxel: float) -> tuple[Tenso
     depth = scan.radius
     if scan.beam == "cone":
         depth = math.hypot(depth, scan.rows * scan.spacing[2])
+
     step = scan.pitch / samples_per_voxel
     n_samples = 2 * math.ceil(depth / step)
     t = (torch.arange(n_samples) - (n_samples - 1) / 2) * step
+
     axis = torch.tensor([scan.shape[0] // 2, scan.shape[1] // 2, (scan.rows - 1) / 2])
     along = origin[..., None, :] + t[:, None] * direction[..., None, :]
     return along / torch.tensor(scan.spacing) + axis, step
@@ -140,9 +145,11 @@ class SystemMatrix:
         columns = scan.shape[0] * scan.shape[1]
         parts = []
         for view in torch.arange(len(scan.angles)).split(8):
-            place, step = _samples(scan, view, samples_per_voxel)
-            index = place[:, :, 0, :, :2].reshape(-1, place.shape[3], 2)
+            samples, step = _samples(scan, view, samples_per_voxel)
+            index = samples[:, :, 0, :, :2].reshape(-1, samples.shape[3], 2)
             row = torch.arange(len(index))[:, None].expand(index.shape[:2])
+
+            # Bilinear weights of the four voxels around each sample.
             lower = index.floor()
             for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 vertex = lower + torch.tensor(corner)
@@ -151,8 +158,11 @@ class SystemMatrix:
                 x, y = vertex[inside].long().unbind(-1)
                 entries = (weight[inside].numpy(), (row[inside].numpy(), (x * scan.shape[1] + y).numpy()))
                 parts.append(csr_matrix(entries, shape=(len(index), columns)))
+
+        # The four corners of a block of rays add up; blocks follow each other.
         matrix = vstack([sum(parts[first : first + 4]) for first in range(0, len(parts), 4)]).tocsr()
-        self._forth, self._back = matrix, matrix.T.tocsr()
+        self._forth = matrix
+        self._back = matrix.T.tocsr()
 
     def __call__(self, voxels: Tensor) -> Tensor:
         found = _Product.apply(voxels.reshape(-1, voxels.shape[2]), self._forth, self._back)
@@ -163,13 +173,16 @@ class _Product(torch.autograd.Function):
     """A sparse matrix times (N, K), and the gradient by its transpose."""
 
     @staticmethod
-    def forward(ctx, value: Tensor, matrix, transpose) -> Tensor:
+    def forward(ctx: Any, value: Tensor, matrix: Any, transpose: Any) -> Tensor:
         ctx.transpose = transpose
         return torch.from_numpy(matrix @ value.numpy())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorator's type loses the arguments' names
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor, None, None]:
+        (grad,) = grad_outputs
         return torch.from_numpy(ctx.transpose @ grad.contiguous().numpy()), None, None
 
 
@@ -200,8 +213,6 @@ def noise_variance(sinogram: Tensor, photons: float) -> Tensor:
 
 def check_beam(beam: str, n_views: int) -> None:
     """Raises InputError if a scan cannot be made so."""
-    from nerf.errors import nearest
-
     if beam not in BEAMS:
         raise InputError(f'"{beam}" is not a beam{nearest(beam, BEAMS)}')
     if not 2 <= n_views <= 4096:

@@ -30,7 +30,10 @@ def radial_mask(shape: tuple[int, int], acceleration: float, first_angle: float 
     The number of spokes is the largest that measures no more than that. Spokes are spread evenly over half a turn.
     """
     wanted = shape[0] * shape[1] / acceleration
-    low, high = 1, max(shape) * 2  # spokes: the share grows with them
+
+    # Bisection over the number of spokes: the share grows with it.
+    low = 1
+    high = max(shape) * 2
     while low < high:
         middle = (low + high + 1) // 2
         if _spokes(shape, middle, first_angle).sum() <= wanted:
@@ -41,13 +44,15 @@ def radial_mask(shape: tuple[int, int], acceleration: float, first_angle: float 
 
 
 def _spokes(shape: tuple[int, int], number: int, first_angle: float) -> Tensor:
+    """Returns (X, Y) bool: frequencies on so many spokes through the centre, evenly over half a turn."""
     reach = math.hypot(*shape) / 2
     along = torch.arange(-math.ceil(2 * reach), math.ceil(2 * reach) + 1) / 2
     angle = first_angle + torch.arange(number) * (math.pi / number)
-    mask = torch.zeros(shape, dtype=torch.bool)
     row = (along * angle.cos()[:, None]).round().long() + shape[0] // 2
     column = (along * angle.sin()[:, None]).round().long() + shape[1] // 2
     inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+
+    mask = torch.zeros(shape, dtype=torch.bool)
     mask[row[inside], column[inside]] = True
     return mask
 
@@ -57,18 +62,23 @@ def cartesian_mask(shape: tuple[int, int], acceleration: float, random: torch.Ge
     lines = shape[1]
     number = max(1, round(lines / acceleration))
     frequency = (torch.arange(lines) - lines // 2).abs() / (lines / 2)
+
     chance = (1 - frequency).clamp(min=0).square() + 0.05
-    chance[frequency <= CENTRE] = 1e6
+    chance[frequency <= CENTRE] = 1e6  # certain
     chosen = torch.multinomial(chance, number, generator=random)
     mask = torch.zeros(shape, dtype=torch.bool)
     mask[:, chosen] = True
     return mask
 
 
-def slice_masks(kind: str, shape: tuple[int, int, int], acceleration: float, random: torch.Generator) -> Tensor:
-    """Returns masks (Z, X, Y) bool of every slice; neighbours differ, so that together they measure more."""
-    if kind == "radial":
-        masks = [radial_mask(shape[:2], acceleration, z * GOLDEN_ANGLE) for z in range(shape[2])]
+def slice_masks(pattern: str, shape: tuple[int, int, int], acceleration: float, random: torch.Generator) -> Tensor:
+    """Returns masks (Z, X, Y) bool of every slice; neighbours differ, so that together they measure more.
+
+    pattern: radial or cartesian.
+    """
+    x, y, z = shape
+    if pattern == "radial":
+        masks = [radial_mask((x, y), acceleration, index * GOLDEN_ANGLE) for index in range(z)]
     else:
-        masks = [cartesian_mask(shape[:2], acceleration, random) for _ in range(shape[2])]
+        masks = [cartesian_mask((x, y), acceleration, random) for _ in range(z)]
     return torch.stack(masks)
