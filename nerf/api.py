@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf.backends.choice import choose_backend
-from nerf.config import photograph_settings, read_settings
+from nerf.config import Settings, photograph_settings, read_settings
 from nerf.errors import InputError
 from nerf.export.context import ExportRequest
 from nerf.fields.coordinate import CoordinateField
@@ -72,7 +72,7 @@ def load_scene(
     """
     use_huge_pages()
     folder = find_scene(str(scene))
-    base = photograph_settings() if has_photographs(folder.folder) else None
+    base = photograph_settings() if has_photographs(folder.folder) else Settings()
     return _load_scene(folder, tuple(splits), read_settings(None, _words(settings), base).scene)
 
 
@@ -130,8 +130,7 @@ def render(run: TrainedRun, file: str | Path, request: FilmRequest | None = None
     Raises:
         InputError: the request does not suit the run, or the file cannot be written.
     """
-    request = request or FilmRequest(size=(run.cameras.width, run.cameras.height))
-    say("film", _film.film(run, Path(file), request, crop))
+    say("film", _film.film(run, Path(file), request or FilmRequest(), crop))
 
 
 def export(run: TrainedRun, request: ExportRequest) -> None:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = FilmRequest(
         path=arguments.path,
         frames=arguments.frames,
-        size=arguments.size or (trained.cameras.width, trained.cameras.height),
+        size=arguments.size,
         fps=arguments.fps,
         shown=tuple(arguments.show),
         loop=arguments.loop,

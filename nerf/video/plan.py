@@ -37,9 +37,9 @@ FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of 
 class FilmRequest:
     """What is to be filmed."""
 
-    frames: int
-    size: tuple[int, int]  # width and height of a panel, pixels
-    fps: int  # frames a second
+    frames: int = 90
+    size: tuple[int, int] | None = None  # width and height of a panel, pixels; None = as the cameras
+    fps: int = 30  # frames a second
     path: str = "auto"  # of `choices.PATHS`
     shown: tuple[str, ...] = ("rgb",)  # of `choices.SHOWN`
     loop: bool | None = None  # whether the film ends where it began; None = as the path is
@@ -48,6 +48,11 @@ class FilmRequest:
     keys: Path | None = None  # the file of path "keys"
     alpha: bool = False  # transparent background
     preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
+
+
+def panel_size(request: FilmRequest, cameras: Cameras) -> tuple[int, int]:
+    """Returns width and height of a panel, pixels."""
+    return request.size or (cameras.width, cameras.height)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def plan(
         raise InputError("--path keys and --keys FILE go together")
 
     if name == "test":
-        held_out = test_cameras().resized(*request.size)
+        held_out = test_cameras().resized(*panel_size(request, cameras))
         held_out = held_out[: request.frames] if request.frames < len(held_out) else held_out
         return CameraPath(name, _zoomed(held_out, request.view), False)
     if name in ("tour", "keys"):
@@ -175,7 +180,7 @@ def _film_cameras(poses: Tensor, cameras: Cameras, request: FilmRequest, view: T
 
     Their lens is that of the first training camera, or has the vertical fields of view (F,), radians.
     """
-    lens = cameras[:1].resized(*request.size)
+    lens = cameras[:1].resized(*panel_size(request, cameras))
     count = len(poses)
     filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
     if view is not None:

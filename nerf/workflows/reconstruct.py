@@ -145,8 +145,7 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
     output = settings.output
     attempts = Attempts()
     if output.video:
-        size = (trained.cameras.width, trained.cameras.height)
-        request = FilmRequest(output.frames, size, output.fps)
+        request = FilmRequest(output.frames, fps=output.fps)
         file = run.path / output.video
         attempts.write("output.video", file, partial(film, trained, file, request))
     if output.mesh:
