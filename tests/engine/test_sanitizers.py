@@ -33,12 +33,12 @@ for step in range(4):
 task.model.density(torch.rand(70, 3) - 0.5)
 rays, code = task.views.cameras.image_rays(0)[200:300], torch.zeros(100, 5, requires_grad=True)
 task.model.surface(rays)
-coded_model = cuda_model(settings, launcher, task.model.cube, code_size=5)
+coded_model = cuda_model(settings, launcher, task.model.box, code_size=5)
 coded_model.render(rays, code).rgb.sum().backward()
 settings = ball_task(changes={**changes, "scene": {"bounds": 0}}, views=ball_photographs()).settings
 photographs = CudaRadianceTask(ball_photographs(), settings, launcher)
 photographs.train_step(0, 0.0)
-assert photographs.model.cube.contraction and code.grad.any()
+assert photographs.model.box.contraction and code.grad.any()
 print("no complaint")
 """
 
@@ -68,6 +68,6 @@ def test_the_kernels_run_clean_under_the_sanitizers():
         env=environment,
         cwd=Path(__file__).parents[2],
     )
-    marks = ("ERROR: ", "runtime error: ", "kernels.cu", "located", "Error: ")
+    marks = ("ERROR: ", "runtime error: ", ".cu:", "located", "Error: ")
     complaints = [line for line in result.stderr.splitlines() if any(mark in line for mark in marks)]
     assert result.returncode == 0 and "no complaint" in result.stdout, "\n".join(complaints)
