@@ -14,7 +14,7 @@ import torch
 import trimesh
 
 from nerf.config import SceneSettings
-from nerf.export.images import write_rgb
+from nerf.exporters.images import write_rgb
 from nerf.geometry.cameras import Rays
 from nerf.scenes import find_scene, load_scene
 from nerf.scenes.raytracing import load_open3d

@@ -13,7 +13,7 @@ from typing import Any
 from nerf.backends.choice import choose_backend
 from nerf.config import Settings, photograph_settings, read_settings
 from nerf.errors import InputError
-from nerf.export.context import ExportRequest
+from nerf.exporters.context import ExportRequest
 from nerf.fields.coordinate import CoordinateField
 from nerf.geometry.scene_box import CropBox
 from nerf.memory import use_huge_pages

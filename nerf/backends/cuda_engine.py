@@ -354,7 +354,7 @@ class CudaEngine(DeviceModel):
         inputs += padded(work.layers[DENSITY_LAYERS].inputs - work.layers[DENSITY_LAYERS].split)
         blocks = max(1, padded(work.samples.n, BLOCK) // BLOCK)
         work.grad_inputs = self.batch.get("grad_inputs", (blocks, inputs, BLOCK)).data_ptr()
-        work.grad_place = self.batch.get("grad_place", (blocks * BLOCK, 3)).data_ptr()
+        work.grad_position = self.batch.get("grad_position", (blocks * BLOCK, 3)).data_ptr()
         for name, width in {"origin": 3, "direction": 3, "code": work.shape.code_size}.items():
             setattr(work, f"grad_{name}", self.batch.get(f"grad_{name}", (work.n_rays, width)).data_ptr())
         self._launch("samples_vjp", work.samples.n)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from nerf.cli.arguments import between, crop_argument, run_argument, whole
 from nerf.errors import InputError
-from nerf.export.choices import DEPTH_FORMATS, METHODS, UNITS, UPS
-from nerf.export.outputs import OUTPUTS, option_list
+from nerf.exporters.choices import DEPTH_FORMATS, METHODS, UNITS, UPS
+from nerf.exporters.outputs import OUTPUTS, option_list
 
 if TYPE_CHECKING:
-    from nerf.export.context import ExportRequest
+    from nerf.exporters.context import ExportRequest
     from nerf.meshing.surface import SurfaceRequest
 
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace, outputs: dict[str, Path]) -> ExportRequest:
-    from nerf.export.context import ExportRequest
+    from nerf.exporters.context import ExportRequest
 
     return ExportRequest(
         outputs=outputs,

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from nerf.engine.build import instruction_sets, library_name
-from nerf.engine.signatures import FUNCTIONS
+from nerf.engine.signatures import ABI, FUNCTIONS
 from nerf.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent
@@ -22,11 +22,27 @@ class Library:
     """One loaded library: `call` is how its functions are called."""
 
     def __init__(self, name: str, path: Path) -> None:
+        """Loads a library.
+
+        Raises:
+            InputError: it was built from sources of another version.
+            OSError: it does not load.
+        """
         self.name = name
         self._loaded = ctypes.CDLL(str(path), mode=os.RTLD_LOCAL)
+        told = getattr(self._loaded, "nerf_abi", None)  # libraries of old have no such function
+        if told is not None:
+            told.restype = ctypes.c_char_p
+        if told is None or told() != ABI.encode():
+            raise InputError(
+                f"native engine: {path} was built from another version of the sources; "
+                "build it again: pip install -e . (or python nerf/engine/build.py)"
+            )
+
         for function, (result, arguments) in FUNCTIONS.items():
             entry = getattr(self._loaded, function)
-            entry.restype, entry.argtypes = result, arguments
+            entry.restype = result
+            entry.argtypes = arguments
 
     def call(self, function: str, *arguments: object) -> int | bytes | None:
         """Returns what the C function returns.
@@ -47,7 +63,7 @@ def load(name: str) -> Library:
     """Returns the library of an instruction set.
 
     Raises:
-        InputError: it was not built, does not load, or the processor cannot run it.
+        InputError: it was not built, or from other sources; it does not load, or the processor cannot run it.
     """
     path = FOLDER / library_name(name)
     if not path.is_file():
@@ -59,7 +75,7 @@ def load(name: str) -> Library:
         raise InputError(f"native engine: this processor cannot run {name}; it has {', '.join(available())}")
     try:
         return Library(name, path)
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         raise InputError(
             f"native engine: {path} does not load ({error}); run pip install again, or use --backend reference"
         ) from error

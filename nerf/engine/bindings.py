@@ -1,7 +1,7 @@
-"""The engine's functions one by one, on float32 or float64 CPU tensors, each with its vector-Jacobian product.
+"""The engine's functions one by one, on float32 or float64 CPU tensors, each with its vector-Jacobian product (vjp).
 
-They are the text of the fused training step, which is how tests hold that text to the reference, in double precision
-too. Gradients by parameters come back as new tensors.
+The fused training step is made of the same text. Tests can therefore compare that text with the reference, in double
+precision too. Gradients come back as new tensors.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ def hash_grid(position: Tensor, table: Tensor, levels: Sequence[Level]) -> Tenso
 def hash_grid_vjp(
     position: Tensor, table: Tensor, levels: Sequence[Level], grad: Tensor, needed: tuple[bool, bool] = (True, True)
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Returns the gradients by positions and table, if needed, from that by the features (S, L * F)."""
-    grads = [torch.zeros_like(value) if wanted else None for value, wanted in zip((position, table), needed)]
+    """Returns the gradients by positions (S, D) and by the table (rows, F), or None for one that is not needed.
+
+    grad: (S, L * F), the gradient by the features.
+    """
+    grad_position = torch.zeros_like(position) if needed[0] else None
+    grad_table = torch.zeros_like(table) if needed[1] else None
     if any(needed):
-        _hash_grid(position, table, grad, levels, *grads)
-    return grads[0], grads[1]
+        _hash_grid(position, table, grad, levels, grad_position, grad_table)
+    return grad_position, grad_table
 
 
 def _hash_grid(
@@ -84,7 +88,8 @@ def mlp(value: Tensor, weights: Sequence[Tensor]) -> Tensor:
 
 def mlp_vjp(value: Tensor, weights: Sequence[Tensor], grad: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Returns the gradients by the inputs (S, inputs) and by every weight, from that by the outputs (S, outputs)."""
-    grad_value, grad_weights = torch.zeros_like(value), [torch.zeros_like(weight) for weight in weights]
+    grad_value = torch.zeros_like(value)
+    grad_weights = [torch.zeros_like(weight) for weight in weights]
     _mlp(value, weights, grad, grad_value, grad_weights)
     return grad_value, grad_weights
 
@@ -96,16 +101,20 @@ def _mlp(
     grad_value: Tensor | None,
     grad_weights: Sequence[Tensor] | None,
 ) -> None:
-    dtype, n_layers = value.dtype, len(weights)
+    dtype = value.dtype
+    n_layers = len(weights)
+    widths = (ctypes.c_int32 * (n_layers + 1))(weights[0].shape[1], *(weight.shape[0] for weight in weights))
     pointers = ctypes.c_void_p * n_layers
-    widths = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
+    at_weights = pointers(*(address(weight, dtype) for weight in weights))
+    at_grads = pointers(*(address(weight, dtype) for weight in grad_weights or ()))
+
     call = MlpCall(
-        widths=(ctypes.c_int32 * len(widths))(*widths),
-        weights=pointers(*(address(weight, dtype) for weight in weights)),
+        widths=ctypes.addressof(widths),
+        weights=ctypes.addressof(at_weights),
         input=address(value, dtype),
         out=address(out, dtype),
         grad_input=address(grad_value, dtype) if grad_value is not None else None,
-        grad_weights=pointers(*(address(weight, dtype) for weight in grad_weights)) if grad_weights else None,
+        grad_weights=ctypes.addressof(at_grads),
         n=len(value),
         n_layers=n_layers,
         threads=torch.get_num_threads(),
@@ -121,7 +130,7 @@ def spherical_harmonics(direction: Tensor, degree: int) -> Tensor:
 
 
 def spherical_harmonics_vjp(direction: Tensor, degree: int, grad: Tensor) -> Tensor:
-    """Returns the gradient by directions (S, 3), their length taken as free, from that by the harmonics."""
+    """Returns the gradient by directions (S, 3), as if of any length, from that by the harmonics."""
     grad_direction = torch.empty_like(direction)
     _harmonics(direction, grad, grad_direction, degree)
     return grad_direction
@@ -129,8 +138,13 @@ def spherical_harmonics_vjp(direction: Tensor, degree: int, grad: Tensor) -> Ten
 
 def _harmonics(direction: Tensor, out: Tensor, grad_direction: Tensor | None, degree: int) -> None:
     dtype = direction.dtype
-    place = address(grad_direction, dtype) if grad_direction is not None else None
-    call = HarmonicsCall(address(direction, dtype), address(out, dtype), place, len(direction), degree)
+    call = HarmonicsCall(
+        direction=address(direction, dtype),
+        out=address(out, dtype),
+        grad_direction=address(grad_direction, dtype) if grad_direction is not None else None,
+        n=len(direction),
+        degree=degree,
+    )
     _call("spherical_harmonics", dtype, ctypes.byref(call))
 
 
@@ -144,12 +158,15 @@ def march(
 ) -> tuple[Tensor, Tensor]:
     """Returns how many samples rays have in occupied cells (R,) int64, and their distances t (S,), packed by ray.
 
-    ray: origin (R, 3), direction (R, 3) and offset (R,) of the samples in their steps. corner: (3,) and side of the
-    cube. occupied: (G, G, G) bool. step: scene units. contraction: its center (3,), radius and near distance, if
+    ray: origin (R, 3), direction (R, 3), and offset (R,) of the samples in their steps. corner: (3,), and side: of the
+    scene box. occupied: (G, G, G) bool. step: scene units. contraction: its center (3,), radius and near distance, if
     there is one. See `nerf.ops.march`.
     """
-    dtype, n_rays = ray[0].dtype, len(ray[0])
+    dtype = ray[0].dtype
+    n_rays = len(ray[0])
     count = torch.zeros(n_rays, dtype=torch.int64)
+
+    # The first call counts.
     kind = MarchCallFloat if dtype == torch.float32 else MarchCallDouble
     call = kind(
         *(address(part, dtype) for part in ray),
@@ -163,11 +180,15 @@ def march(
     )
     call.corner[:] = corner.tolist()
     if contraction is not None:
-        call.center[:], call.radius, call.near = contraction[0].tolist(), *contraction[1:]
+        center, call.radius, call.near = contraction
+        call.center[:] = center.tolist()
     _call("march", dtype, ctypes.byref(call))
+
+    # The second one writes, where `first` says.
     first = count.cumsum(0) - count
     t = torch.empty(int(count.sum()), dtype=dtype)
-    call.first, call.t = address(first, torch.int64), address(t, dtype)
+    call.first = address(first, torch.int64)
+    call.t = address(t, dtype)
     _call("march", dtype, ctypes.byref(call))
     return count, t
 
@@ -186,24 +207,25 @@ def composite_vjp(
     thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor, grad_pixel: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients by thickness (S,) and rgb (S, 3) from that by the pixels (R, 5)."""
-    grads = torch.zeros_like(thickness), torch.zeros_like(rgb)
-    _composite(thickness, rgb, t, first, grad_pixel, grads)
-    return grads
+    grad_thickness = torch.zeros_like(thickness)
+    grad_rgb = torch.zeros_like(rgb)
+    _composite(thickness, rgb, t, first, grad_pixel, (grad_thickness, grad_rgb))
+    return grad_thickness, grad_rgb
 
 
 def _composite(
     thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor, pixel: Tensor, grads: tuple[Tensor, Tensor] | None
 ) -> None:
     dtype = thickness.dtype
-    places = [address(part, dtype) for part in grads] if grads else [None, None]
     call = CompositeCall(
-        address(thickness, dtype),
-        address(rgb, dtype),
-        address(t, dtype),
-        address(first, torch.int64),
-        address(pixel, dtype),
-        *places,
-        len(first) - 1,
-        torch.get_num_threads(),
+        thickness=address(thickness, dtype),
+        rgb=address(rgb, dtype),
+        t=address(t, dtype),
+        first=address(first, torch.int64),
+        pixel=address(pixel, dtype),
+        grad_thickness=address(grads[0], dtype) if grads else None,
+        grad_rgb=address(grads[1], dtype) if grads else None,
+        n_rays=len(first) - 1,
+        threads=torch.get_num_threads(),
     )
     _call("composite", dtype, ctypes.byref(call), grads is not None)

@@ -6,6 +6,7 @@ Needs no torch and no package outside the standard library: ``setup.py`` loads t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -75,11 +76,21 @@ def find_compiler() -> str:
     )
 
 
+def _abi() -> str:
+    """Returns `ABI` of signatures.py, loaded by its path as this file is."""
+    spec = importlib.util.spec_from_file_location("engine_signatures", SOURCES.parent / "signatures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ABI
+
+
 def command(compiler: str, instruction_set: InstructionSet, output: Path, extra: Sequence[str] = ()) -> list[str]:
     """Returns the command line that builds one library."""
+    told = f'-DNERF_ABI="{_abi()}"'
     system = LINUX_FLAGS if platform.system() == "Linux" else ()
     sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
-    return [compiler, *FLAGS, *instruction_set.flags, *extra, *sources, *system, "-o", str(output)]
+    return [compiler, *FLAGS, told, *instruction_set.flags, *extra, *sources, *system, "-o", str(output)]
 
 
 def build(target: Path, extra: Sequence[str] = ()) -> list[Path]:

@@ -42,7 +42,7 @@ class DriverLauncher:
         major, minor = torch.cuda.get_device_capability(self.device)
         torch.zeros(1, device=self.device)  # makes the context that the kernels are loaded into
         cubin, compiled = nvrtc.cached_cubin(f"sm_{major}{minor}", features)
-        from cuda.bindings import driver
+        from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]  compiled, no stubs
 
         self._driver = driver
         if compiled:

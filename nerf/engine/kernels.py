@@ -1,82 +1,89 @@
 """What the CUDA kernels are given, and how they are launched: by the driver, or on the CPU by the tests' shim.
 
-`Work` has the layout of its namesake in ``src/cuda/work.h``; pointers are plain addresses of the launcher's device.
+The structs stand in ``src/cuda/work.h``, with what each field means; pointers are addresses of the launcher's device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import Structure, c_float, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import Structure
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nerf.engine.signatures import DENSITY_LAYERS, MOST_COLOR_LAYERS, MOST_LEVELS, FieldShape, Pixels
+from nerf.engine.signatures import FieldShape, Pixels, fields, number
 
-MOST_LAYERS = DENSITY_LAYERS + MOST_COLOR_LAYERS
-BLOCK, GROUP = 64, 4  # samples, and rows, that lie side by side: see src/arithmetic.h and src/layer.h
-THREADS = 128  # of a launch's blocks
-
-
-def _addresses(*names: str) -> list[tuple[str, type]]:
-    return [(name, c_void_p) for name in names]
+BLOCK = number("BLOCK")  # samples that lie side by side
+GROUP = number("GROUP")  # rows that lie side by side
+THREADS = number("THREADS")  # of a launch's blocks
 
 
 class SampleArrays(Structure):
     """Where packed samples are."""
 
-    _fields_ = [*_addresses("x", "y", "z", "t", "density", "ray", "first"), ("n", c_int64)]
+    _fields_ = fields("SampleArrays")
 
 
 class LayerArrays(Structure):
     """Where one layer's weights, moments and activations are."""
 
-    _fields_ = [
-        *_addresses("weights", "forward", "transposed", "first_moment", "second_moment", "grad_weights"),
-        *_addresses("in_", "out", "grad_out"),
-        *[(name, c_int32) for name in ("outputs", "inputs", "split", "padding")],
-    ]
+    _fields_ = fields("LayerArrays")
+
+
+class FieldArrays(Structure):
+    """The field: its sizes, its layers and its table."""
+
+    _fields_ = fields("FieldArrays", LayerArrays, FieldShape)
+
+
+class RayArrays(Structure):
+    """Where what is known of each ray is."""
+
+    _fields_ = fields("RayArrays")
+
+
+class SampleNumbers(Structure):
+    """Where what is computed for each sample is."""
+
+    _fields_ = fields("SampleNumbers")
+
+
+class CellArrays(Structure):
+    """Where what is known of each cell of the occupancy grid is."""
+
+    _fields_ = fields("CellArrays")
 
 
 class Contraction(Structure):
-    """The scene's cube, and how space is contracted into it; a radius of 0: not at all."""
+    """The scene box, and how space is contracted into it; a radius of 0: not at all."""
 
-    _fields_ = [
-        ("center", c_float * 3),
-        ("radius", c_float),
-        ("near", c_float),
-        ("corner", c_float * 3),
-        ("side", c_float),
-    ]
+    _fields_ = fields("Contraction")
+
+
+class MarchNumbers(Structure):
+    """How rays are marched."""
+
+    _fields_ = fields("MarchNumbers", Contraction)
+
+
+class StepNumbers(Structure):
+    """What is peculiar to a training step, or to an update of the occupancy grid."""
+
+    _fields_ = fields("StepNumbers")
 
 
 class Work(Structure):
-    """Everything of one model and one batch."""
+    """Everything of one model and one batch. The fields of its parts are its own too: ``work.origin``."""
 
-    _fields_ = [
-        ("pixels", Pixels),
-        ("samples", SampleArrays),
-        ("marched", SampleArrays),
-        ("layers", LayerArrays * MOST_LAYERS),
-        ("shape", FieldShape),
-        ("n_layers", c_int32),
-        ("first_row", c_int64 * MOST_LEVELS),
-        *_addresses("table", "table_first_moment", "table_second_moment", "grad_table", "packed", "grad_encoding"),
-        *_addresses("origin", "direction", "offset", "rgba", "count", "pixel", "grad_pixel", "loss"),
-        *_addresses("least", "code", "distance", "grad_origin", "grad_direction", "grad_code", "weight"),
-        *_addresses("passing", "reaching", "grad_thickness", "marched_at", "grad_weight", "grad_place", "grad_inputs"),
-        *_addresses("hull", "occupied", "bits", "empty", "value", "mean", "hull_cells", "probed", "adam", "total_loss"),
-        *[(name, c_uint64) for name in ("seed", "update")],
-        *[(name, c_int64) for name in ("first_ray", "number", "n_rays", "n_hull_cells")],
-        ("space", Contraction),
-        *[(name, c_float) for name in ("step", "greatest_thickness", "minimum_weight", "light_left", "loss_scale")],
-        *[(name, c_float) for name in ("distortion", "near", "rate", "beta1", "beta2", "epsilon")],
-        *[(name, c_int32) for name in ("background", "resolution", "levels")],
-    ]
+    __slots__ = ()  # a misspelt field is an AttributeError
+    _anonymous_ = ("field", "rays", "values", "cells", "march", "training")
+    _fields_ = fields(
+        "Work", Pixels, SampleArrays, FieldArrays, RayArrays, SampleNumbers, CellArrays, MarchNumbers, StepNumbers
+    )
 
 
-# Every kernel of src/cuda/kernels.cu.
+# Every kernel of src/cuda/*.cu.
 KERNELS = (
     *("draw_rays", "march_count", "march_fill", "weigh", "gather", "composite_rays", "distort", "composite_rays_vjp"),
     *(
@@ -103,6 +110,7 @@ class Launcher(Protocol):
 
     def launch(self, kernel: str, work: Work, grid: tuple[int, int, int]) -> None:
         """Starts blocks of THREADS threads on the current stream."""
+        ...
 
     def zeros(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Returns an array of the device.
@@ -110,9 +118,11 @@ class Launcher(Protocol):
         Raises:
             torch.OutOfMemoryError: there is no room for it.
         """
+        ...
 
     def free_bytes(self) -> int:
         """Returns the device's memory that nobody has taken."""
+        ...
 
 
 def grid_of(threads: int, across: int = 1, deep: int = 1) -> tuple[int, int, int]:

@@ -147,7 +147,7 @@ def cache_folder() -> Path:
 
 def _nvrtc() -> ModuleType:
     try:
-        from cuda.bindings import nvrtc
+        from cuda.bindings import nvrtc  # pyright: ignore[reportAttributeAccessIssue]  compiled, no stubs
 
         nvrtc.nvrtcVersion()  # finds the library, which may be missing where the bindings are not
     except (ImportError, RuntimeError) as error:

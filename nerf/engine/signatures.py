@@ -1,331 +1,255 @@
-"""The engine's flat C interface: every struct and every function, once.
+"""The engine's flat C interface for ctypes: every struct and every function, once.
 
-The structs have the layout of their namesakes in ``src/``.
-Pointers to arrays are plain addresses; whoever fills them in keeps the tensors alive.
+The structs have one text, the C++ sources in ``src/``, where the meaning of every field stands; `fields` reads them.
+Pointers to arrays are plain addresses; whoever fills them in keeps the tensors alive. This file needs the standard
+library alone: ``build.py`` loads it by its path, because every library is told the `ABI` that it is built for.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+import keyword
+import re
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-MOST_LEVELS, DENSITY_LAYERS, MOST_COLOR_LAYERS, LARGEST_CODE = 32, 2, 5, 64
-BACKGROUNDS = {"black": 0, "white": 1, "random": 2}
-STAGES = ("draw", "trace", "density", "gather", "color", "composite", "backward", "weights", "scatter", "adam")
-STAGES += ("cameras",)
+SOURCES = Path(__file__).parent / "src"
+SCALARS: dict[str, type] = {
+    "float": c_float,
+    "double": c_double,
+    "int32_t": c_int32,
+    "int64_t": c_int64,
+    "uint64_t": c_uint64,
+}
+# A type, its stars, and what is declared of it: names, some of them arrays.
+DECLARATION = re.compile(r"\s*(\w+)([*\s]+)((?:\w+(?:\[\w+\])?(?:,\s*|\s*$))+)")
+
+
+@cache
+def _text() -> str:
+    """Returns the sources without their comments."""
+    files = sorted(file for pattern in ("*.h", "*.cpp", "cuda/*.h") for file in SOURCES.glob(pattern))
+    return re.sub("//.*", "", "\n".join(file.read_text(encoding="utf-8") for file in files))
+
+
+@cache
+def _bodies() -> dict[str, list[str]]:
+    """Returns what stands between the braces of every struct and enum, by its name."""
+    found: dict[str, list[str]] = {}
+    for name, body in re.findall(r"(?:struct|enum) (\w+)[^;{]*{(.*?)};", _text(), re.DOTALL):
+        found.setdefault(name, []).append(body)
+    return found
+
+
+def _body(name: str) -> str:
+    """Returns what stands between the braces of a struct or an enum.
+
+    Raises:
+        ValueError: the sources do not declare it, or declare it twice.
+    """
+    found = _bodies().get(name, [])
+    if len(found) != 1:
+        raise ValueError(f"{SOURCES}: {len(found)} declarations of {name}, expected one")
+    return found[0]
+
+
+def number(name: str) -> int:
+    """Returns a whole number that the sources name: ``constexpr int NAME = 4``, or a sum of such names.
+
+    Raises:
+        ValueError: none has that name, or several have.
+    """
+    found = re.findall(rf"\b{name} = ([\w +]+)[,;]", _text())
+    if len(found) != 1:
+        raise ValueError(f"{SOURCES}: {len(found)} numbers named {name}, expected one")
+    return sum(int(term) if term.isdigit() else number(term) for term in found[0].split(" + "))
+
+
+def enumerators(name: str) -> list[str]:
+    """Returns the names of an enum, in their order, in small letters; they count from 0."""
+    return [part.partition("=")[0].strip().lower() for part in _body(name).split(",")]
+
+
+def fields(name: str, *parts: type[Structure], real: type = c_float, **lengths: int) -> list[tuple[str, type]]:
+    """Returns ctypes' fields of a C++ struct, which come before its functions.
+
+    parts: the structs that it holds, or points at one by one. real: what a template's T stands for. lengths: of arrays,
+    by names that `number` does not find. A field named like a word of Python takes an underscore.
+
+    Raises:
+        ValueError: there is no such struct, or a field is of a type that is not known here.
+    """
+    types = SCALARS | {"T": real} | {part.__name__: part for part in parts}
+    found: list[tuple[str, type]] = []
+    for declaration in _body(name).split(";"):
+        if "(" in declaration or not declaration.strip():
+            break
+        match = DECLARATION.fullmatch(re.sub(r"\bconst\b|<\w+>", "", declaration))
+        kind = _kind(match[1], match[2].count("*"), types) if match else None
+        if match is None or kind is None:
+            raise ValueError(f"{SOURCES}: struct {name}: cannot read {' '.join(declaration.split())}")
+        for declared, length in re.findall(r"(\w+)(?:\[(\w+)\])?", match[3]):
+            found.append((_python_name(declared), _array(kind, length, lengths)))
+    return found
+
+
+def _kind(name: str, stars: int, types: dict[str, type]) -> type | None:
+    kind = types.get(name)
+    if stars == 0:
+        return kind
+    return POINTER(kind) if stars == 1 and kind is not None and issubclass(kind, Structure) else c_void_p
+
+
+def _array(kind: Any, length: str, lengths: dict[str, int]) -> type:
+    if not length:
+        return kind
+    return kind * (int(length) if length.isdigit() else lengths[length] if length in lengths else number(length))
+
+
+def _python_name(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+MOST_LEVELS = number("MOST_LEVELS")
+DENSITY_LAYERS = number("DENSITY_LAYERS")
+MOST_COLOR_LAYERS = number("MOST_COLOR_LAYERS")
+LARGEST_CODE = number("LARGEST_CODE")
+BACKGROUNDS = {name: index for index, name in enumerate(enumerators("Background"))}
+STAGES = tuple(enumerators("Stage")[:-1])  # the last counts them
 
 
 class Level(Structure):
     """One level of the grid, see `nerf.ops.hash_grid.Level`."""
 
-    _fields_ = [("scale", c_float), ("resolution", c_int32), ("rows", c_int32), ("hashed", c_int32)]
+    _fields_ = fields("Level")
 
 
 class FieldShape(Structure):
     """The sizes of a radiance field."""
 
-    _fields_ = [
-        ("n_levels", c_int32),
-        ("features", c_int32),
-        ("density_width", c_int32),
-        ("geometry_features", c_int32),
-        ("color_width", c_int32),
-        ("color_layers", c_int32),
-        ("direction_degree", c_int32),
-        ("code_size", c_int32),
-        ("levels", Level * MOST_LEVELS),
-    ]
+    _fields_ = fields("FieldShape", Level)
 
 
 class Parameters(Structure):
     """Where the parameters of a field are, or things of their shapes."""
 
-    _fields_ = [
-        ("table", c_void_p),
-        ("density", c_void_p * DENSITY_LAYERS),
-        ("color", c_void_p * MOST_COLOR_LAYERS),
-    ]
+    _fields_ = fields("Parameters")
 
 
 class OccupancyArrays(Structure):
     """Where the arrays of an occupancy grid are."""
 
-    _fields_ = [("hull", c_void_p), ("occupied", c_void_p), ("value", c_void_p), ("resolution", c_int32)]
+    _fields_ = fields("OccupancyArrays")
 
 
 class RadianceSpec(Structure):
-    """A model: its sizes, its arrays and its cube."""
+    """A model: its sizes, its arrays and its scene box."""
 
-    _fields_ = [
-        ("shape", FieldShape),
-        ("parameters", Parameters),
-        ("occupancy", OccupancyArrays),
-        ("corner", c_float * 3),
-        ("side", c_float),
-        ("minimum_transmittance", c_float),
-        ("minimum_weight", c_float),
-        ("center", c_float * 3),
-        ("radius", c_float),
-        ("near", c_float),
-    ]
+    _fields_ = fields("RadianceSpec", FieldShape, Parameters, OccupancyArrays)
 
 
 class Pixels(Structure):
     """Training pictures, their cameras, and the pixels that may be drawn."""
 
-    _fields_ = [
-        ("images", c_void_p),
-        ("candidates", c_void_p),
-        ("poses", c_void_p),
-        ("focal", c_void_p),
-        ("center", c_void_p),
-        ("lens", c_void_p),
-        ("n_candidates", c_int64),
-        ("width", c_int32),
-        ("height", c_int32),
-        ("channels", c_int32),
-        ("bytes", c_int32),
-        ("white", c_float),
-    ]
+    _fields_ = fields("Pixels")
 
 
 class DrawnRays(Structure):
     """Where drawn rays go."""
 
-    _fields_ = [
-        ("origin", c_void_p),
-        ("direction", c_void_p),
-        ("offset", c_void_p),
-        ("rgba", c_void_p),
-        ("frame", c_void_p),
-    ]
+    _fields_ = fields("DrawnRays")
 
 
 class StepCall(Structure):
-    """One training step."""
+    """One training step, or one half of it."""
 
-    _fields_ = [
-        ("pixels", POINTER(Pixels)),
-        ("gradients", POINTER(Parameters)),
-        ("first_moments", POINTER(Parameters)),
-        ("second_moments", POINTER(Parameters)),
-        ("seed", c_uint64),
-        ("first_ray", c_int64),
-        ("number", c_int64),
-        ("step_length", c_float),
-        ("rate", c_float),
-        ("beta1", c_float),
-        ("beta2", c_float),
-        ("epsilon", c_float),
-        ("distortion", c_float),
-        ("near", c_float),
-        ("n_rays", c_int32),
-        ("rays_per_tile", c_int32),
-        ("levels", c_int32),
-        ("background", c_int32),
-        ("threads", c_int32),
-        ("colors", c_void_p),
-        ("view_gradients", c_void_p),
-        ("n_views", c_int32),
-        ("turns", c_int32),
-    ]
+    _fields_ = fields("StepCall", Pixels, Parameters)
 
 
 class StepReport(Structure):
-    """What a training step did; seconds by stage, of all threads together.
+    """What a training step did; seconds by stage, of all threads together. On CUDA nobody counts `reached`."""
 
-    marched: samples that the density network looked at. reached: those of them in front of where their ray ends.
-    samples: those of them that are not too light, from which alone the field learns. On CUDA nobody counts `reached`.
-    """
-
-    _fields_ = [
-        ("loss", c_double),
-        ("samples", c_int64),
-        ("marched", c_int64),
-        ("reached", c_int64),
-        ("seconds", c_double * len(STAGES)),
-    ]
+    _fields_ = fields("StepReport", N_STAGES=len(STAGES))
 
 
 class OccupancyCall(Structure):
     """One update of the occupancy grid."""
 
-    _fields_ = [
-        ("seed", c_uint64),
-        ("number", c_uint64),
-        ("step_length", c_float),
-        ("levels", c_int32),
-        ("prune", c_int32),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("OccupancyCall")
 
 
 class RenderCall(Structure):
-    """Rays to render, and where their colours go; or, on the way back, the gradients by their colours."""
+    """Rays to render, and where their colours go; or, backward, the gradients by their colours."""
 
-    _fields_ = [
-        ("origin", c_void_p),
-        ("direction", c_void_p),
-        ("offset", c_void_p),
-        ("code", c_void_p),
-        ("rgb", c_void_p),
-        ("opacity", c_void_p),
-        ("depth", c_void_p),
-        ("n_rays", c_int64),
-        ("step_length", c_float),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("RenderCall")
 
 
 class RenderGradients(Structure):
     """Where the gradients of a rendering go, arrays of zeros; null where they are not wanted."""
 
-    _fields_ = [("parameters", Parameters), ("origin", c_void_p), ("direction", c_void_p), ("code", c_void_p)]
+    _fields_ = fields("RenderGradients", Parameters)
 
 
 class BakedScene(Structure):
     """A baked model."""
 
-    _fields_ = [
-        ("opacity", c_void_p),
-        ("color", c_void_p),
-        ("brick", c_void_p),
-        ("distance", c_void_p),
-        ("scale", c_void_p),
-        ("shift", c_void_p),
-        ("resolution", c_int32),
-        ("corners", c_int32),
-        ("corner", c_float * 3),
-        ("side", c_float),
-        ("step", c_float),
-        ("minimum_transmittance", c_float),
-        ("minimum_weight", c_float),
-    ]
+    _fields_ = fields("BakedScene")
 
 
 class BakedCall(Structure):
     """A camera to render a baked model by, and where its picture goes."""
 
-    _fields_ = [
-        ("cameras", POINTER(Pixels)),
-        ("rgb", c_void_p),
-        ("opacity", c_void_p),
-        ("depth", c_void_p),
-        ("frame", c_int32),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("BakedCall", Pixels)
 
 
 class SurfaceCall(Structure):
     """Rays whose surface is sought, and where the distances go."""
 
-    _fields_ = [
-        ("origin", c_void_p),
-        ("direction", c_void_p),
-        ("distance", c_void_p),
-        ("n_rays", c_int64),
-        ("step_length", c_float),
-        ("level", c_float),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("SurfaceCall")
 
 
 class HashGridCall(Structure):
-    """Positions to encode, or the way back."""
+    """Positions to encode, or the gradients by their features."""
 
-    _fields_ = [
-        ("levels", POINTER(Level)),
-        ("position", c_void_p),
-        ("table", c_void_p),
-        ("out", c_void_p),
-        ("grad_position", c_void_p),
-        ("grad_table", c_void_p),
-        ("n", c_int64),
-        ("dimensions", c_int32),
-        ("n_levels", c_int32),
-        ("features", c_int32),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("HashGridCall", Level)
 
 
 class MlpCall(Structure):
-    """Inputs of a multilayer perceptron, or the way back."""
+    """Inputs of a multilayer perceptron, or the gradients by its outputs."""
 
-    _fields_ = [
-        ("widths", POINTER(c_int32)),
-        ("weights", POINTER(c_void_p)),
-        ("input", c_void_p),
-        ("out", c_void_p),
-        ("grad_input", c_void_p),
-        ("grad_weights", POINTER(c_void_p)),
-        ("n", c_int64),
-        ("n_layers", c_int32),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("MlpCall")
 
 
 class HarmonicsCall(Structure):
-    """Directions to expand, or the way back."""
+    """Directions to expand, or the gradients by their harmonics."""
 
-    _fields_ = [
-        ("direction", c_void_p),
-        ("out", c_void_p),
-        ("grad_direction", c_void_p),
-        ("n", c_int64),
-        ("degree", c_int32),
-    ]
-
-
-def _march_fields(number: type) -> list[tuple[str, type]]:
-    return [
-        ("origin", c_void_p),
-        ("direction", c_void_p),
-        ("offset", c_void_p),
-        ("occupied", c_void_p),
-        ("count", c_void_p),
-        ("first", c_void_p),
-        ("t", c_void_p),
-        ("corner", number * 3),
-        ("side", number),
-        ("step", number),
-        ("center", number * 3),
-        ("radius", number),
-        ("near", number),
-        ("n_rays", c_int64),
-        ("resolution", c_int32),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("HarmonicsCall")
 
 
 class MarchCallFloat(Structure):
     """Rays to march, in float."""
 
-    _fields_ = _march_fields(c_float)
+    _fields_ = fields("MarchCall", real=c_float)
 
 
 class MarchCallDouble(Structure):
     """Rays to march, in double."""
 
-    _fields_ = _march_fields(c_double)
+    _fields_ = fields("MarchCall", real=c_double)
 
 
 class CompositeCall(Structure):
-    """Samples to composite, or the way back."""
+    """Samples to composite, or the gradients by their pixels."""
 
-    _fields_ = [
-        ("thickness", c_void_p),
-        ("rgb", c_void_p),
-        ("t", c_void_p),
-        ("first", c_void_p),
-        ("pixel", c_void_p),
-        ("grad_thickness", c_void_p),
-        ("grad_rgb", c_void_p),
-        ("n_rays", c_int64),
-        ("threads", c_int32),
-    ]
+    _fields_ = fields("CompositeCall")
 
 
 # name -> (what it returns, what it takes). A function that returns c_int returns 0 unless it failed.
 FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
+    "nerf_abi": (c_char_p, ()),
     "nerf_last_error": (c_char_p, ()),
     "nerf_processor_has": (c_int, (c_char_p,)),
     "nerf_draw": (c_int, (POINTER(Pixels), c_uint64, c_int64, c_int64, POINTER(DrawnRays))),
@@ -351,3 +275,21 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_spherical_harmonics_float": (c_int, (POINTER(HarmonicsCall),)),
     "nerf_spherical_harmonics_double": (c_int, (POINTER(HarmonicsCall),)),
 }
+
+
+def _abi() -> str:
+    """Returns a hash of all structs, as they lie in memory, of all functions and of the numbers that have names."""
+    lines = [
+        f"{name} {kind and kind.__name__} {[part.__name__ for part in taken]}"
+        for name, (kind, taken) in FUNCTIONS.items()
+    ]
+    structs = [kind for kind in globals().values() if isinstance(kind, type) and hasattr(kind, "_fields_")]
+    for struct in structs:
+        layout = [(name, kind.__name__, getattr(struct, name).offset) for name, kind in struct._fields_]
+        lines.append(f"{struct.__name__} {ctypes.sizeof(struct)} {layout}")
+    text = "\n".join([*lines, repr(BACKGROUNDS), repr(STAGES)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# What Python and a library must agree on before a function may be called.
+ABI = _abi()

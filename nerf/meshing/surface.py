@@ -43,7 +43,7 @@ class SurfaceRequest:
     """How a mesh is made."""
 
     resolution: int  # lattice cells along a side of the box
-    method: str = "auto"  # of `nerf.export.choices.METHODS`
+    method: str = "auto"  # of `nerf.exporters.choices.METHODS`
     crop: CropBox | None = None  # what is kept
     triangles: int = 0  # at most so many; 0 = as found
     smoothing: int = 5  # rounds, each about an edge wide

@@ -13,7 +13,7 @@ import torch
 from nerf import __version__
 from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
-from nerf.export.images import write_depth, write_rgb
+from nerf.exporters.images import write_depth, write_rgb
 from nerf.files import write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nerf.export.cameras import picture_names
-from nerf.export.context import ExportContext, ExportRequest
-from nerf.export.mesh import write as write_mesh
-from nerf.export.outputs import NEEDS, OUTPUTS
+from nerf.exporters.cameras import picture_names
+from nerf.exporters.context import ExportContext, ExportRequest
+from nerf.exporters.mesh import write as write_mesh
+from nerf.exporters.outputs import NEEDS, OUTPUTS
 from nerf.meshing.surface import SurfaceRequest
 from nerf.workflows.attempts import Attempts
 from nerf.workflows.trained import TrainedRun

@@ -11,7 +11,7 @@ from nerf.backends.choice import Backend
 from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
-from nerf.export.images import write_rgb
+from nerf.exporters.images import write_rgb
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
 from nerf.report import say

@@ -16,7 +16,7 @@ OCCUPANCY = {"occupancy_every": 3, "occupancy_from": 3}
 LEARNED = {"capture": {"poses": "refine", "exposure": "learn"}}
 UNBOUNDED = {"scene": {"bounds": 0}, "train": {"distortion": 0.01, "fade_near": 1.0}}
 SCENES = {
-    "in its cube": (None, {}),
+    "in its box": (None, {}),
     "one feature and odd widths": (
         None,
         {"field": {"levels": 5, "features_per_level": 1, "density_width": 19, "color_width": 21}},
@@ -76,7 +76,7 @@ def test_gradients_and_then_descend_give_the_bits_of_the_fused_step(isa, threads
 
 
 def test_gradients_alone_move_nothing():
-    task = new_task("in its cube")
+    task = new_task("in its box")
     before = contents(task)
     gradients = {name: torch.full_like(value, 7.0) for name, value in task.parameters.items()}
     task.model.engine().step(task.step_call(1.0, parameter_addresses(gradients)))
@@ -85,7 +85,7 @@ def test_gradients_alone_move_nothing():
 
 
 def test_descend_leaves_numbers_of_the_table_without_gradient_alone():
-    task = new_task("in its cube")
+    task = new_task("in its box")
     gradients = {name: torch.zeros_like(value) for name, value in task.parameters.items()}
     gradients["encoding.table"][5, 1] = 1e-3
     call = task.step_call(1.0, parameter_addresses(gradients))
@@ -98,7 +98,7 @@ def test_descend_leaves_numbers_of_the_table_without_gradient_alone():
 
 
 def test_descend_after_a_step_of_no_ray_moves_nothing():
-    task = new_task("in its cube")
+    task = new_task("in its box")
     task.rays_per_step = 0
     take_steps_in_halves(task)
     before = {name: value.detach().clone() for name, value in task.parameters.items()}
@@ -107,6 +107,6 @@ def test_descend_after_a_step_of_no_ray_moves_nothing():
 
 
 def test_descend_without_gradients_is_refused():
-    task = new_task("in its cube")
+    task = new_task("in its box")
     with pytest.raises(RuntimeError, match="nerf_radiance_descend: no gradients to descend by"):
         descend(task, task.step_call(1.0))

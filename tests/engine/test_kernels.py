@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nerf.config import FieldSettings
 from nerf.engine.kernels import BLOCK, GROUP, KERNELS, LayerArrays, SampleArrays, Work, grid_of, padded
-from nerf.engine.nvrtc import KERNELS as SOURCE
+from nerf.engine.nvrtc import SOURCES
 from nerf.engine.signatures import Level
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import Contraction
@@ -55,7 +55,8 @@ def from_rows(rows: Tensor, n: int, width: int) -> Tensor:
 
 
 def test_the_list_of_kernels_is_that_of_the_source():
-    assert sorted(KERNELS) == sorted(re.findall(r"^KERNEL (\w+)\(", SOURCE.read_text(), re.MULTILINE))
+    text = "".join(file.read_text(encoding="utf-8") for file in (SOURCES / "cuda").glob("*.cu"))
+    assert sorted(KERNELS) == sorted(re.findall(r"^KERNEL (\w+)\(", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -67,6 +67,6 @@ def test_the_kernels_run_clean_under_the_sanitizers():
         env=environment,
         cwd=Path(__file__).parents[2],
     )
-    marks = ("ERROR: ", "runtime error: ", "kernels.cu", "located", "Error: ")
+    marks = ("ERROR: ", "runtime error: ", ".cu:", "located", "Error: ")
     complaints = [line for line in result.stderr.splitlines() if any(mark in line for mark in marks)]
     assert result.returncode == 0 and "no complaint" in result.stdout, "\n".join(complaints)

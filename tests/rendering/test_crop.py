@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nerf.errors import InputError
-from nerf.export.pointcloud import sampled
+from nerf.exporters.pointcloud import sampled
 from nerf.meshing.surface import SurfaceRequest, make_surface
 from nerf.rendering.crop import crop_box, cropped
 from tests.ball import ball_model, cameras_round

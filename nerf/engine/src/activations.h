@@ -5,10 +5,10 @@
 
 namespace nerf {
 
-// exp(15) per cube side is opaque within any step: no gradient is lost there.
+// exp(15) per box side is opaque within any step: no gradient is lost there.
 constexpr float LARGEST_LOG_DENSITY = 15.0f;
 
-// Density per cube side.
+// Density per box side.
 inline Pack<float> density_of(Pack<float> log_density) { return exp(least(log_density, splat(LARGEST_LOG_DENSITY))); }
 
 // The gradient by the log density: density is its own slope, up to the bound.

@@ -9,7 +9,7 @@ namespace nerf {
 // Rays of neighbouring pixels lie in the lanes of a pack: a square of them, or two squares, share the most steps.
 constexpr int ACROSS = LANES<float> >= 8 ? 4 : LANES<float> >= 4 ? 2 : 1, DOWN = LANES<float> / ACROSS;
 
-// Same layout as BakedCall in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 struct BakedCall {
     const Pixels* cameras;  // of which only the cameras are read
     float* rgb;             // (height, width, 3)

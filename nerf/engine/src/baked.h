@@ -1,6 +1,6 @@
 // A baked model: what a camera sees of it is read from a sparse grid instead of computed by the networks.
 //
-// The scene's cube is cut into cells. A cell that holds matter has a brick of corners^3 vertices, its faces included. A
+// The scene box is cut into cells. A cell that holds matter has a brick of corners^3 vertices, its faces included. A
 // vertex holds its opacity over one step of the march and, apart from it, the harmonics of its colour up to the first
 // order times that opacity, so that colour is linear in what is stored: it may be interpolated, and added up along a
 // ray, before the direction is known to it. Empty cells hold how far away, in cells, the nearest brick is (Chebyshev
@@ -26,7 +26,7 @@ constexpr float OPAQUE = 255;   // an opacity's byte of 1
 
 typedef float Components __attribute__((vector_size(COMPONENTS * sizeof(float)), aligned(sizeof(float))));
 
-// Same layout as BakedScene in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 struct BakedScene {
     const uint8_t* opacity;   // (n, corners, corners, corners), [x, y, z]
     const uint8_t* color;     // (n, corners, corners, corners, COMPONENTS)
@@ -57,19 +57,19 @@ inline Components numbers(const uint8_t* bytes) {
     return out;
 }
 
-// A place in a brick: its vertex below, and where between that and the next it is along each axis.
+// A position in a brick: its vertex below, and where between that and the next it is along each axis.
 struct Spot {
     int vertex;
     float up[3];
 };
 
-// within: the place in the brick's cell, [0, 1]^3.
+// within: the position in the brick's cell, [0, 1]^3.
 inline Spot spot_at(const float* within, int corners) {
     Spot spot{};
     for (int axis = 0; axis < 3; ++axis) {
-        const float place = within[axis] * float(corners - 1);
-        const int low = std::min(int(place), corners - 2);
-        spot.up[axis] = place - float(low);
+        const float along = within[axis] * float(corners - 1);
+        const int low = std::min(int(along), corners - 2);
+        spot.up[axis] = along - float(low);
         spot.vertex = spot.vertex * corners + low;
     }
     return spot;
@@ -125,11 +125,11 @@ private:
             const auto live = (rays_.next < rays_.count) & (load(light_) > scene.minimum_transmittance);
             if (!lane_bits(live)) return;
             const Pack<float> t = rays_.t(step);
-            Pack<float> place[3], leave = splat(std::numeric_limits<float>::infinity());
+            Pack<float> position[3], leave = splat(std::numeric_limits<float>::infinity());
             Pack<int32_t> cell[3], at{};
             for (int axis = 0; axis < 3; ++axis) {
-                place[axis] = (rays_.start[axis] + t * rays_.slope[axis]) * size;
-                const auto whole = converted<Pack<int32_t>>(place[axis]);
+                position[axis] = (rays_.start[axis] + t * rays_.slope[axis]) * size;
+                const auto whole = converted<Pack<int32_t>>(position[axis]);
                 cell[axis] = least(greatest(whole, Pack<int32_t>{}), Pack<int32_t>{} + (scene.resolution - 1));
                 at = at * scene.resolution + cell[axis];
             }
@@ -143,7 +143,7 @@ private:
                 const int lane = __builtin_ctz(left);
                 float within[3];
                 for (int axis = 0; axis < 3; ++axis)
-                    within[axis] = std::min(std::max(0.0f, place[axis][lane] - float(cell[axis][lane])), 1.0f);
+                    within[axis] = std::min(std::max(0.0f, position[axis][lane] - float(cell[axis][lane])), 1.0f);
                 take(scene, scene.brick[at[lane]], within, t[lane], lane);
             }
             // To the first sample beyond the empty cells, as March::look does.
@@ -153,7 +153,7 @@ private:
         }
     }
 
-    // Looks at the opacity of one ray's sample. within: the place in its cell, [0, 1]^3.
+    // Looks at the opacity of one ray's sample. within: the position in its cell, [0, 1]^3.
     void take(const BakedScene& scene, int brick, const float* within, float t, int lane) {
         const int corners = scene.corners;
         const Spot spot = spot_at(within, corners);

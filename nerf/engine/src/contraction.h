@@ -1,4 +1,5 @@
-// Contraction: all of space in a ball, marched with steps that grow with the distance; see nerf/geometry/contraction.py.
+// Contraction: all of space in a ball, marched with steps that grow with the distance; see
+// nerf/geometry/contraction.py.
 #pragma once
 
 #include <algorithm>
@@ -10,12 +11,12 @@ namespace nerf {
 
 constexpr float FAR = 100;  // radii from the centre within which rays are marched
 
-// Space contracted about a centre, and the cube that is cut out of it.
+// Space contracted about a centre, and the box that is cut out of it.
 template <class T> struct Contraction {
     T center[3], radius, near;  // scene units; a radius of 0 stands for none
-    T corner[3], side;          // of the cube, after the contraction
+    T corner[3], side;          // of the box, after the contraction
 
-    // The place in the cube, [0, 1]^3 inside, of start + t * slope, which are relative to the centre.
+    // The position in the box, [0, 1]^3 inside, of start + t * slope, which are relative to the centre.
     template <class V> void unit_position(const V* start, const V* slope, V t, V* position) const {
         V apart[3], square{};
         for (int axis = 0; axis < 3; ++axis) {
@@ -27,7 +28,7 @@ template <class T> struct Contraction {
             position[axis] = (apart[axis] * scale + (center[axis] - corner[axis])) / side;
     }
 
-    // Turns a gradient by the place, cube units, into that by start + t * slope, scene units.
+    // Turns a gradient by the position, box units, into that by start + t * slope, scene units.
     void unit_position_vjp(const T* start, const T* slope, T t, T* grad) const {
         T apart[3], square = 0, along = 0;
         for (int axis = 0; axis < 3; ++axis) {

@@ -18,14 +18,14 @@ constexpr int MOST_LEVELS = 32, MOST_COLOR_LAYERS = 5, DENSITY_LAYERS = 2, LARGE
 // What the colour network sees beside the features of a sample: the same for all samples of a ray.
 constexpr int MOST_RAY_INPUTS = MOST_HARMONICS + LARGEST_CODE;
 
-// Same layout as FieldShape in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 struct FieldShape {
     int32_t n_levels, features, density_width, geometry_features, color_width, color_layers, direction_degree,
         code_size;
     Level levels[MOST_LEVELS];
 };
 
-// Same layout as Parameters in nerf/engine/signatures.py: of values, or of their moments.
+// Of values, or of their moments. Read by nerf/engine/signatures.py.
 struct Parameters {
     float* table;
     float* density[DENSITY_LAYERS];
@@ -104,7 +104,7 @@ public:
         });
     }
 
-    // Density (BLOCK), per cube side, of a block of words of the encoding, and what it came from: words of the hidden
+    // Density (BLOCK), per box side, of a block of words of the encoding, and what it came from: words of the hidden
     // layer and of the features.
     void density(const Word* encoding, Word* hidden, Word* features, float* density, float* scratch) const {
         nerf::hidden<A>(layers[0].forward, encoding, hidden);

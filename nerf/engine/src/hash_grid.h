@@ -8,7 +8,7 @@
 
 namespace nerf {
 
-// Same layout as Level in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 struct Level {
     float scale;         // lattice units per unit
     int32_t resolution;  // vertices a side
@@ -25,10 +25,10 @@ template <class T, int D> struct Cell {
     Pack<T> factor[D][2];
 };
 
-template <class T, int D> inline Cell<T, D> cell(const Pack<T> (&place)[D], const Level& level) {
+template <class T, int D> inline Cell<T, D> cell(const Pack<T> (&position)[D], const Level& level) {
     Cell<T, D> out;
     for (int axis = 0; axis < D; ++axis) {
-        const Pack<T> on_lattice = place[axis] * T(level.scale) + T(0.5);
+        const Pack<T> on_lattice = position[axis] * T(level.scale) + T(0.5);
         // Never negative, so that truncation is floor.
         out.lower[axis] = converted<Pack<SignedRow<T>>>(on_lattice);
         out.factor[axis][1] = on_lattice - converted<Pack<T>>(out.lower[axis]);

@@ -90,7 +90,7 @@ inline void product(const Weights<A>& weights, int outputs, const typename A::Wo
     }
 }
 
-// Stores GROUP rows of sums as words, after `change` of every pack of words at its place.
+// Stores GROUP rows of sums as words, after `change` of every pack of words, given where it goes.
 template <class A, class Change>
 inline void store_words(typename A::Word* out, int output, int sample,
                         Pack<typename A::Real> (&sums)[GROUP][TOGETHER<typename A::Real>], Change change) {

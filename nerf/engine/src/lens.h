@@ -13,7 +13,7 @@ struct Lens {
 
 constexpr int NEWTON_STEPS = 8;
 
-// Moves x and y one Newton step towards the place that the lens draws at (drawn_x, drawn_y).
+// Moves x and y one Newton step towards the point that the lens draws at (drawn_x, drawn_y).
 inline void undistort_step(const Lens& lens, float drawn_x, float drawn_y, float& x, float& y) {
     const auto& [fisheye, k1, k2, k3, k4, d1, d2, d3, p1, p2, s1, s2] = lens;
     const float r2 = x * x + y * y;

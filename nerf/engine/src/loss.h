@@ -5,7 +5,7 @@
 
 namespace nerf {
 
-// Same numbers as BACKGROUNDS in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 enum Background : int32_t { BLACK = 0, WHITE = 1, RANDOM = 2 };
 
 // Returns the sum over channels of the squared error against straight-alpha rgba, times `scale`.

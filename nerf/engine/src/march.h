@@ -1,6 +1,6 @@
-// Marching: a ray -> its samples in the occupied cells of a cube; see nerf/ops/march.py.
+// Marching: a ray -> its samples in the occupied cells of a box; see nerf/ops/march.py.
 //
-// Everything is in cube units: the cube is [0, 1]^3 and t stays in scene units, so that directions have length 1 /
+// Everything is in box units: the box is [0, 1]^3 and t stays in scene units, so that directions have length 1 /
 // side. Sample i of a ray lies at t = near + (i + offset) * step and is left out if its cell is empty. Contracted space
 // is marched by s instead of t; start is then relative to its centre, in scene units.
 #pragma once
@@ -131,11 +131,11 @@ private:
     Buffer<uint8_t> empty_;
 };
 
-// A ray on its way through the cube; as a March of packs, one ray a lane.
+// A ray while it is marched; as a March of packs, one ray a lane.
 template <class V> struct March {
     using I = Whole<V>;
 
-    V start[3], slope[3], inverse[3];  // cube units, cube units per scene unit, and its inverse
+    V start[3], slope[3], inverse[3];  // box units, box units per scene unit, and its inverse
     V near, offset;                    // scene units, steps
     V middle, reach;                   // of the ray in contracted space, see Stretch
     I next, count;                     // the sample to look at next, and how many there are
@@ -145,7 +145,7 @@ template <class V> struct March {
         return Stretch<V>{middle, reach}.t(t(step), space.radius);
     }
 
-    // Looks at sample `next`, which must exist. position: where it is, cube units.
+    // Looks at sample `next`, which must exist. position: where it is, box units.
     // Returns the sample to look at after it: `next` itself if its cell is occupied.
     I look(const OccupancyBits& bits, V step, V inverse_step, V* position) const {
         const int32_t size = bits.resolution();
@@ -169,7 +169,7 @@ template <class V> struct March {
         return matter > 0 ? next : beyond;
     }
 
-    // The same at `here` in contracted space, where a sample may also lie outside the cube.
+    // The same at `here` in contracted space, where a sample may also lie outside the box.
     template <class T>
     I look(const OccupancyBits& bits, V here, V inverse_step, const Contraction<T>& space, V* position) const {
         const int32_t size = bits.resolution();
@@ -188,7 +188,7 @@ template <class V> struct March {
             inside = least(inside, least(position[axis] - converted<V>(first) * cell_side,
                                          converted<V>(last) * cell_side - position[axis]));
         }
-        // Positions move at most as fast as s: the samples before that distance are in the same empty place.
+        // Positions move at most as fast as s: the samples before that distance are in the same empty block.
         const V empty = (outside > 0 ? outside : inside) * space.side * inverse_step;
         const I beyond = next + greatest(converted<I>(least(empty, V{} + 1e6f)), I{} + 1);
         return outside > 0 ? beyond : matter > 0 ? next : beyond;
@@ -219,7 +219,7 @@ inline March<V> begin_march(const V* origin, const V* direction, const T* corner
         ray.inverse[axis] = 1 / ray.slope[axis];
         const V to_corner = 1 / direction[axis];
         const V a = (corner[axis] - origin[axis]) * to_corner, b = (corner[axis] + side - origin[axis]) * to_corner;
-        // 0 * infinity is nan for a ray in a face of the cube: such a face does not limit the interval.
+        // 0 * infinity is nan for a ray in a face of the box: such a face does not limit the interval.
         const auto in_face = (a != a) | (b != b);
         enter = in_face ? enter : greatest(enter, least(a, b));
         leave = in_face ? leave : least(leave, greatest(a, b));
@@ -233,7 +233,7 @@ inline March<V> begin_march(const V* origin, const V* direction, const T* corner
     return ray;
 }
 
-// The same in contracted space, or, where its radius is 0, in the cube.
+// The same in contracted space, or, where its radius is 0, in the box.
 template <class T>
 inline March<T> begin_march(const T* origin, const T* direction, const Contraction<T>& space, T step, T offset) {
     if (!(space.radius > 0)) return begin_march(origin, direction, space.corner, space.side, step, offset);
@@ -254,13 +254,13 @@ inline March<T> begin_march(const T* origin, const T* direction, const Contracti
     return ray;
 }
 
-// How far along its march t is, cube sides.
+// How far along its march t is, box sides.
 template <class T> inline T marched_length(const March<T>& ray, const Contraction<T>& space, T t) {
     return (space.radius > 0 ? Stretch<T>{ray.middle, ray.reach}.s(t, space.radius) : t) / space.side;
 }
 
-// Turns a gradient by where the sample at t of a ray lies, cube units, into that by the point of the world.
-template <class T> inline void place_vjp(const March<T>& ray, const Contraction<T>& space, T t, T* grad) {
+// Turns a gradient by where the sample at t of a ray lies, box units, into that by the point of the world.
+template <class T> inline void position_vjp(const March<T>& ray, const Contraction<T>& space, T t, T* grad) {
     if (space.radius > 0) return space.unit_position_vjp(ray.start, ray.slope, t, grad);
     for (int axis = 0; axis < 3; ++axis) grad[axis] /= space.side;
 }

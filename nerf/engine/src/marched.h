@@ -13,7 +13,7 @@
 
 namespace nerf {
 
-// The cube of the scene, and how it is marched through.
+// The scene box, and how it is marched through.
 struct Space {
     const OccupancyBits* bits;
     float corner[3], side;     // scene units
@@ -35,7 +35,7 @@ template <class A> class Marched {
 public:
     using Word = typename A::Word;
 
-    // By slot, which is where a sample was marched: place in cube units, distance in scene units.
+    // By slot, which is where a sample was marched: position in box units, distance in scene units.
     Buffer<float> x, y, z, t;
     Blocks<Word> encoding;
 
@@ -121,7 +121,7 @@ private:
         }
     }
 
-    // Moves every live ray on by some samples; what is left of the last block lies in the middle of the cube.
+    // Moves every live ray on by some samples; what is left of the last block lies in the middle of the box.
     void advance_rays(const Space& space) {
         const int first = n_slots_;
         for (auto* row : {&x, &y, &z, &t}) row->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
@@ -176,20 +176,20 @@ private:
     static void look(const Space& space, Hand& hand) {
         March<Pack<float>>& march = hand.march;
         const Pack<float> step = splat(space.step), inverse_step = splat(1 / space.step);
-        Pack<float> place[4];
+        Pack<float> point[4];
         Pack<int32_t> after;
         if (space.contraction.radius > 0) {
-            place[3] = march.t(step, space.contraction);
-            after = march.look(*space.bits, place[3], inverse_step, space.contraction, place);
+            point[3] = march.t(step, space.contraction);
+            after = march.look(*space.bits, point[3], inverse_step, space.contraction, point);
         } else {
-            place[3] = march.t(step);
-            after = march.look(*space.bits, step, inverse_step, place);
+            point[3] = march.t(step);
+            after = march.look(*space.bits, step, inverse_step, point);
         }
-        // Rounding may carry a sample just out of the cube.
-        for (int axis = 0; axis < 3; ++axis) place[axis] = least(greatest(place[axis], Pack<float>{}), splat(1.0f));
+        // Rounding may carry a sample just out of the box.
+        for (int axis = 0; axis < 3; ++axis) point[axis] = least(greatest(point[axis], Pack<float>{}), splat(1.0f));
         const auto live = hand.live(), hit = live & (after == march.next);
         float found[4][LANES<float>];
-        for (int row = 0; row < 4; ++row) store(found[row], place[row]);
+        for (int row = 0; row < 4; ++row) store(found[row], point[row]);
         for (uint32_t left = lane_bits(hit); left; left &= left - 1) {
             const int lane = __builtin_ctz(left);
             for (int row = 0; row < 4; ++row) hand.sample[lane][hand.taken[lane]][row] = found[row][lane];

@@ -14,7 +14,7 @@ namespace nerf {
 
 constexpr int OBSERVED_AT_ONCE = 64;  // enough to hide the memory's latency behind each other
 
-// Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per cube side.
+// Arrays (G, G, G), [x, y, z], of the caller. hull: bytes, cells that may hold matter; value: density per box side.
 struct OccupancyArrays {
     const uint8_t* hull;
     uint8_t* occupied;
@@ -76,15 +76,15 @@ private:
         probed_.resize(probes);
         densities_.resize(probes + BLOCK);
         Pool::shared().run((probes + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
-            alignas(64) float place[3][BLOCK] = {};
+            alignas(64) float position[3][BLOCK] = {};
             const int count = int(std::min<int64_t>(BLOCK, probes - job * BLOCK));
             for (int i = 0; i < count; ++i) {
                 float point[3];
                 probed_[job * BLOCK + i] =
                     nerf::probe(seed, number, job * BLOCK + i, hull_cells_.data(), n_cells, arrays_.resolution, point);
-                for (int axis = 0; axis < 3; ++axis) place[axis][i] = point[axis];
+                for (int axis = 0; axis < 3; ++axis) position[axis][i] = point[axis];
             }
-            density(place[0], place[1], place[2], count, densities_.data() + job * BLOCK, thread);
+            density(position[0], position[1], position[2], count, densities_.data() + job * BLOCK, thread);
         });
         for (int64_t i = 0; i < probes; ++i) raise(size_t(probed_[i]), densities_[i]);
     }

@@ -13,7 +13,7 @@
 
 namespace nerf {
 
-// The structs below have the same layout as their namesakes in nerf/engine/signatures.py, for float and for double.
+// nerf/engine/signatures.py reads the structs below, for float and for double: their fields come first.
 template <class T> struct HashGridCall {
     const Level* levels;
     const T* position;  // (n, dimensions), in [0, 1]
@@ -28,9 +28,9 @@ template <class T> struct HashGridCall {
 template <class T> struct MlpCall {
     const int32_t* widths;    // (n_layers + 1), inputs first
     const T* const* weights;  // n_layers times (widths[k + 1], widths[k])
-    const T* in;              // (n, widths[0])
+    const T* input;           // (n, widths[0])
     T* out;                   // (n, widths[n_layers]), or its gradient
-    T* grad_in;               // like in
+    T* grad_input;            // like input
     T* const* grad_weights;   // like weights
     int64_t n;
     int32_t n_layers, threads;
@@ -70,7 +70,7 @@ template <class T> struct CompositeCall {
     int32_t threads;
 };
 
-// One level of a hash grid at LANES<T> positions at a time; the last pack is filled up with middles of the cube.
+// One level of a hash grid at LANES<T> positions at a time; the last pack is filled up with middles of the box.
 template <class T, int D, int FEATURES> struct GridLevel {
     const HashGridCall<T>& call;
     const Level& level;
@@ -84,12 +84,12 @@ template <class T, int D, int FEATURES> struct GridLevel {
     }
 
     Cell<T, D> cell_at(int64_t pack) const {
-        T place[D][LANES<T>];
+        T position[D][LANES<T>];
         Pack<T> packed[D];
         for (int axis = 0; axis < D; ++axis) {
             for (int lane = 0; lane < LANES<T>; ++lane)
-                place[axis][lane] = lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
-            packed[axis] = load(place[axis]);
+                position[axis][lane] = lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
+            packed[axis] = load(position[axis]);
         }
         return cell<T, D>(packed, level);
     }
@@ -221,7 +221,7 @@ public:
         for (int block = 0; block < blocks; ++block) {
             const auto value = [&](int k) { return room.values[k].block(block); };
             const int64_t at = first + int64_t(block) * BLOCK;
-            take_block(call_.in, call_.n, at, call_.widths[0], value(0));
+            take_block(call_.input, call_.n, at, call_.widths[0], value(0));
             for (int k = 0; k < last; ++k) hidden<A>(layers[k].forward, value(k), value(k + 1));
             if (!outputs) continue;
             linear<A>(layers[last].forward, layers[last].padded_outputs, value(last), value(last + 1));
@@ -238,7 +238,7 @@ public:
             take_block(call_.out, call_.n, at, call_.widths[last + 1], grad(last + 1));
             for (int k = last; k > 0; --k) hidden_vjp<A>(layers[k].transposed, grad(k + 1), value(k), grad(k));
             linear<A>(layers[0].transposed, layers[0].padded_inputs, grad(1), grad(0));
-            give_block(grad(0), call_.n, at, call_.widths[0], call_.grad_in);
+            give_block(grad(0), call_.n, at, call_.widths[0], call_.grad_input);
         }
         for (int k = 0; k <= last; ++k)
             weights_vjp<A>(room.grads[k + 1], room.values[k], blocks, grad_weights + layers[k].gradient);

@@ -8,7 +8,7 @@
 
 namespace nerf {
 
-// Same layout as Pixels in nerf/engine/signatures.py; see Views in nerf/scenes/scene.py and PixelSampler.
+// See Views in nerf/scenes/scene.py and PixelSampler. Read by nerf/engine/signatures.py.
 struct Pixels {
     const void* images;         // (F, height, width, channels), uint8 or int16
     const int64_t* candidates;  // flat indices of pixels
@@ -60,27 +60,27 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
     const uint64_t size = uint64_t(pixels.n_candidates);
     for (int begin = 0; begin < n; begin += DRAWN_AT_ONCE) {
         const int count = n - begin < DRAWN_AT_ONCE ? n - begin : DRAWN_AT_ONCE;
-        int64_t place[DRAWN_AT_ONCE];
+        int64_t index[DRAWN_AT_ONCE];
         for (int i = 0; i < count; ++i) {
             const uint64_t number = first + begin + i;
-            place[i] = int64_t(shuffled(number % size, size, random_bits(seed, Stream::SHUFFLE, number / size)));
-            __builtin_prefetch(pixels.candidates + place[i]);
+            index[i] = int64_t(shuffled(number % size, size, random_bits(seed, Stream::SHUFFLE, number / size)));
+            __builtin_prefetch(pixels.candidates + index[i]);
         }
         for (int i = 0; i < count; ++i) {
-            place[i] = pixels.candidates[place[i]];
-            __builtin_prefetch(static_cast<const char*>(pixels.images) + place[i] * pixels.channels * pixels.bytes);
+            index[i] = pixels.candidates[index[i]];
+            __builtin_prefetch(static_cast<const char*>(pixels.images) + index[i] * pixels.channels * pixels.bytes);
         }
         for (int i = 0; i < count; ++i) {
             const int ray = begin + i;
-            const int64_t area = int64_t(pixels.width) * pixels.height, frame = place[i] / area;
-            const int32_t pixel = int32_t(place[i] - frame * area);
+            const int64_t area = int64_t(pixels.width) * pixels.height, frame = index[i] / area;
+            const int32_t pixel = int32_t(index[i] - frame * area);
             if (out.frame) out.frame[ray] = int32_t(frame);
             ray_through(pixels, frame, float(pixel % pixels.width), float(pixel / pixels.width), out.origin + 3 * ray,
                         out.direction + 3 * ray);
             out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);
             out.rgba[4 * ray + 3] = 1;
             for (int c = 0; c < pixels.channels; ++c)
-                out.rgba[4 * ray + c] = channel_value(pixels, place[i] * pixels.channels + c) / pixels.white;
+                out.rgba[4 * ray + c] = channel_value(pixels, index[i] * pixels.channels + c) / pixels.white;
         }
     }
 }

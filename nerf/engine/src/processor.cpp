@@ -12,6 +12,9 @@ void set_last_error(const char* text) { message = text; }
 
 }  // namespace nerf
 
+// The ABI of nerf/engine/signatures.py that this library was built for: Python refuses any other.
+NERF_EXPORT const char* nerf_abi() { return NERF_ABI; }
+
 NERF_EXPORT const char* nerf_last_error() { return nerf::last_error(); }
 
 // Whether this processor can run the library of an instruction set. Only the baseline library may be asked.

@@ -13,7 +13,7 @@
 
 namespace nerf {
 
-// The structs below have the same layout as their namesakes in nerf/engine/signatures.py.
+// nerf/engine/signatures.py reads the structs below.
 struct RadianceSpec {
     FieldShape shape;
     Parameters parameters;
@@ -50,7 +50,7 @@ struct StepReport {
 
 struct OccupancyCall {
     uint64_t seed, number;
-    float step_length;  // cube sides
+    float step_length;  // box sides
     int32_t levels, prune, threads;
 };
 
@@ -238,15 +238,15 @@ template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
     });
 }
 
-// Density per cube side at n positions (n, 3) in [0, 1].
+// Density per box side at n positions (n, 3) in [0, 1].
 template <class A> void Radiance<A>::density(const float* position, int64_t n, float* out, int threads) {
     need_workers(threads);
     Pool::shared().run((n + BLOCK - 1) / BLOCK, threads, [&](int64_t job, int thread) {
-        alignas(64) float place[3][BLOCK] = {}, density[BLOCK];
+        alignas(64) float block[3][BLOCK] = {}, density[BLOCK];
         const int count = int(std::min<int64_t>(BLOCK, n - job * BLOCK));
         for (int i = 0; i < count; ++i)
-            for (int axis = 0; axis < 3; ++axis) place[axis][i] = position[3 * (job * BLOCK + i) + axis];
-        density_block(place[0], place[1], place[2], count, density, *workers_[thread]);
+            for (int axis = 0; axis < 3; ++axis) block[axis][i] = position[3 * (job * BLOCK + i) + axis];
+        density_block(block[0], block[1], block[2], count, density, *workers_[thread]);
         std::memcpy(out + job * BLOCK, density, count * sizeof(float));
     });
 }

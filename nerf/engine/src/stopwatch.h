@@ -5,7 +5,7 @@
 
 namespace nerf {
 
-// Same order as STAGES in nerf/engine/signatures.py.
+// Read by nerf/engine/signatures.py.
 enum Stage { DRAW, TRACE, DENSITY, GATHER, COLOR, COMPOSITE, BACKWARD, WEIGHTS, SCATTER, ADAM, CAMERAS, N_STAGES };
 
 // Wall seconds of one thread by stage. A thread's processor time would not count other programs, but costs a system

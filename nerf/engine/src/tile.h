@@ -1,4 +1,4 @@
-// A tile of rays on its way from march to pixels and back, by one thread; its buffers are reused from tile to tile.
+// A tile of rays from march to pixels and back, by one thread; its buffers are reused from tile to tile.
 //
 // Of the samples that matter the encodings are kept from the march, packed; the density network runs again. Samples are
 // numbered as they are packed; what compositing reads and writes goes along rays instead, and says so.
@@ -88,7 +88,7 @@ public:
 
 protected:
     int n_blocks() const { return (n_used_ + BLOCK - 1) / BLOCK; }
-    // Of place `along` in the order along the rays.
+    // Of the sample that comes at `along` in the order of the rays.
     int number(int64_t along) const { return marched_.order()[along]; }
 
     // Packs where the samples that matter are, and their encodings. What is left of the last block is 0, not an old

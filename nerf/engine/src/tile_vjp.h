@@ -26,11 +26,11 @@ public:
             for (int at = this->marched_.first(ray); at < this->marched_.first(ray + 1); ++at) {
                 const int i = this->number(at);
                 for (int row = 0; row < n_inputs; ++row) inputs[row] += grad_inputs_.at(i, row);
-                float place[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
-                place_vjp(this->marched_.ray(ray), space.contraction, this->distance_[i], place);
+                float by_position[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
+                position_vjp(this->marched_.ray(ray), space.contraction, this->distance_[i], by_position);
                 for (int axis = 0; axis < 3; ++axis) {
-                    origin[axis] += place[axis];
-                    along[axis] += place[axis] * this->distance_[i];
+                    origin[axis] += by_position[axis];
+                    along[axis] += by_position[axis] * this->distance_[i];
                 }
             }
             const float* direction = rays.direction + 3 * ray;
@@ -46,20 +46,20 @@ public:
     }
 
 private:
-    // Gradients by the positions of all samples, cube units.
+    // Gradients by the positions of all samples, box units.
     void positions_vjp(const Field<A>& field, const float* grad_encoding) {
         const int room = this->n_blocks() * BLOCK;
         for (auto& axis : grad_position_) axis.resize(room);
         with_features(field.shape.features, [&](auto features) {
             for (int at = 0; at < room; at += LANES<float>) {
-                const Pack<float> place[3] = {load(this->x() + at), load(this->y() + at), load(this->z() + at)};
+                const Pack<float> position[3] = {load(this->x() + at), load(this->y() + at), load(this->z() + at)};
                 Pack<float> sum[3] = {};
                 for (int level = 0; level < field.active_levels; ++level) {
                     Pack<float> grad[features];
                     load_interleaved<features>(grad_encoding + (size_t(level) * room + at) * features, grad);
                     const Level& lattice = field.shape.levels[level];
-                    interpolate_vjp_position<PackedTable<features>>(field.packed(level), cell<float, 3>(place, lattice),
-                                                                    lattice, grad, sum);
+                    interpolate_vjp_position<PackedTable<features>>(
+                        field.packed(level), cell<float, 3>(position, lattice), lattice, grad, sum);
                 }
                 for (int axis = 0; axis < 3; ++axis) store(grad_position_[axis].data() + at, sum[axis]);
             }

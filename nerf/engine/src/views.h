@@ -1,4 +1,5 @@
-// What is peculiar to each picture: where its camera stands and how it shows colours; see nerf/training/camera_optimizer.py.
+// What is peculiar to each picture: where its camera stands and how it shows colours; see
+// nerf/training/camera_optimizer.py.
 #pragma once
 
 #include "composite.h"

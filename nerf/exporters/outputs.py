@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from nerf.export.context import ExportContext, ExportRequest
+    from nerf.exporters.context import ExportContext, ExportRequest
 
 Need = Literal["surface", "cameras", "views"]
 # What an output is made from, in the order of writing: the surface, the cameras alone, or a rendering by each camera.
@@ -49,25 +49,25 @@ class Output:
 
 
 def _mesh() -> Exporter:
-    from nerf.export import mesh
+    from nerf.exporters import mesh
 
     return mesh
 
 
 def _points() -> Exporter:
-    from nerf.export import pointcloud
+    from nerf.exporters import pointcloud
 
     return pointcloud
 
 
 def _depth() -> Exporter:
-    from nerf.export import depth_maps
+    from nerf.exporters import depth_maps
 
     return depth_maps
 
 
 def _cameras() -> Exporter:
-    from nerf.export import cameras
+    from nerf.exporters import cameras
 
     return cameras
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy
 
-from nerf.export.cameras import check_folder
-from nerf.export.context import ExportContext, ExportRequest
+from nerf.exporters.cameras import check_folder
+from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.meshing.views import DepthViews

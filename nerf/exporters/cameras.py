@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.export.context import ExportContext, ExportRequest
+from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nerf.export.context import ExportContext, ExportRequest
+from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.meshing.mesh_files import check_mesh_file, mesh_report, write_mesh, write_report
 
 

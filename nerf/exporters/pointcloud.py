@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 
 from nerf.errors import InputError
-from nerf.export.context import ExportContext, ExportRequest
+from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import check_writable, replacing
 from nerf.meshing.mesh import Mesh, present
 

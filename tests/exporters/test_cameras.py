@@ -10,8 +10,8 @@ from PIL import Image
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.export.cameras import check_folder, picture_names, write_colmap, write_transforms
-from nerf.export.depth_maps import write_depths
+from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_transforms
+from nerf.exporters.depth_maps import write_depths
 from nerf.geometry.lenses import lens_terms
 from nerf.scenes import SceneFolder, load_scene
 from tests.ball import ball_model, cameras_round

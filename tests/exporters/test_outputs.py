@@ -8,9 +8,9 @@ import pytest
 
 from nerf.cli.main import main
 from nerf.errors import InputError
-from nerf.export import pointcloud
-from nerf.export.context import ExportContext, ExportRequest
-from nerf.export.outputs import NEEDS, OUTPUTS, option_list
+from nerf.exporters import pointcloud
+from nerf.exporters.context import ExportContext, ExportRequest
+from nerf.exporters.outputs import NEEDS, OUTPUTS, option_list
 from nerf.meshing.surface import SurfaceRequest
 from nerf.meshing.views import pinhole_cameras
 from nerf.rendering.crop import crop_box

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from nerf.errors import InputError
-from nerf.export.pointcloud import check_points_file, sampled, write_points
+from nerf.exporters.pointcloud import check_points_file, sampled, write_points
 from nerf.meshing.mesh import Mesh
 from nerf.scenes.raytracing import load_open3d
 from tests.meshing.test_mesh_files import ball
