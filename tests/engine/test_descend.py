@@ -6,10 +6,9 @@ import ctypes
 
 import pytest
 import torch
-from nerf.backends.native_model import parameter_addresses
-from nerf.backends.native_task import NativeRadianceTask
 
-from nerf.engine.signatures import StepCall, StepReport
+from nerf.rendering.engine import StepResult, TrainingStep
+from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task
 
 OCCUPANCY = {"occupancy_every": 3, "occupancy_from": 3}
@@ -27,34 +26,26 @@ SCENES = {
 }
 
 
-def new_task(scene: str) -> NativeRadianceTask:
+def new_task(scene: str) -> RadianceTask:
     views, changes = SCENES[scene]
     return ball_task(
         changes={name: dict(values) for name, values in changes.items()} | {"render": OCCUPANCY}, views=views
     )
 
 
-def descend(task: NativeRadianceTask, call: StepCall) -> None:
-    engine = task.model.engine()
-    engine.native.call("nerf_radiance_descend", engine._handle, ctypes.byref(call))
-
-
-def take_steps_in_halves(task: NativeRadianceTask) -> None:
+def take_steps_in_halves(task: RadianceTask) -> None:
     """Makes every further step of a task one for its gradients, and one that descends by them."""
     engine = task.model.engine()
-    step = engine.step
-    gradients = {name: torch.full_like(value, 7.0) for name, value in task.parameters.items()}
 
-    def halves(call: StepCall) -> StepReport:
-        call.gradients = ctypes.pointer(parameter_addresses(gradients))
-        report = step(call)
-        descend(task, call)
-        return report
+    def halves(step: TrainingStep) -> StepResult:
+        gradients, result = engine.gradients(step)
+        engine.descend(step, gradients)
+        return result
 
     engine.step = halves
 
 
-def contents(task: NativeRadianceTask) -> dict[str, torch.Tensor]:
+def contents(task: RadianceTask) -> dict[str, torch.Tensor]:
     """Returns everything that a step may move, and what the packed copies give."""
     position = torch.rand(200, 3, generator=torch.Generator().manual_seed(1))
     state = task.state() | {"value": task.model.occupancy.value, "density": task.model.unit_density(position)}
@@ -78,8 +69,7 @@ def test_gradients_and_then_descend_give_the_bits_of_the_fused_step(isa, threads
 def test_gradients_alone_move_nothing():
     task = new_task("in its box")
     before = contents(task)
-    gradients = {name: torch.full_like(value, 7.0) for name, value in task.parameters.items()}
-    task.model.engine().step(task.step_call(1.0, parameter_addresses(gradients)))
+    task.model.engine().gradients(task.next_step(1.0))
     after = contents(task)
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
@@ -88,10 +78,9 @@ def test_descend_leaves_numbers_of_the_table_without_gradient_alone():
     task = new_task("in its box")
     gradients = {name: torch.zeros_like(value) for name, value in task.parameters.items()}
     gradients["encoding.table"][5, 1] = 1e-3
-    call = task.step_call(1.0, parameter_addresses(gradients))
     before = {name: value.detach().clone() for name, value in task.parameters.items()}
     task.moments["exp_avg"]["encoding.table"].fill_(0.5)  # would go on moving all, were the step not sparse
-    descend(task, call)
+    task.model.engine().descend(task.next_step(1.0), gradients)
     moved = task.parameters["encoding.table"].detach() != before["encoding.table"]
     assert moved.nonzero().tolist() == [[5, 1]]
     assert not gradients["encoding.table"].any()
@@ -107,6 +96,7 @@ def test_descend_after_a_step_of_no_ray_moves_nothing():
 
 
 def test_descend_without_gradients_is_refused():
-    task = new_task("in its box")
+    engine = new_task("in its box").model.engine()
+    call = engine.step_call(new_task("in its box").next_step(1.0))
     with pytest.raises(RuntimeError, match="nerf_radiance_descend: no gradients to descend by"):
-        descend(task, task.step_call(1.0))
+        engine.native.call("nerf_radiance_descend", engine._handle, ctypes.byref(call))
