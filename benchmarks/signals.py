@@ -45,6 +45,7 @@ def fields(pictures: list[Path], seconds: float, plot: Path | None) -> None:
         for field in FIELDS:
             run = Path(folder) / field
             nerf("fit", "image", pictures[0], "--field", field, "--max-seconds", seconds, "--out", run)
+
             found = json.loads((run / "metrics.json").read_text())
             lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
             curves[field] = [(line["seconds"], line["psnr"]) for line in lines]

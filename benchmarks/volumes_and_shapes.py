@@ -67,11 +67,13 @@ def picture(signal: str, source: Path, words: list[str], out: Path) -> numpy.nda
     chosen = signal_class(signal)
     read = chosen.read(source, read_fit_settings(None, words, chosen.defaults))
     if isinstance(read, MagneticResonance):
-        k, mask = read.measurement.k, read.measurement.mask
+        k = read.measurement.k
+        mask = read.measurement.mask
         best = baselines.total_variation_reconstruction(k, mask, 1e-4).permute(1, 2, 0)
         volumes = [baselines.zero_filled(k).permute(1, 2, 0), best]
     elif isinstance(read, Tomography):
-        scan, sinogram = read.measurement.scan, read.measurement.sinogram
+        scan = read.measurement.scan
+        sinogram = read.measurement.sinogram
         *_, best = baselines.sart_iterations(scan, sinogram, 10)
         volumes = [baselines.filtered_back_projection(scan, sinogram), best]
     else:
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="text that occurs in the titles of the cases to run")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each case")
     arguments = parser.parse_args()
+
     budget = ["--max-seconds", arguments.max_seconds] if arguments.max_seconds else []
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
@@ -107,12 +110,14 @@ def main() -> None:
         if not (arguments.folder / name).is_file():
             skipped += 1
             continue
+
         with tempfile.TemporaryDirectory() as out:
             rows.append(f"{title}: {row(signal, arguments.folder / name, words, budget, Path(out))}")
             if arguments.pictures:
                 shown = Image.fromarray(picture(signal, arguments.folder / name, words, Path(out)))
                 shown.save(arguments.pictures / f"{title.replace(' ', '-')}.png")
         print(rows[-1], flush=True)
+
     print("\n".join(["", *rows, f"{skipped} cases skipped: their files are not there"]))
 
 

@@ -42,7 +42,8 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(kind):
 
 
 def test_second_derivatives_pass_through_the_native_hash_grid():
-    native, reference = field("hash", 3, 1, "native"), field("hash", 3, 1)
+    native = field("hash", 3, 1, "native")
+    reference = field("hash", 3, 1)
     for made in (native, reference):
         with torch.no_grad():
             made.encoding.table.copy_(torch.rand(made.encoding.table.shape, generator=generator(1, "table")) - 0.5)
@@ -52,7 +53,8 @@ def test_second_derivatives_pass_through_the_native_hash_grid():
         slope = torch.autograd.grad(made(here).sum(), here, create_graph=True)[0]
         return torch.autograd.grad(((slope.norm(dim=1) - 1) ** 2).mean(), made.encoding.table)[0]
 
-    one, other = eikonal(native), eikonal(reference)
+    one = eikonal(native)
+    other = eikonal(reference)
     assert one.abs().max() > 0 and torch.allclose(one, other, rtol=1e-3, atol=1e-5)
 
 

@@ -36,10 +36,12 @@ def test_samples_of_every_width_are_read_to_the_same_scale(tmp_path, dtype):
 
 
 def test_a_sound_is_learned_and_written_back_at_any_rate(tmp_path):
-    file, run = tone(tmp_path / "a.wav", channels=2), tmp_path / "run"
+    file = tone(tmp_path / "a.wav", channels=2)
+    run = tmp_path / "run"
     assert main(["fit", "audio", str(file), "--out", str(run), "--field", "hash", "--steps", "300", *SMALL]) == 0
     metrics = json.loads((run / "metrics.json").read_text())
-    truth, decoded = wavfile.read(file)[1], wavfile.read(run / "decoded.wav")[1]
+    truth = wavfile.read(file)[1]
+    decoded = wavfile.read(run / "decoded.wav")[1]
     assert decoded.dtype == numpy.float32
     part = ((truth - decoded) ** 2).mean() / (truth**2).mean()
     assert metrics["snr"] > 25 and metrics["snr"] == pytest.approx(-10 * numpy.log10(part), abs=0.01)

@@ -123,7 +123,8 @@ def test_grey_pictures_and_alpha_are_kept(tmp_path, channels):
 
 
 def test_every_changed_byte_is_noticed(compressed, tmp_path, capsys):
-    data, draw = compressed.read_bytes(), random.Random(0)
+    data = compressed.read_bytes()
+    draw = random.Random(0)
     for place in draw.sample(range(len(data)), 50):
         changed = bytearray(data)
         changed[place] ^= draw.randrange(1, 256)

@@ -45,7 +45,8 @@ def test_a_picture_is_learned_and_written_back(tmp_path, channels):
 
 
 def test_a_fit_goes_on_for_more_steps_than_were_asked_for_at_first(tmp_path):
-    file, run = picture(tmp_path / "a.png"), tmp_path / "run"
+    file = picture(tmp_path / "a.png")
+    run = tmp_path / "run"
     assert fit(file, run, "--steps", "20") == 0 and fit(file, run, "--steps", "30", "--resume") == 0
     assert json.loads((run / "metrics.json").read_text())["steps"] == 30
 
@@ -73,8 +74,11 @@ def test_a_region_is_the_part_of_the_whole(tmp_path):
 
 
 def test_masked_pixels_are_never_seen(tmp_path):
-    one, other, mask = picture(tmp_path / "one.png"), tmp_path / "other.png", tmp_path / "mask.png"
-    values, known = numpy.array(Pillow.open(one)), numpy.full((16, 24), 255, numpy.uint8)
+    one = picture(tmp_path / "one.png")
+    other = tmp_path / "other.png"
+    mask = tmp_path / "mask.png"
+    values = numpy.array(Pillow.open(one))
+    known = numpy.full((16, 24), 255, numpy.uint8)
     known[4:8, 6:12] = 0
     values[4:8, 6:12] = 77
     Pillow.fromarray(values).save(other)
@@ -112,6 +116,7 @@ def test_bad_pictures_and_requests_end_in_one_line(tmp_path, capsys):
     broken.write_bytes(file.read_bytes()[:-200])
     (tmp_path / "text.png").write_text("no picture")
     assert fit(file, tmp_path / "run", "--steps", "2") == 0
+
     decode = ["decode", str(tmp_path / "run"), "--out", str(tmp_path / "b.png")]
     words = [
         ["fit", "image", str(broken)],
@@ -121,6 +126,7 @@ def test_bad_pictures_and_requests_end_in_one_line(tmp_path, capsys):
         [*decode, "--rate", "8000"],
         ["decode", str(tmp_path), "--out", "a.png"],
     ]
+
     for line in words:
         capsys.readouterr()
         out = ["--out", str(tmp_path / "bad")] if line[0] == "fit" else []
@@ -130,22 +136,7 @@ def test_bad_pictures_and_requests_end_in_one_line(tmp_path, capsys):
 
 def test_a_field_is_chosen_with_its_own_defaults(tmp_path):
     file = picture(tmp_path / "a.png")
-    assert (
-        main(
-            [
-                "fit",
-                "image",
-                str(file),
-                "--out",
-                str(tmp_path / "run"),
-                "--field",
-                "siren",
-                "--steps",
-                "2",
-                "field.width=8",
-            ]
-        )
-        == 0
-    )
+    words = ["fit", "image", str(file), "--out", str(tmp_path / "run"), "--field", "siren", "--steps", "2"]
+    assert main([*words, "field.width=8"]) == 0
     text = (tmp_path / "run" / "settings.yaml").read_text()
     assert "kind: siren" in text and "learning_rate: 0.001" in text and "width: 8" in text

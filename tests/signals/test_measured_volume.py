@@ -118,7 +118,8 @@ def test_given_sinograms_are_fitted_without_a_truth(tmp_path):
     task = trained(signal, "tomography", 40)
     figures = signal.evaluate(task.field)
     assert figures["psnr"] > 20 and "no truth" in figures["psnr_of"]
-    side, (x, y) = again.scan.detectors, (32, 30)
+    side = again.scan.detectors
+    x, y = 32, 30
     found = signal.values(task.field)[side // 2 - 16 :, side // 2 - 15 :][:x, :y]
     assert volume_psnr(found, measurement.truth) > 15
 

@@ -20,7 +20,8 @@ class Numbers(Signal):
     defaults = {"relu": {"field": {"width": 32, "layers": 2}, "train": {"samples": 256, "steps": 150}}}
     options = ("resolution",)
     suffix = ".txt"
-    inputs, outputs = 1, 1
+    inputs = 1
+    outputs = 1
 
     def __init__(self, samples):
         self.samples = samples
@@ -58,7 +59,8 @@ class Numbers(Signal):
 
 def test_one_row_adds_a_signal_that_is_fitted_scored_and_decoded(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SIGNALS, "numbers", SignalRow("a list of numbers: .txt", lambda: Numbers))
-    file, run = tmp_path / "a.txt", tmp_path / "run"
+    file = tmp_path / "a.txt"
+    run = tmp_path / "run"
     truth = torch.linspace(-0.5, 1, 40).square()
     file.write_text("\n".join(map(str, truth.tolist())))
 

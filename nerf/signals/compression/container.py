@@ -79,7 +79,8 @@ def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
     start = struct.calcsize(Header.FORMAT)
     if len(data) < start + CHECK or data[:4] != MAGIC:
         raise InputError(f"{file}: not a picture that nerf compress wrote")
-    body, check = data[:-CHECK], data[-CHECK:]
+    body = data[:-CHECK]
+    check = data[-CHECK:]
     if hashlib.sha256(body).digest()[:CHECK] != check:
         raise InputError(f"{file}: damaged: the checksum does not fit; restore the file")
 

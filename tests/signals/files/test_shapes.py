@@ -22,7 +22,8 @@ def test_a_box_has_its_exact_distances_with_the_right_sign(tmp_path):
 def test_points_lie_on_the_surface_evenly_by_area_and_samples_half_near_it(tmp_path):
     file = tmp_path / "box.obj"
     trimesh.creation.box((1, 1, 0.1)).export(file)
-    surface, random = Surface(read_shape(file).corners), torch.Generator().manual_seed(0)
+    surface = Surface(read_shape(file).corners)
+    random = torch.Generator().manual_seed(0)
     point = surface.points(4000, random)
     assert surface.distance(point).abs().max() < 1e-5
     rim = ((point[:, :2] - 0.5).abs().max(1).values > 0.45 - 1e-4).float().mean().item()
@@ -78,5 +79,6 @@ def test_a_bad_shape_is_refused_in_one_line(tmp_path, name):
 
 
 def test_intersection_over_union_of_a_case_by_hand():
-    a, b = torch.tensor([1, 1, 1, 0]).bool(), torch.tensor([0, 1, 1, 1]).bool()
+    a = torch.tensor([1, 1, 1, 0]).bool()
+    b = torch.tensor([0, 1, 1, 1]).bool()
     assert intersection_over_union(a, b) == 0.5 and intersection_over_union(a & ~a, b & ~b) == 1

@@ -20,13 +20,22 @@ def write_slice(file, z: float, values: numpy.ndarray | None, **changes) -> None
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.CTImageStorage
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
-    data.Rows, data.Columns = 9, 8
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+
+    data.Rows = 9
+    data.Columns = 8
+    data.SamplesPerPixel = 1
+    data.PhotometricInterpretation = "MONOCHROME2"
     data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 0
-    data.RescaleSlope, data.RescaleIntercept = 2, -1024
-    data.PixelSpacing, data.SliceThickness = [0.5, 0.25], 3
-    data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [10, 20, z]
+    data.HighBit = 15
+    data.PixelRepresentation = 0
+
+    data.RescaleSlope = 2
+    data.RescaleIntercept = -1024
+    data.PixelSpacing = [0.5, 0.25]
+    data.SliceThickness = 3
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.ImagePositionPatient = [10, 20, z]
+
     for name, value in changes.items():
         setattr(data, name, value)
     if values is not None:
@@ -96,6 +105,7 @@ def test_a_bad_volume_is_refused_in_one_line(tmp_path, case, words):
     elif case in ("pickle", "words"):
         file = tmp_path / "a.npy"
         numpy.save(file, numpy.array([[{}] * 9] * 9) if case == "pickle" else numpy.full((9, 9), "a"))
+
     with pytest.raises(InputError, match=words) as caught:
         read_volume(file)
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)

@@ -8,7 +8,9 @@ from nerf.signals.scanners import mri
 def phantom(side: int = 48, slices: int = 2) -> torch.Tensor:
     """Returns (Z, side, side - 3): boxes in a frame, piecewise constant, between 0 and 1."""
     x = torch.zeros(slices, side, side - 3)
-    x[:, 8:40, 6:38], x[:, 14:30, 12:20], x[1:, 20:26, 24:34] = 0.4, 0.9, 0.7
+    x[:, 8:40, 6:38] = 0.4
+    x[:, 14:30, 12:20] = 0.9
+    x[1:, 20:26, 24:34] = 0.7
     return x
 
 
@@ -52,7 +54,8 @@ def test_total_variation_recovers_boxes_that_zero_filling_does_not():
 def test_total_variation_minimises_its_functional():
     x = phantom() + 0.05 * torch.randn(2, 48, 45, generator=torch.Generator().manual_seed(0))
     mask = mri.slice_masks("radial", (48, 45, 2), 3, torch.Generator())
-    measured, weight = mri.k_space(x) * mask, 0.02
+    measured = mri.k_space(x) * mask
+    weight = 0.02
 
     def functional(slices: torch.Tensor) -> float:
         misfit = ((mri.k_space(slices) - measured) * mask).abs().square().sum() / 2
@@ -67,6 +70,7 @@ def test_total_variation_minimises_its_functional():
 def test_the_divergence_is_minus_the_adjoint_of_the_gradient():
     random = torch.Generator().manual_seed(0)
     for axes in (2, 3):
-        x, dual = torch.randn(3, 5, 6, generator=random), torch.randn(axes, 3, 5, 6, generator=random)
+        x = torch.randn(3, 5, 6, generator=random)
+        dual = torch.randn(axes, 3, 5, 6, generator=random)
         dot = (baselines._gradient(x, axes) * dual).sum() + (x * baselines._divergence(dual)).sum()
         assert abs(dot.item()) < 1e-4  # float32 sums of about 200 numbers
