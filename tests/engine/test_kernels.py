@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nerf.backends.reference import NEGLIGIBLE_WEIGHT, PART_OF_HEAVIEST
 from nerf.config import FieldSettings
 from nerf.engine.kernels import BLOCK, GROUP, KERNELS, LayerArrays, SampleArrays, Work, grid_of, padded
 from nerf.engine.nvrtc import SOURCES
@@ -18,7 +19,6 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import composite_reference
 from nerf.ops.hash_grid import grid_levels, hash_grid_reference
 from nerf.ops.march import Samples, march_reference
-from nerf.rendering.model import NEGLIGIBLE_WEIGHT, PART_OF_HEAVIEST
 from tests.engine.launchers import DEVICES, launcher
 
 TOLERANCE = 5e-5  # as of the engine's float functions, see test_ops.py

@@ -11,11 +11,11 @@ import pytest
 
 from nerf import engine
 from nerf.backends import cuda_arrays as cuda_tensors
+from nerf.backends import reference
 from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruction_sets, library_name
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
 from nerf.geometry import contraction
-from nerf.rendering import model as rendering
 from nerf.rendering import occupancy
 
 # Numbers that decide what is computed, which C++ and Python both have to name.
@@ -23,8 +23,8 @@ SHARED = {
     "OCCUPANCY_DECAY": occupancy.DECAY,
     "LEAST_THICKNESS": occupancy.LEAST_THICKNESS,
     "CELLS_PER_PROBE": occupancy.CELLS_PER_PROBE,
-    "NEGLIGIBLE_WEIGHT": rendering.NEGLIGIBLE_WEIGHT,
-    "PART_OF_HEAVIEST": rendering.PART_OF_HEAVIEST,
+    "NEGLIGIBLE_WEIGHT": reference.NEGLIGIBLE_WEIGHT,
+    "PART_OF_HEAVIEST": reference.PART_OF_HEAVIEST,
     "FAR": contraction.FAR,
     "FINE": math.log2(cuda_tensors.FINE),
     "COARSE": math.log2(cuda_tensors.COARSE),
