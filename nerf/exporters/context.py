@@ -61,7 +61,7 @@ class Once(Generic[T]):
 
 
 class ExportContext:
-    """A run on its way out: what the outputs of one export are made from. Nothing is rendered twice."""
+    """A run on its way out: what the outputs of one export are made from, each part made once."""
 
     def __init__(self, model: RadianceModel, cameras: Cameras, names: list[str], request: ExportRequest) -> None:
         self.cameras = cameras  # F, of the training views, in the frame of the input poses
@@ -94,12 +94,6 @@ class ExportContext:
         self.model()  # an empty crop box is refused before the work; says how much is cut
 
         mesh, how = make_surface(self._whole_model, self.cameras, self.request.surface, self._views())
-        return self.placed(mesh), how
-
-    def placed(self, mesh: Mesh) -> Mesh:
-        """Returns a mesh of the input's frame in the frame that is asked for."""
-        return replace(
-            mesh,
-            vertices=self.placement.points(torch.from_numpy(mesh.vertices)).numpy(),
-            normals=self.placement.directions(torch.from_numpy(present(mesh.normals))).numpy(),
-        )
+        vertices = self.placement.points(torch.from_numpy(mesh.vertices)).numpy()
+        normals = self.placement.directions(torch.from_numpy(present(mesh.normals))).numpy()
+        return replace(mesh, vertices=vertices, normals=normals), how
