@@ -7,6 +7,7 @@ goes to standard output unless it is called inside ``nerf.silence()``; ``nerf.li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,13 @@ def render(run: TrainedRun, file: str | Path, request: FilmRequest | None = None
 
 
 def export(run: TrainedRun, request: ExportRequest) -> None:
-    """Writes what other programs read: meshes, points, depth maps, cameras.
+    """Writes what other programs read: meshes, points, depth maps, cameras, each under the name in `request.outputs`.
 
     Raises:
         InputError: an output could not be written; the others were.
     """
+    request = replace(request, outputs={name: Path(path) for name, path in request.outputs.items()})
+    _export.check_outputs(request)
     _export.export(run, request)
 
 

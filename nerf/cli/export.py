@@ -48,14 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not outputs:
         raise InputError(f"nothing to export; give {option_list()}")
 
-    from nerf.workflows.export import export
+    from nerf.workflows.export import check_outputs, export
     from nerf.workflows.trained import open_run
 
     request = _request(arguments, outputs)
-    for output in OUTPUTS:
-        if output.name in outputs:
-            output.exporter().check(outputs[output.name], request)
-
+    check_outputs(request)
     export(open_run(arguments.run_folder, arguments.backend), request)
     return 0
 

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import keyword
 import re
+from collections.abc import Mapping
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -73,7 +74,9 @@ def enumerators(name: str) -> list[str]:
     return [part.partition("=")[0].strip().lower() for part in _body(name).split(",")]
 
 
-def fields(name: str, *parts: type[Structure], real: type = c_float, **lengths: int) -> list[tuple[str, type]]:
+def fields(
+    name: str, *parts: type[Structure], real: type = c_float, lengths: Mapping[str, int] | None = None
+) -> list[tuple[str, type]]:
     """Returns ctypes' fields of a C++ struct, which come before its functions.
 
     parts: the structs that it holds, or points at one by one. real: what a template's T stands for. lengths: of arrays,
@@ -92,7 +95,7 @@ def fields(name: str, *parts: type[Structure], real: type = c_float, **lengths: 
         if match is None or kind is None:
             raise ValueError(f"{SOURCES}: struct {name}: cannot read {' '.join(declaration.split())}")
         for declared, length in re.findall(r"(\w+)(?:\[(\w+)\])?", match[3]):
-            found.append((_python_name(declared), _array(kind, length, lengths)))
+            found.append((_python_name(declared), _array(kind, length, lengths or {})))
     return found
 
 
@@ -103,7 +106,7 @@ def _kind(name: str, stars: int, types: dict[str, type]) -> type | None:
     return POINTER(kind) if stars == 1 and kind is not None and issubclass(kind, Structure) else c_void_p
 
 
-def _array(kind: Any, length: str, lengths: dict[str, int]) -> type:
+def _array(kind: Any, length: str, lengths: Mapping[str, int]) -> type:
     if not length:
         return kind
     return kind * (int(length) if length.isdigit() else lengths[length] if length in lengths else number(length))
@@ -172,7 +175,7 @@ class StepCall(Structure):
 class StepReport(Structure):
     """What a training step did; seconds by stage, of all threads together. On CUDA nobody counts `reached`."""
 
-    _fields_ = fields("StepReport", N_STAGES=len(STAGES))
+    _fields_ = fields("StepReport", lengths={"N_STAGES": len(STAGES)})
 
 
 class OccupancyCall(Structure):

@@ -23,6 +23,17 @@ def mesh(trained: TrainedRun, file: Path, request: SurfaceRequest) -> str:
     return write_mesh(_context(trained, ExportRequest({"mesh": file}, request)), file)
 
 
+def check_outputs(request: ExportRequest) -> None:
+    """Refuses, before the work, what cannot be written under its name.
+
+    Raises:
+        InputError: naming the file and the fix.
+    """
+    for output in OUTPUTS:
+        if output.name in request.outputs:
+            output.exporter().check(request.outputs[output.name], request)
+
+
 def export(trained: TrainedRun, request: ExportRequest) -> None:
     """Writes the outputs of a request, all in one frame, and says so; what fails does not keep the others from it.
 
