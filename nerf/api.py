@@ -26,7 +26,7 @@ from nerf.scenes import load_scene as _load_scene
 from nerf.signals.registry import signal_class
 from nerf.signals.settings import read_fit_settings
 from nerf.signals.signal import Signal
-from nerf.training.observers import Observer
+from nerf.training.observers import Observer, ProgressBar
 from nerf.video.plan import FilmRequest
 from nerf.workflows import evaluate as _evaluate
 from nerf.workflows import export as _export
@@ -85,6 +85,7 @@ def train(
     config: str | Path | None = None,
     backend: str = "auto",
     resume: bool = False,
+    progress: bool = True,
     observers: Sequence[Observer] = (),
 ) -> TrainedRun:
     """Trains on a scene and returns the run; film and mesh are written as the settings ``output.*`` say.
@@ -96,6 +97,7 @@ def train(
         config: a YAML file of settings, under those given by name.
         backend: auto, native, cuda, tcnn or reference.
         resume: go on from the last checkpoint of the run folder.
+        progress: whether a bar on standard error shows how far the training is.
         observers: who is told of the training; see `Observer`.
 
     Raises:
@@ -109,7 +111,8 @@ def train(
         settings=_words(settings),
         resume=resume,
     )
-    _train.train(request, choose_backend(backend), observers)
+    watching = [ProgressBar(), *observers] if progress else observers
+    _train.train(request, choose_backend(backend), watching)
     return open_run(request.run.path, backend)
 
 

@@ -43,8 +43,9 @@ def listen(listener: Listener) -> Iterator[None]:
 @contextmanager
 def silence() -> Iterator[None]:
     """Inside, nothing is printed; other listeners are told as before."""
-    _listeners.remove(console)
+    before = list(_listeners)
+    _listeners[:] = [listener for listener in before if listener is not console]
     try:
         yield
     finally:
-        _listeners.insert(0, console)
+        _listeners[:] = before

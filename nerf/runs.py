@@ -2,7 +2,7 @@
 
 settings.yaml     every setting of the run
 scene.json        what was read: name, format, folder, and the training cameras (of a fitted signal: signal.json)
-checkpoint.safetensors   tensors, and in its header the step, the training seconds and the pace
+checkpoint.safetensors   tensors, and in its header the step, the training seconds and the schedule
 log.jsonl         one JSON object a line
 repeat.yaml       settings that repeat the run step for step, whatever the clock says
 """
@@ -142,9 +142,9 @@ class RunFolder:
             raise unwritable(kept, error) from None
         say("training", f"{self.path} held an earlier run: kept as {kept}")
 
-    def save_repeat(self, settings: Any, step: int, pace: str) -> None:
+    def save_repeat(self, settings: Any, step: int, schedule: str) -> None:
         """Writes settings that take the same steps again without looking at the clock."""
-        changes = {"train": {"steps": step, "max_seconds": 0, "pace": pace}}
+        changes = {"train": {"steps": step, "max_seconds": 0, "pace": schedule}}
         self.save_settings(settings_from_dict(changes, "repeat", settings), "repeat.yaml")
 
     def save_signal(self, record: dict[str, Any]) -> None:

@@ -19,3 +19,12 @@ def test_a_silenced_process_prints_nothing_and_still_tells_its_listeners(capsys)
     say("scene", "heard again")
     assert heard == ["scene: lego"]
     assert capsys.readouterr().out == "heard again\n"
+
+
+def test_silence_inside_silence_stays_silent_until_the_outer_one_ends(capsys):
+    with silence():
+        with silence():
+            say("scene", "inner")
+        say("scene", "outer")
+    say("scene", "after")
+    assert capsys.readouterr().out == "after\n"

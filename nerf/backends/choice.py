@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from nerf.config import Settings
     from nerf.fields.table import FieldMaker
     from nerf.geometry.scene_box import SceneBox
-    from nerf.rendering.engine import EngineMaker
     from nerf.rendering.model import RadianceModel
+    from nerf.rendering.radiance_engine import EngineMaker
     from nerf.scenes import Views
     from nerf.training.radiance import RadianceTask
 

@@ -19,8 +19,8 @@ from nerf.engine.kernels import BLOCK, GROUP, SampleArrays, padded
 from nerf.engine.signatures import BACKGROUNDS, DENSITY_LAYERS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
-from nerf.rendering.engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.rendering.occupancy import CELLS_PER_PROBE
+from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.report import say
 
 RAYS_AT_ONCE = 2**14  # of a picture; fewer where memory runs out

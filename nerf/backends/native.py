@@ -30,8 +30,8 @@ from nerf.engine.signatures import (
 from nerf.engine.tensors import address
 from nerf.fields.radiance import RadianceField
 from nerf.geometry.cameras import Rays
-from nerf.rendering.engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.rendering.model import RadianceModel
+from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.radiance import TrainingArrays
 

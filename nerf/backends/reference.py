@@ -15,9 +15,9 @@ from torch import Tensor
 from nerf.geometry.cameras import Rays
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Samples, march
-from nerf.rendering.engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.rendering.losses import distortion_loss, faded, near_part, photometric_loss
 from nerf.rendering.model import RENDERED, RadianceModel
+from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.seeding import generator
 from nerf.training.adam import Adam
 from nerf.training.camera_optimizer import apply_exposure, perturbed_rays

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nerf.backends.choice import BACKENDS, DEVICES, choose_backend
 from nerf.cli.arguments import (
@@ -13,9 +12,6 @@ from nerf.cli.arguments import (
     named_settings,
 )
 from nerf.config import describe_settings
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_arguments(parser: Parser) -> None:
@@ -49,6 +45,7 @@ def _formats_and_settings() -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains on a scene, then writes the film and the mesh."""
+    from nerf.training.observers import ProgressBar
     from nerf.workflows.train import TrainRequest, train
 
     named = named_settings(
@@ -66,5 +63,5 @@ def run(arguments: argparse.Namespace) -> int:
         settings=(*named, *arguments.settings),
         resume=arguments.resume,
     )
-    end = train(request, choose_backend(arguments.backend, arguments.device))
+    end = train(request, choose_backend(arguments.backend, arguments.device), [ProgressBar()])
     return INTERRUPTED if end.interrupted else 0

@@ -1,1 +1,1 @@
-"""From a trained model to files that people hand on: pictures, films, meshes."""
+"""What other programs read: meshes, point clouds, depth maps, cameras; one module an output."""

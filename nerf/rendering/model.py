@@ -15,8 +15,8 @@ from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
-from nerf.rendering.engine import ChangeTracker, EngineMaker, RadianceEngine, RayBatch
 from nerf.rendering.occupancy import OccupancyGrid
+from nerf.rendering.radiance_engine import ChangeTracker, EngineMaker, RadianceEngine, RayBatch
 from nerf.runs import checked
 from nerf.seeding import generator
 
@@ -43,8 +43,8 @@ class Picture:
         return (self.rgb + (1 - self.opacity[:, :, None]) * background).clamp(0, 1)
 
 
-class TrainingArrays(Protocol):
-    """What a model learns from, as far as the model knows it: tensors that are loaded with a checkpoint."""
+class LearnsFrom(Protocol):
+    """What a model learns from, as far as the model knows it: tensors that a checkpoint loads."""
 
     def tensors(self) -> list[Tensor]: ...
 
@@ -66,7 +66,7 @@ class RadianceModel(nn.Module):
         self.box = box
         self.settings = settings
         self.make_engine = make_engine
-        self.learns: TrainingArrays | None = None  # what the engine trains on; none while it only renders
+        self.learns: LearnsFrom | None = None  # what the engine trains on; none while it only renders
         # An engine and what it knows, shared by shallow copies of the model.
         self._engine: tuple[RadianceEngine, ChangeTracker] | None = None
 
@@ -81,7 +81,7 @@ class RadianceModel(nn.Module):
             tracker.remember()
         return engine
 
-    def learn_from(self, arrays: TrainingArrays) -> None:
+    def learn_from(self, arrays: LearnsFrom) -> None:
         """Says what the model is to be trained on."""
         self.learns = arrays
         self.forget_engine()

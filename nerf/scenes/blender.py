@@ -1,7 +1,7 @@
 """Blender (NeRF-synthetic) format: ``transforms_<split>.json`` beside PNG files with alpha.
 
-The file's cameras look along -z with y up (OpenGL); they are turned to the project's axes (z forward, y down) here
-and only here. The world stays as it is.
+The file's cameras look along -z with y up (OpenGL); `_pose` turns them to the project's axes (z forward, y down).
+The world stays as it is.
 """
 
 from __future__ import annotations

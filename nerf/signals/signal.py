@@ -22,7 +22,7 @@ from nerf.runs import checked
 from nerf.seeding import generator
 from nerf.signals.settings import FitSettings, SignalDefaults
 from nerf.training.adam import Adam
-from nerf.training.trainer import StepReport
+from nerf.training.trainer import StepFigures
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class SignalTask:
         self.field = new_field(signal, settings, backend)
         self.adam = Adam(dict(self.field.named_parameters()), settings.optimizer)
 
-    def train_step(self, step: int, progress: float) -> StepReport:
+    def train_step(self, step: int, progress: float) -> StepFigures:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
 
         Raises:
@@ -115,7 +115,7 @@ class SignalTask:
                 f"optimizer.learning_rate than {self.settings.optimizer.learning_rate:g}"
             )
         self.adam.descend(loss, progress)
-        return StepReport(error, 0, train.samples)
+        return StepFigures(error, 0, train.samples)
 
     def state(self) -> dict[str, Tensor]:
         """Returns every tensor that training changes, by name."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nerf.runs import RunFolder
 
 if TYPE_CHECKING:
-    from nerf.training.trainer import Figures, StepReport, Trainer, TrainingEnd
+    from nerf.training.trainer import Figures, StepFigures, Trainer, TrainingEnd
 
 
 class Observer:
@@ -21,7 +21,7 @@ class Observer:
     def begun(self, trainer: Trainer) -> None:
         """The training begins, or goes on, at `trainer.step`."""
 
-    def stepped(self, step: int, report: StepReport) -> None:
+    def stepped(self, step: int, report: StepFigures) -> None:
         """A step was taken; `step` have been taken by now."""
 
     def figures(self, figures: Figures) -> None:

@@ -14,15 +14,15 @@ from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.engine import OccupancyUpdate, TrainingStep
 from nerf.rendering.model import RadianceModel, load_model_state, model_state
+from nerf.rendering.radiance_engine import OccupancyUpdate, TrainingStep
 from nerf.report import say
 from nerf.runs import checked
 from nerf.scenes import Views
 from nerf.training.adam import MOMENTS, learning_rate, new_moments
 from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer
 from nerf.training.pixel_sampler import PixelSampler
-from nerf.training.trainer import StepReport
+from nerf.training.trainer import StepFigures
 from nerf.training.weight_average import WeightAverage
 
 FEWEST_RAYS = 256  # a step
@@ -138,7 +138,7 @@ class RadianceTask:
             rate=learning_rate(self.settings.optimizer, progress),
         )
 
-    def train_step(self, step: int, progress: float) -> StepReport:
+    def train_step(self, step: int, progress: float) -> StepFigures:
         """Takes optimiser step number `step` (from 0), `progress` in [0, 1] through the training.
 
         Raises:
@@ -167,7 +167,7 @@ class RadianceTask:
             self.rays_per_step = result.n_rays
         else:
             self.rays_per_step = adapted_rays(result.n_rays, result.samples, self.samples_per_step)
-        return StepReport(result.loss * self.pixels.part, result.n_rays, result.samples)
+        return StepFigures(result.loss * self.pixels.part, result.n_rays, result.samples)
 
     def _update_occupancy(self, step: int, taken: TrainingStep) -> None:
         update = OccupancyUpdate(

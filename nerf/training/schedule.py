@@ -11,9 +11,9 @@ from nerf.errors import InputError
 class Schedule:
     """How far training has come, in [0, 1], as a function of the step alone: what anneals follows it.
 
-    A list of knots (step, progress there, progress per step from there on). With a budget of steps there is one knot;
-    with a budget of seconds knots are added as the speed is seen. The knots are saved, so that the same steps can be
-    repeated bit for bit whatever the clock says.
+    In settings and checkpoints it is called the pace. A list of knots (step, progress there, progress per step from
+    there on). With a budget of steps there is one knot; with a budget of seconds knots are added as the speed is seen.
+    The knots are saved, so that the same steps can be repeated bit for bit whatever the clock says.
     """
 
     knots: list[tuple[int, float, float]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Schedule:
 
     @staticmethod
     def parse(text: str) -> Schedule:
-        """Returns the pace that `text` wrote.
+        """Returns the schedule that `text` wrote.
 
         Raises:
             InputError: it is not such a line.

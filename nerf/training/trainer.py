@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -22,7 +23,7 @@ SMALLEST_ERROR = 1e-12  # whose logarithm is shown: 120 dB
 
 
 @dataclass(frozen=True)
-class StepReport:
+class StepFigures:
     """What one training step did."""
 
     error: float  # mean squared error as a part of the signal's peak, over the whole signal
@@ -36,7 +37,7 @@ class Task(Protocol):
     figure: str  # what -10 log10 of the reports' errors is called: psnr or snr
     counted: str  # what the display counts: rays or samples
 
-    def train_step(self, step: int, progress: float) -> StepReport: ...
+    def train_step(self, step: int, progress: float) -> StepFigures: ...
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -49,7 +50,7 @@ class TrainingEnd:
 
     step: int
     seconds: float  # of training
-    interrupted: bool  # by the user
+    interrupted: bool  # by the user, or by an observer
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ class Trainer:
         self.settings = settings
         self.run = run
         self.observers = list(observers)
-        self.pace = Schedule.parse(settings.pace) if settings.pace else Schedule([(0, 0.0, 1 / horizon)])
+        self.schedule = Schedule.parse(settings.pace) if settings.pace else Schedule([(0, 0.0, 1 / horizon)])
         self.step = 0
         self.seconds = 0.0
         self._replanned = (0, 0.0)  # step and seconds of the schedule's last plan
+        self._stop_asked = False
 
     def resume(self) -> None:
         """Takes over the last checkpoint of the run folder and forgets what the log says of later steps."""
@@ -105,17 +107,21 @@ class Trainer:
         self.task.load_state(tensors)
         self.step = facts["step"]
         self.seconds = facts["seconds"]
-        self.pace = Schedule.parse(facts["pace"])
+        self.schedule = Schedule.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
         self.run.truncate_log(self.step)
         self.run.remove_leftovers()
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        facts = {"step": self.step, "seconds": self.seconds, "pace": self.pace.text()}
+        facts = {"step": self.step, "seconds": self.seconds, "pace": self.schedule.text()}
         self.run.save_checkpoint(self.task.state(), facts)
         for observer in self.observers:
             observer.saved(self.step)
+
+    def stop(self) -> None:
+        """Ends the training after the step in hand, as Ctrl-C does: an observer may ask for it."""
+        self._stop_asked = True
 
     def run_to_budget(self, preview: Callable[[int], float | None]) -> TrainingEnd:
         """Trains until a budget ends or the user interrupts; saves at the end in both cases.
@@ -125,9 +131,9 @@ class Trainer:
         try:
             for observer in self.observers:
                 observer.begun(self)
-            with _Interruption() as interruption:
-                self._train(preview, interruption)
-            end = TrainingEnd(self.step, self.seconds, interruption.asked)
+            with _Interruption(self.stop):
+                self._train(preview)
+            end = TrainingEnd(self.step, self.seconds, self._stop_asked)
             for observer in self.observers:
                 observer.ended(end)
             return end
@@ -135,13 +141,13 @@ class Trainer:
             for observer in self.observers:
                 observer.closed()
 
-    def _train(self, preview: Callable[[int], float | None], interruption: _Interruption) -> None:
+    def _train(self, preview: Callable[[int], float | None]) -> None:
         if self.step == 0:
             self.save()
         window = _Window(self.seconds)
         saved = previewed = self.seconds
 
-        while not (self._budget_spent() or interruption.asked):
+        while not (self._budget_spent() or self._stop_asked):
             report = self._timed_step()
             window.add(report)
             for observer in self.observers:
@@ -167,7 +173,7 @@ class Trainer:
         figures = Figures(
             step=self.step,
             seconds=self.seconds,
-            progress=self.pace.progress(self.step),
+            progress=self.schedule.progress(self.step),
             name=self.task.figure,
             value=-10 * math.log10(error),
             rays_per_second=round(window.rays / spent),
@@ -180,9 +186,9 @@ class Trainer:
         settings = self.settings
         return (0 < settings.steps <= self.step) or (0 < settings.max_seconds <= self.seconds)
 
-    def _timed_step(self) -> StepReport:
+    def _timed_step(self) -> StepFigures:
         start = time.perf_counter()
-        report = self.task.train_step(self.step, self.pace.progress(self.step))
+        report = self.task.train_step(self.step, self.schedule.progress(self.step))
         self.seconds += time.perf_counter() - start
         self.step += 1
 
@@ -190,7 +196,7 @@ class Trainer:
         since_step, since = self._replanned
         if self.settings.max_seconds > 0 and not self.settings.pace and self.seconds - since >= REPLAN_SECONDS:
             rate = (self.step - since_step) / (self.seconds - since)
-            self.pace.replan(self.step, rate * (self.settings.max_seconds - self.seconds))
+            self.schedule.replan(self.step, rate * (self.settings.max_seconds - self.seconds))
             self._replanned = (self.step, self.seconds)
         return report
 
@@ -205,7 +211,7 @@ class _Window:
         self.samples = 0
         self.steps = 0
 
-    def add(self, report: StepReport) -> None:
+    def add(self, report: StepFigures) -> None:
         self.error += report.error
         self.rays += report.rays
         self.samples += report.samples
@@ -213,18 +219,26 @@ class _Window:
 
 
 class _Interruption:
-    """Turns Ctrl-C and SIGTERM into a wish to stop after the step in hand; a second Ctrl-C stops at once."""
+    """Turns Ctrl-C and SIGTERM into a wish to stop after the step in hand; a second Ctrl-C stops at once.
 
-    asked = False
+    Python tells signals to the main thread alone: in another one this does nothing.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Interruption:
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _ask(self, number: int, frame: object) -> None:
-        if self.asked:
+        if self._asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self._asked = True
+        self._stop()
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

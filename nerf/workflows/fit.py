@@ -68,7 +68,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
 
     end = trainer.run_to_budget(lambda step: signal.evaluate(task.field)[signal.figure])
     if end.step > 0:
-        run.save_repeat(settings, end.step, trainer.pace.text())
+        run.save_repeat(settings, end.step, trainer.schedule.text())
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
         say("training", f"interrupted; go on with --resume --out {run.path}")

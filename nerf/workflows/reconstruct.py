@@ -1,4 +1,4 @@
-"""From a scene to a trained run with its film and its mesh."""
+"""The order of things in a training: read the scene, check it, train, write film and mesh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nerf.rendering.metrics import psnr
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
-from nerf.training.observers import LogFile, Observer, ProgressBar
+from nerf.training.observers import LogFile, Observer
 from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
@@ -44,12 +44,12 @@ def reconstruct(
     """
     scene = read_scene(folder, settings, backend)
     task = new_task(scene, settings, backend)
-    watching = [ProgressBar(), LogFile(run), *observers]
+    watching = [LogFile(run), *observers]
     trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching)
     begin_run(trainer, task, folder, scene, backend, resume)
     say_needs(task)
     if trainer.step == 0:
-        check_capture(run, folder, scene, task)
+        say_capture_check(run, folder, scene, task)
 
     end = trainer.run_to_budget(lambda step: _preview(run, task, scene, step))
     end_run(run, trainer, task, end)
@@ -113,7 +113,7 @@ def say_needs(task: RadianceTask) -> None:
     say("memory", f"memory: about {needs.memory / 2**30:.1f} GiB; checkpoint: {needs.checkpoint / 2**20:.0f} MiB")
 
 
-def check_capture(run: RunFolder, folder: SceneFolder, scene: Scene, task: RadianceTask) -> None:
+def say_capture_check(run: RunFolder, folder: SceneFolder, scene: Scene, task: RadianceTask) -> None:
     """Looks the capture over, writes a page about it into the run folder, and says its warnings."""
     page = run.path / "check.html"
     check = write_check(folder.name, scene, task.settings, (task.model.box, task.pixels), page)
@@ -127,7 +127,7 @@ def check_capture(run: RunFolder, folder: SceneFolder, scene: Scene, task: Radia
 def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingEnd) -> None:
     """Writes down how the training can be repeated, and says what came of it."""
     if end.step > 0:
-        run.save_repeat(task.settings, end.step, trainer.pace.text())
+        run.save_repeat(task.settings, end.step, trainer.schedule.text())
     for line in task.camera_optimizer.found():
         say("capture", line)
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")

@@ -1,4 +1,4 @@
-"""From a scene's name to a trained run: its settings, its folder, the training, its outputs."""
+"""What `nerf train` decides before anything is read: settings, the scene's folder, the run folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrainRequest:
 def train(request: TrainRequest, backend: Backend, observers: Sequence[Observer] = ()) -> TrainingEnd:
     """Trains on a scene, then writes the film and the mesh that its settings ask for.
 
-    observers: who is told of the training beside the progress bar and the log.
+    observers: who is told of the training beside the log.
 
     Raises:
         InputError: a setting, the scene or the run folder will not do, or the training diverges.

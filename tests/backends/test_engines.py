@@ -17,7 +17,7 @@ from nerf.config import settings_from_dict
 from nerf.errors import InputError
 from nerf.fields import table
 from nerf.fields.radiance import RadianceField
-from nerf.rendering.engine import RadianceEngine
+from nerf.rendering.radiance_engine import RadianceEngine
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_task, ball_views, cuda_task, native_task, reference_task
 from tests.engine.launchers import launcher

@@ -7,7 +7,7 @@ import ctypes
 import pytest
 import torch
 
-from nerf.rendering.engine import StepResult, TrainingStep
+from nerf.rendering.radiance_engine import StepResult, TrainingStep
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task
 

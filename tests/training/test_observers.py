@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from nerf.config import TrainSettings
 from nerf.errors import InputError
-from nerf.rendering.engine import StepResult
+from nerf.rendering.radiance_engine import StepResult
 from nerf.runs import RunFolder
 from nerf.training.observers import LogFile, Observer, ProgressBar
 from nerf.training.trainer import Trainer
@@ -93,3 +94,26 @@ def test_observers_are_closed_when_a_training_fails(tmp_path):
     with pytest.raises(InputError, match="diverged"):
         trained(tmp_path, [diary], task=task)
     assert diary.told[-1] == "closed" and not any(line.startswith("ended") for line in diary.told)
+
+
+class Stopper(Diary):
+    """Asks the training to stop after its second step."""
+
+    def begun(self, trainer):
+        self.trainer = trainer
+
+    def stepped(self, step, report):
+        if step == 2:
+            self.trainer.stop()
+
+
+def test_an_observer_can_stop_a_training_which_then_saves(tmp_path):
+    stopper = Stopper()
+    trained(tmp_path, [stopper], steps=50, preview_seconds=0)
+    assert stopper.told[-3:] == ["saved 2", "ended at 2", "closed"]
+
+
+def test_a_training_runs_in_a_thread_of_its_own(tmp_path):
+    with ThreadPoolExecutor() as threads:
+        task = threads.submit(trained, tmp_path, []).result()
+    assert task.steps_taken == 3
