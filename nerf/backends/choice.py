@@ -30,13 +30,16 @@ class Backend:
     name: str  # native, cuda, tcnn or reference
     detail: str  # what it runs on, and why it was taken
 
-    def refuses(self, settings: Settings) -> str:
-        """Returns in words what of the settings this backend does not compute, or an empty text."""
+    def refuses(self, settings: Settings, training: bool) -> str:
+        """Returns in words what of the settings this backend does not compute, or an empty text.
+
+        training: whether the model is to be trained, not only rendered.
+        """
         kind = settings.field.kind
         if self.name != "reference" and kind != "hash":
             return f"field.kind={kind}: not on --backend {self.name}, which computes hash only; use --backend reference"
         learns = settings.capture.poses == "refine" or settings.capture.exposure == "learn"
-        if self.name == "cuda" and learns:
+        if training and self.name == "cuda" and learns:
             return "capture.poses=refine, capture.exposure=learn: not on CUDA yet; train with --device cpu"
         return ""
 
@@ -48,7 +51,7 @@ class Backend:
         """
         from nerf.training.radiance import RadianceTask
 
-        self._check(settings)
+        self._check(settings, training=True)
         return RadianceTask(views, settings, self.model)
 
     def model(self, settings: Settings, box: SceneBox, hull: Tensor | None = None, code_size: int = 0) -> RadianceModel:
@@ -59,13 +62,13 @@ class Backend:
         """
         from nerf.rendering.model import new_model
 
-        self._check(settings)
+        self._check(settings, training=False)
         make_engine = ENGINES[self.name](settings)
         return new_model(settings, box, hull, code_size, make_engine=make_engine, make_field=self._field())
 
-    def _check(self, settings: Settings) -> None:
-        if words := self.refuses(settings):
-            raise InputError(words)
+    def _check(self, settings: Settings, training: bool) -> None:
+        if reason := self.refuses(settings, training):
+            raise InputError(reason)
 
     def _field(self) -> FieldMaker:
         if self.name == "tcnn":

@@ -37,14 +37,14 @@ class CudaEngine(DeviceModel):
     def _room(self, name: str, n: int) -> dict[str, Tensor]:
         """Returns room for n samples of a set and points the kernels to it; what fills the last block is harmless."""
         room = max(BLOCK, padded(n, BLOCK))
-        found = {place: self.batch.get(f"{name}.{place}", (room,)) for place in SAMPLE_ARRAYS}
+        found = {array: self.batch.get(f"{name}.{array}", (room,)) for array in SAMPLE_ARRAYS}
         found["ray"] = self.batch.get(f"{name}.ray", (room,), torch.int32)
-        for place in ("x", "y", "z"):
-            found[place][n:room] = 0.5
+        for array in ("x", "y", "z"):
+            found[array][n:room] = 0.5
         found["ray"][n:room] = 0
         work = self.work
         blocks = room // BLOCK
-        arrays = {place: tensor.data_ptr() for place, tensor in found.items()}
+        arrays = {array: tensor.data_ptr() for array, tensor in found.items()}
         work.samples = SampleArrays(**arrays, first=work.samples.first, n=n)
 
         def rows(what: str, count: int) -> int:
@@ -376,11 +376,11 @@ class CudaEngine(DeviceModel):
         parts = [torch.empty(0)]
         self.work.levels = self.levels
         for part in position.split(POSITIONS_AT_ONCE):
-            places = self._room("marched", len(part))
+            arrays = self._room("marched", len(part))
             for axis, name in enumerate("xyz"):
-                places[name][: len(part)].copy_(part[:, axis])
+                arrays[name][: len(part)].copy_(part[:, axis])
             self._densities()
-            parts.append(places["density"][: len(part)].to("cpu", copy=True))
+            parts.append(arrays["density"][: len(part)].to("cpu", copy=True))
         return torch.cat(parts)
 
     def state(self) -> dict[str, Tensor]:

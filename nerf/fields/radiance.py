@@ -30,10 +30,15 @@ class RadianceField(nn.Module):
         super().__init__()
         self.degree = settings.direction_degree
         self.code_size = code_size
-        self.encoding = HashGrid(settings, generator)
+        self.encoding = self.new_encoding(settings, generator)
         self.density_mlp = MLP([self.encoding.width, settings.density_width, settings.geometry_features], generator)
         inputs = settings.geometry_features + self.degree**2 + code_size
         self.color_mlp = MLP([inputs] + [settings.color_width] * settings.color_layers + [3], generator)
+
+    @staticmethod
+    def new_encoding(settings: FieldSettings, generator: torch.Generator) -> HashGrid:
+        """Returns what encodes a position for the density network; another field may have another."""
+        return HashGrid(settings, generator)
 
     def density(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Returns density (S,), per side of the cube, and geometry features (S, G) of positions (S, 3) in [0, 1]."""

@@ -22,12 +22,21 @@ FIELDS: dict[str, FieldMaker] = {
 }
 
 
+def check_field(kind: str) -> None:
+    """Refuses a kind of field that is not in the table, with the nearest name.
+
+    Raises:
+        InputError: there is no such field.
+    """
+    if kind not in FIELDS:
+        raise InputError(f'field.kind: "{kind}" is not a radiance field{nearest(kind, FIELDS)}')
+
+
 def new_field(settings: FieldSettings, generator: torch.Generator, code_size: int = 0) -> RadianceField:
     """Returns the field that the settings choose, its parameters drawn from a generator.
 
     Raises:
         InputError: there is no such field.
     """
-    if settings.kind not in FIELDS:
-        raise InputError(f'field.kind: "{settings.kind}" is not a radiance field{nearest(settings.kind, FIELDS)}')
+    check_field(settings.kind)
     return FIELDS[settings.kind](settings, generator, code_size)

@@ -19,7 +19,10 @@ class Observer:
     """What a training tells. Every method may be overridden; none returns anything."""
 
     def begun(self, trainer: Trainer) -> None:
-        """The training begins, or goes on, at `trainer.step`."""
+        """The training begins, or goes on, at `trainer.step`: what was told of later steps is to be forgotten.
+
+        `trainer.run.path` is the run folder.
+        """
 
     def stepped(self, step: int, report: StepFigures) -> None:
         """A step was taken; `step` have been taken by now."""

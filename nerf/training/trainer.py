@@ -128,9 +128,11 @@ class Trainer:
 
         preview: step -> the figure of a validation that it makes, or None.
         """
+        begun: list[Observer] = []
         try:
             for observer in self.observers:
                 observer.begun(self)
+                begun.append(observer)
             with _Interruption(self.stop):
                 self._train(preview)
             end = TrainingEnd(self.step, self.seconds, self._stop_asked)
@@ -138,7 +140,7 @@ class Trainer:
                 observer.ended(end)
             return end
         finally:
-            for observer in self.observers:
+            for observer in begun:
                 observer.closed()
 
     def _train(self, preview: Callable[[int], float | None]) -> None:

@@ -79,8 +79,8 @@ def _moved(pose: Tensor, change: Tensor, distance: float) -> Tensor:
 
 @torch.no_grad()
 def _median_depth(model: RadianceModel, cameras: Cameras, width: int, height: int) -> float:
-    place = torch.cartesian_prod(torch.linspace(0, width - 1, 32).long(), torch.linspace(0, height - 1, 32).long())
-    seen = model.render(cameras.rays(torch.zeros(len(place), dtype=torch.long), place[:, 0], place[:, 1]))
+    pixel = torch.cartesian_prod(torch.linspace(0, width - 1, 32).long(), torch.linspace(0, height - 1, 32).long())
+    seen = model.render(cameras.rays(torch.zeros(len(pixel), dtype=torch.long), pixel[:, 0], pixel[:, 1]))
     depth = (seen.depth / seen.opacity)[seen.opacity > FEWEST_OPAQUE]
     return depth.median().item() if len(depth) else 1.0
 

@@ -112,5 +112,5 @@ def alignment_words(run: TrainedRun, split: str) -> str:
 
 
 def depth_unit(run: TrainedRun, views: Views) -> float:
-    """Returns the scene units of one count of a 16-bit depth picture: the farthest place that is rendered is 65535."""
+    """Returns the scene units of one count of a 16-bit depth picture: the farthest point that is rendered is 65535."""
     return run.model.box.farthest(views.cameras.world_from_camera[:, :, 3]) / 65535

@@ -51,6 +51,9 @@ def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:
     if model.box.contraction is not None and kind == "baked":
         say("film", "preview: what is baked has bounds, this scene has none: coarse steps instead")
         kind = "coarse"
+    if trained.settings.field.kind != "hash" and kind == "baked":
+        say("film", "preview: only hash fields are baked: coarse steps instead")
+        kind = "coarse"
 
     preview = bake(model, cameras) if kind == "baked" else coarse(model)
     some = torch.linspace(0, len(cameras) - 1, min(PREVIEWED, len(cameras))).long()

@@ -9,6 +9,7 @@ from pathlib import Path
 from nerf.backends.choice import Backend
 from nerf.config import Settings, photograph_settings, read_settings
 from nerf.errors import InputError
+from nerf.fields.table import check_field
 from nerf.meshing.mesh_files import check_mesh_file
 from nerf.report import say
 from nerf.runs import RunFolder
@@ -48,6 +49,7 @@ def train(request: TrainRequest, backend: Backend, observers: Sequence[Observer]
     run = request.run
     settings = read_settings(request.config, request.settings)
     check_format(settings.scene.format)
+    check_field(settings.field.kind)
     if request.resume:
         settings = resumed_settings(run, settings, request.settings, request.config)
 

@@ -13,6 +13,7 @@ from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel, load_model_state
+from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.training.camera_optimizer import refined_cameras
 
@@ -37,6 +38,8 @@ class TrainedRun:
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     """Returns the run in a folder, rendered by a backend; needs no pictures.
 
+    A field that the fastest backend here does not compute is rendered by the reference, which is said.
+
     Raises:
         InputError: the folder holds no whole run.
     """
@@ -45,6 +48,11 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     record, cameras = folder.load_scene()
     tensors, facts = folder.load_checkpoint()
     chosen = choose_backend(backend)
+    reason = chosen.refuses(settings, training=False)
+    if reason and backend == "auto":
+        chosen = choose_backend("reference")
+        say("backend", f"backend: {chosen.name} ({chosen.detail}); {reason}")
+
     model = chosen.model(settings, SceneBox(torch.zeros(3), 1.0))
     load_model_state(model, tensors)
     return TrainedRun(folder, chosen, settings, facts, record, refined_cameras(cameras, tensors), model.eval())

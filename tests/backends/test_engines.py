@@ -13,6 +13,7 @@ from nerf.backends.choice import ENGINES, Backend
 from nerf.backends.cuda_engine import CudaEngine
 from nerf.backends.native import NativeEngine
 from nerf.backends.reference import ReferenceEngine
+from nerf.cli.main import main
 from nerf.config import settings_from_dict
 from nerf.errors import InputError
 from nerf.fields import table
@@ -20,6 +21,7 @@ from nerf.fields.radiance import RadianceField
 from nerf.rendering.radiance_engine import RadianceEngine
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_task, ball_views, cuda_task, native_task, reference_task
+from tests.conftest import SMALL
 from tests.engine.launchers import launcher
 
 NEEDS_ENGINE = pytest.mark.skipif(not engine.available(), reason="the native engine was not built: no C++ compiler")
@@ -94,6 +96,17 @@ def test_a_field_is_one_row_of_the_table(monkeypatch):
     assert errors[-1] < 0.7 * errors[0]
     rays = task.views.cameras.image_rays(0)
     assert task.model.render(rays).rgb.shape == (len(rays), 3)
+
+
+def test_a_run_of_another_field_is_trained_opened_and_filmed(ball_scene, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(table.FIELDS, "plain", PlainField)
+    run = tmp_path / "run"
+    words = [*SMALL, "field.kind=plain", "output.mesh=", "output.frames=2"]
+    trained = ["train", "--scene", str(ball_scene), "--out", str(run), "--steps", "60", "--backend", "reference"]
+    assert main([*trained, *words]) == 0
+    assert main(["render", str(run), "--out", str(tmp_path / "a.mp4"), "--frames", "2", "--preview"]) == 0
+    said = capsys.readouterr().out
+    assert "coarse steps instead" in said and (engine.available() == [] or "backend: reference" in said)
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "reference"])

@@ -96,6 +96,20 @@ def test_observers_are_closed_when_a_training_fails(tmp_path):
     assert diary.told[-1] == "closed" and not any(line.startswith("ended") for line in diary.told)
 
 
+class Broken(Diary):
+    """Fails before it has begun."""
+
+    def begun(self, trainer):
+        raise RuntimeError("no window here")
+
+
+def test_an_observer_that_fails_is_named_and_only_those_that_began_are_closed(tmp_path):
+    diary, broken, late = Diary(), Broken(), Diary()
+    with pytest.raises(RuntimeError, match="no window here"):
+        trained(tmp_path, [diary, broken, late])
+    assert diary.told == ["begun at 0", "closed"] and broken.told == late.told == []
+
+
 class Stopper(Diary):
     """Asks the training to stop after its second step."""
 
