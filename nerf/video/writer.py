@@ -1,17 +1,21 @@
 """Films: frames to .mp4, .webm, .mov, .gif, or a folder of PNG pictures.
 
-Frames lie as PNG pictures beside the film until it is encoded, so that no rendering is lost if that fails.
+Frames lie as PNG pictures in a temporary folder beside the film until it is encoded. If that fails, they are kept, so
+that no rendering is lost.
 """
 
 from __future__ import annotations
 
-import shutil
+import itertools
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from nerf.errors import InputError
 from nerf.files import check_writable, replacing, unwritable
+from nerf.report import say
 from nerf.video.frames import Frames
 
 FRAME_NAME = "{:05d}.png"
@@ -61,41 +65,65 @@ def check_video_file(file: Path, alpha: bool = False) -> None:
         )
     if not suffix and file.exists() and (not file.is_dir() or any(file.iterdir())):
         raise InputError(f"{file}: exists already; name a new folder for the pictures")
-    check_writable(file if suffix else file / FRAME_NAME.format(0))
-    if not suffix:
-        file.rmdir()
+    check_writable(file / FRAME_NAME.format(0) if file.is_dir() and not suffix else file)
 
 
 def write_video(file: Path, frames: Frames, fps: int) -> None:
     """Renders one frame per camera and writes a film of exactly that size and number of frames.
 
+    Frames lie in a temporary folder of their own until the film is whole; nothing else is removed.
+
     Raises:
-        InputError: the film cannot be written; says where the frames are kept.
+        InputError: the film cannot be written; says where the frames are kept, if all are rendered.
     """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=f".{file.stem}.frames-", dir=file.parent)
+    except OSError as error:
+        raise unwritable(file, error) from None
+
+    with temporary as work:
+        pictures = Path(work) / "frames"
+        try:
+            _render(pictures, file, frames)
+            _finish(file, pictures, frames, fps)
+        except KeyboardInterrupt:
+            say("film", f"{file}: interrupted and not written; its frames are removed")
+            raise
+
+
+def _render(folder: Path, file: Path, frames: Frames) -> None:
+    """Writes all frames as pictures into a new folder."""
     from PIL import Image
     from tqdm import tqdm
 
-    # The frames, as pictures.
-    folder = file.with_name(file.stem + ".frames") if file.suffix else file
     try:
-        if file.suffix:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
         for frame in tqdm(range(len(frames.cameras)), desc=f"filming {file.name}", unit="frame"):
             picture = Image.fromarray(frames[frame].numpy())
             picture.save(folder / FRAME_NAME.format(frame), compress_level=1)
     except OSError as error:
-        raise unwritable(folder, error) from None
-    if not file.suffix:
-        return
+        raise unwritable(file, error) from None
 
-    # The film.
+
+def _finish(file: Path, pictures: Path, frames: Frames, fps: int) -> None:
+    """Makes the film of the pictures, or gives their folder its name; keeps them if neither can be done."""
     try:
-        with replacing(file) as partial:
-            _encode(partial, folder, frames, fps)
-    except InputError as error:
-        raise InputError(f"{error}; the frames are kept in {folder}") from None
-    shutil.rmtree(folder)
+        if file.suffix:
+            with replacing(file) as partial:
+                _encode(partial, pictures, frames, fps)
+            return
+        pictures.rename(file)
+    except (InputError, OSError) as error:
+        failed = unwritable(file, error) if isinstance(error, OSError) else error
+        raise InputError(f"{failed}; the frames are kept in {_kept(pictures, file)}") from None
+
+
+def _kept(pictures: Path, file: Path) -> Path:
+    """Returns the folder beside a film, under a name that was free, to which its pictures were moved."""
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    folders = (file.with_name(f"{file.stem}.frames{ending}") for ending in endings)
+    return pictures.rename(next(folder for folder in folders if not os.path.lexists(folder)))
 
 
 def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:

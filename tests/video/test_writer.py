@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nerf.cli.arguments import INTERRUPTED
 from nerf.cli.main import main
 from nerf.errors import InputError
 from nerf.video import writer as video
@@ -88,6 +89,48 @@ def test_frames_are_kept_if_encoding_fails(ball_run, tmp_path, capsys, monkeypat
     assert "the encoder wrote 1 of 2 frames" in (line := capsys.readouterr().err.splitlines()[-1])
     assert "film.frames" in line and not file.exists()
     assert [imageio.v3.imread(path).shape for path in sorted((tmp_path / "film.frames").iterdir())] == [(48, 48, 3)] * 2
+
+
+@pytest.mark.parametrize("encoder_works", [True, False])
+def test_a_folder_of_the_users_beside_the_film_stays_as_it_is(ball_run, tmp_path, capsys, monkeypatch, encoder_works):
+    own = tmp_path / "look.frames" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("ten years of work")
+    if not encoder_works:
+        monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+
+    assert render(ball_run, tmp_path / "look.mp4", "--frames", "2", "--size", "20x20") == (0 if encoder_works else 2)
+    assert own.read_text() == "ten years of work" and [*own.parent.iterdir()] == [own]
+    line = capsys.readouterr().err.splitlines()[-1]
+    if encoder_works:
+        assert {path.name for path in tmp_path.iterdir()} == {"look.frames", "look.mp4", "look.track.json"}
+    else:
+        kept = tmp_path / "look.frames-2"
+        assert line.endswith(f"the frames are kept in {kept}") and len([*kept.iterdir()]) == 2
+        assert {path.name for path in tmp_path.iterdir()} == {"look.frames", "look.frames-2"}
+
+
+@pytest.mark.parametrize("name", ["look.mp4", "pictures", "empty"])
+@pytest.mark.parametrize("moment", ["Frames.__getitem__", "writer._finish"])
+def test_interrupted_filming_says_so_and_leaves_nothing_behind(ball_run, tmp_path, capsys, monkeypatch, name, moment):
+    (tmp_path / "empty").mkdir()
+
+    def interrupted(*arguments):
+        assert len([*tmp_path.iterdir()]) == 2  # its own folder is there
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"nerf.video.{'frames.' if 'Frames' in moment else ''}{moment}", interrupted)
+    assert render(ball_run, tmp_path / name, "--frames", "2", "--size", "20x20") == INTERRUPTED
+    said = capsys.readouterr()
+    assert f"{name}: interrupted and not written" in said.out + said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_picture_folder_appears_whole_also_where_an_empty_one_was(ball_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert render(ball_run, tmp_path / "empty", "--frames", "2", "--size", "20x20") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "empty.track.json"]
+    assert len([*(tmp_path / "empty").iterdir()]) == 2
 
 
 @pytest.mark.parametrize(
