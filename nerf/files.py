@@ -10,6 +10,8 @@ from pathlib import Path
 
 from nerf.errors import InputError
 
+FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
@@ -54,6 +56,14 @@ def check_writable(file: Path) -> None:
             pass
     except OSError as error:
         raise unwritable(file, error) from None
+
+
+def ffmpeg_name(file: Path) -> str:
+    """Returns the name by which ffmpeg takes a file for a file: `12:30.mp4` and `http:a.mp4` look like addresses to it.
+
+    Readers also get FILES_ONLY, so that what is in the file opens no address either.
+    """
+    return f"file:{file.absolute()}"
 
 
 def write_text(file: Path, text: str) -> None:

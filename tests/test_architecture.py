@@ -127,6 +127,25 @@ def test_what_a_run_says_goes_through_the_report():
     assert wrong == []
 
 
+def test_every_name_that_ffmpeg_is_given_is_a_file():
+    calls = [
+        (f"{file.relative_to(REPOSITORY)}:{node.lineno}", function, ast.unparse(node))
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        if (function := ast.unparse(node.func).split(".")[-1])
+        in ("read_frames", "write_frames", "count_frames_and_secs")
+    ]
+    wrong = [
+        where
+        for where, function, text in calls
+        if f"{function}(ffmpeg_name(" not in text or (function == "read_frames" and "[*FILES_ONLY]" not in text)
+    ]
+    assert len(calls) >= 6 and wrong == []
+    named = [file.name for file in FILES if "get_ffmpeg_exe" in file.read_text()]
+    assert named == []  # no second route to ffmpeg
+
+
 def test_files_functions_and_parameter_lists_stay_small():
     wrong = []
     for file in FILES:

@@ -16,6 +16,7 @@ import numpy
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
+from nerf.files import FILES_ONLY, ffmpeg_name
 from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.pictures import SUFFIXES, picture_size
@@ -224,8 +225,8 @@ def take_frames(video: Path, folder: Path) -> None:
     from tqdm import tqdm
 
     try:
-        total = count_frames_and_secs(str(video))[0] or 0
-        frames = read_frames(str(video))
+        total = count_frames_and_secs(ffmpeg_name(video))[0] or 0
+        frames = read_frames(ffmpeg_name(video), input_params=[*FILES_ONLY])
         width, height = next(frames)["size"]
     except (OSError, RuntimeError, ValueError, StopIteration, KeyError) as error:
         raise InputError(f"{video}: not a readable video ({' '.join(str(error).split())[:200]})") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from nerf.errors import InputError
-from nerf.files import check_writable, replacing, unwritable
+from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import say
 from nerf.video.frames import Frames
 
@@ -137,7 +137,7 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     # imageio-ffmpeg annotates quality as a number, yet documents None, which leaves it to the options.
     quality = cast(int, None)
     encoder = imageio_ffmpeg.write_frames(
-        str(file),
+        ffmpeg_name(file),
         (width, height),
         fps=fps,
         codec=encoding.codec,
@@ -165,6 +165,6 @@ def _frames_in(file: Path) -> int:
     import imageio_ffmpeg
 
     try:
-        return imageio_ffmpeg.count_frames_and_secs(str(file))[0] or 0
+        return imageio_ffmpeg.count_frames_and_secs(ffmpeg_name(file))[0] or 0
     except RuntimeError:
         return 0

@@ -1,6 +1,8 @@
 """Bare photographs and videos: frames, poses found by structure-from-motion, and what is said where there are none."""
 
+import socket
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
@@ -11,6 +13,7 @@ from nerf.errors import InputError
 from nerf.scenes import SceneFolder, load_scene
 from nerf.scenes.formats import found_formats
 from nerf.scenes.sfm import find_poses, photo_names, sharpness, take_frames
+from nerf.signals.files.films import read_film
 from tests.scenes import photo_folder as made
 
 
@@ -75,6 +78,21 @@ def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(InputError, match=r"pip install 'nerf\[sfm\]'"):
         load_scene(SceneFolder("bare", tmp_path, ""), ("train",), SceneSettings())
+
+
+@pytest.mark.parametrize("playlist", [False, True])
+def test_no_name_and_no_content_of_a_video_opens_an_address(tmp_path, monkeypatch, playlist):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        address = f"http:127.0.0.1:{server.getsockname()[1]}?x.mp4"
+        video = Path("a.mp4" if playlist else address)
+        video.write_text(f"#EXTM3U\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n" if playlist else "no video")
+        for read in (lambda: take_frames(video, tmp_path / "images"), lambda: read_film(video, 0)):
+            with pytest.raises(InputError, match="not a readable"):
+                read()
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 def test_the_sharpest_frame_of_every_part_of_a_video_is_kept(tmp_path, monkeypatch):

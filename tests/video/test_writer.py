@@ -91,6 +91,13 @@ def test_frames_are_kept_if_encoding_fails(ball_run, tmp_path, capsys, monkeypat
     assert [imageio.v3.imread(path).shape for path in sorted((tmp_path / "film.frames").iterdir())] == [(48, 48, 3)] * 2
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_a_name_that_looks_like_an_address_is_a_file(ball_run, tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    assert render(ball_run, f"12:30{suffix}", "--frames", "3", "--size", "20x20") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"12:30{suffix}", "12:30.track.json"}
+
+
 @pytest.mark.parametrize("encoder_works", [True, False])
 def test_a_folder_of_the_users_beside_the_film_stays_as_it_is(ball_run, tmp_path, capsys, monkeypatch, encoder_works):
     own = tmp_path / "look.frames" / "thesis.txt"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import replacing
+from nerf.files import FILES_ONLY, ffmpeg_name, replacing
 
 MOST_VALUES = 2**32  # of all frames together
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".webm": "libvpx-vp9"}
@@ -25,7 +25,7 @@ def read_film(file: Path, frames: int) -> tuple[Tensor, float]:
 
     pictures = []
     try:
-        reader = read_frames(str(file))
+        reader = read_frames(ffmpeg_name(file), input_params=[*FILES_ONLY])
         about = next(reader)  # what the header says; frames follow
         width, height = about["size"]
         for picture in reader:
@@ -59,7 +59,7 @@ def write_film(file: Path, frames: Tensor, rate: float) -> None:
     chroma = "yuv444p" if width % 2 or height % 2 else "yuv420p"
     with replacing(file) as partial:
         writer = write_frames(
-            str(partial),
+            ffmpeg_name(partial),
             (width, height),
             fps=rate,  # pyright: ignore[reportArgumentType]  # a default of 16 stands for int; ffmpeg takes any rate
             codec=codec,
