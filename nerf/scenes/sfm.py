@@ -16,7 +16,7 @@ import numpy
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.files import FILES_ONLY, ffmpeg_name
+from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
 from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.pictures import SUFFIXES, picture_size
@@ -217,43 +217,58 @@ def _reasons(database: Path, names: list[str], model: Any) -> dict[str, str]:
 def take_frames(video: Path, folder: Path) -> None:
     """Writes the sharpest frame of each of up to FRAMES_OF_VIDEO even parts of a video as JPEG into a new folder.
 
+    The folder appears when it is whole: frames of an interrupted choice would pass for the capture.
+
     Raises:
-        InputError: the video cannot be read or has too few frames.
+        InputError: the video cannot be read or has too few frames, or the folder is there or cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: there already, but not with {FEWEST_PHOTOS} pictures; move it away")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as work:
+            chosen = Path(work) / "images"
+            chosen.mkdir()
+            for part, frame in _sharpest_frames(video):
+                frame.save(chosen / f"frame_{part:04d}.jpg", quality=95)
+            chosen.rename(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def _sharpest_frames(video: Path) -> Iterator[tuple[int, Any]]:
+    """Yields the number of each even part of a video and its sharpest frame, a PIL image.
+
+    Raises:
+        InputError: the video cannot be read to its end, or has too few frames.
     """
     from imageio_ffmpeg import count_frames_and_secs, read_frames
     from PIL import Image
     from tqdm import tqdm
 
+    best = (-1.0, 0, None)  # of the part that is read: the sharpest frame's sharpness, the part, the frame
     try:
         total = count_frames_and_secs(ffmpeg_name(video))[0] or 0
+        if total < FEWEST_PHOTOS:
+            raise InputError(f"{video}: {total} frames; at least {FEWEST_PHOTOS} are needed")
         frames = read_frames(ffmpeg_name(video), input_params=[*FILES_ONLY])
         width, height = next(frames)["size"]
+
+        n_parts = min(total, FRAMES_OF_VIDEO)
+        for index, data in enumerate(tqdm(frames, total=total, desc="choosing sharp frames", unit="frame")):
+            part = min(index * n_parts // total, n_parts - 1)
+            frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
+            if part != best[1]:
+                yield best[1], best[2]
+                best = (-1.0, part, None)
+
+            sharp = sharpness(frame)
+            if sharp > best[0]:
+                best = (sharp, part, Image.fromarray(frame))
     except (OSError, RuntimeError, ValueError, StopIteration, KeyError) as error:
         raise InputError(f"{video}: not a readable video ({' '.join(str(error).split())[:200]})") from None
-    if total < FEWEST_PHOTOS:
-        raise InputError(f"{video}: {total} frames; at least {FEWEST_PHOTOS} are needed")
-
-    n_parts = min(total, FRAMES_OF_VIDEO)
-    folder.mkdir(parents=True, exist_ok=True)
-    best = (-1.0, -1, None)  # of the part that is read: the sharpest frame's sharpness, the part, the frame
-    for index, data in enumerate(tqdm(frames, total=total, desc="choosing sharp frames", unit="frame")):
-        part = min(index * n_parts // total, n_parts - 1)
-        frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
-        if part != best[1]:
-            _write_frame(folder, best)
-            best = (-1.0, part, None)
-
-        sharp = sharpness(frame)
-        if sharp > best[0]:
-            best = (sharp, part, Image.fromarray(frame))
-    _write_frame(folder, best)
-
-
-def _write_frame(folder: Path, best: tuple) -> None:
-    """Writes the sharpest frame of a part, if there is one."""
-    _, part, frame = best
-    if frame is not None:
-        frame.save(folder / f"frame_{part:04d}.jpg", quality=95)
+    if best[2] is not None:
+        yield best[1], best[2]
 
 
 def sharpness(picture: numpy.ndarray) -> float:

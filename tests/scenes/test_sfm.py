@@ -80,6 +80,52 @@ def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
         load_scene(SceneFolder("bare", tmp_path, ""), ("train",), SceneSettings())
 
 
+@pytest.fixture
+def clip(tmp_path):
+    """A video of 12 frames of noise."""
+    from imageio_ffmpeg import write_frames
+
+    generator = numpy.random.default_rng(0)
+    writer = write_frames(str(tmp_path / "clip.mp4"), (64, 64), fps=10, quality=9, macro_block_size=1)
+    writer.send(None)
+    for _ in range(12):
+        writer.send(generator.integers(0, 255, (64, 64, 3), numpy.uint8))
+    writer.close()
+    return tmp_path / "clip.mp4"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_the_frames_of_a_video_appear_whole_or_not_at_all(clip, monkeypatch, stop):
+    save = Image.Image.save
+
+    def stopped(image, file, **options):
+        if file.name == "frame_0005.jpg":
+            raise stop
+        save(image, file, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", stopped)
+        with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else InputError):
+            take_frames(clip, clip.parent / "images")
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
+
+    take_frames(clip, clip.parent / "images")
+    assert len(photo_names(clip.parent / "images")) == 12
+    assert {path.name for path in clip.parent.iterdir()} == {"clip.mp4", "images"}
+
+
+def test_frames_are_not_mixed_with_what_is_there(clip):
+    own = clip.parent / "images" / "own.png"
+    own.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(own)
+    with pytest.raises(InputError, match="there already.*move it away"):
+        take_frames(clip, own.parent)
+    assert [*own.parent.iterdir()] == [own]
+    own.unlink()
+    take_frames(clip, own.parent)  # an empty folder is filled
+    assert len(photo_names(own.parent)) == 12
+
+
 @pytest.mark.parametrize("playlist", [False, True])
 def test_no_name_and_no_content_of_a_video_opens_an_address(tmp_path, monkeypatch, playlist):
     monkeypatch.chdir(tmp_path)
