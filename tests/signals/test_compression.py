@@ -1,6 +1,8 @@
 """Compressed pictures: the transform, the contexts, the coder, the file."""
 
+import hashlib
 import random
+import struct
 import subprocess
 import sys
 
@@ -10,13 +12,14 @@ import torch
 from PIL import Image
 
 from nerf.cli.main import main
+from nerf.errors import InputError
 from nerf.seeding import generator
 from nerf.signals.compression.coding import Reader, Writer, code
 from nerf.signals.compression.container import decompressed
 from nerf.signals.compression.contexts import earlier, outer_features, pass_features
 from nerf.signals.compression.encoding import Contexts, Encoder, Forecast, code_length
 from nerf.signals.compression.network import PROBABILITY, Network
-from nerf.signals.compression.wavelet import analysis, band_shapes, synthesis
+from nerf.signals.compression.wavelet import analysis, band_shapes, deepest, synthesis
 
 
 def scene(height=70, width=91, channels=3):
@@ -120,6 +123,29 @@ def test_grey_pictures_and_alpha_are_kept(tmp_path, channels):
     Image.fromarray(picture).save(tmp_path / "a.png")
     assert main(["compress", str(tmp_path / "a.png"), "--psnr", "35"]) == 0
     assert decompressed(tmp_path / "a.nrfp").shape == (70, 91, channels)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 40), (32, 32), (31, 80)])
+@pytest.mark.parametrize("target", [("--psnr", "40"), ("--bpp", "0.5")])
+def test_pictures_with_a_short_side_are_kept(tmp_path, monkeypatch, shape, target):
+    monkeypatch.setattr("nerf.signals.compression.encoding.FIRST_STEPS", 20)
+    monkeypatch.setattr("nerf.signals.compression.encoding.NEXT_STEPS", 5)
+    picture = scene(*shape)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert main(["compress", str(tmp_path / "a.png"), *target]) == 0
+    assert main(["decode", str(tmp_path / "a.nrfp"), "--out", str(tmp_path / "b.png")]) == 0
+    error = numpy.asarray(Image.open(tmp_path / "b.png")).astype(float) - picture
+    assert 10 * numpy.log10(255**2 / max((error**2).mean(), 1e-9)) > (39.9 if "--psnr" in target else 5)
+
+
+def test_levels_that_a_picture_is_too_small_for_are_refused(compressed):
+    assert [deepest(side, 99) for side in (1, 2, 3, 32, 33, 64, 65)] == [0, 1, 2, 5, 6, 6, 7]
+    body = bytearray(compressed.read_bytes()[:-16])
+    assert body[6] == 6  # levels of 70 x 91
+    body[7:15] = struct.pack("<II", 32, 70 * 91 // 32)
+    compressed.write_bytes(body + hashlib.sha256(body).digest()[:16])
+    with pytest.raises(InputError, match="impossible sizes"):
+        decompressed(compressed)
 
 
 def test_every_changed_byte_is_noticed(compressed, tmp_path, capsys):

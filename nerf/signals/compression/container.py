@@ -17,7 +17,7 @@ from nerf.errors import InputError
 from nerf.files import replacing
 from nerf.signals.compression.coding import Reader, code
 from nerf.signals.compression.network import Network
-from nerf.signals.compression.wavelet import band_shapes, synthesis
+from nerf.signals.compression.wavelet import band_shapes, deepest, synthesis
 
 MAGIC = b"NRFP"
 VERSION = 1
@@ -88,7 +88,8 @@ def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
     _, version, channels, levels, width, height, step, below_one, below_larger = struct.unpack_from(Header.FORMAT, body)
     if version != VERSION:
         raise InputError(f"{file}: version {version}, this program reads {VERSION}; use the one that wrote it")
-    sane = 1 <= channels <= 4 and levels <= MOST_LEVELS and 0 < width * height <= MOST_PIXELS and step > 0
+    sane = 1 <= channels <= 4 and 0 < width * height <= MOST_PIXELS and step > 0
+    sane = sane and levels <= min(MOST_LEVELS, deepest(height, width))
     n_bands = channels * (3 * levels + 1)
     ends = start + 4 * channels + 4 * channels**2 + Network.size(n_bands)
     if not sane or ends > len(body) or (len(body) - ends) % 4:

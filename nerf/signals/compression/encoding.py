@@ -22,16 +22,17 @@ from nerf.signals.compression.coding import Writer, code
 from nerf.signals.compression.container import CENTRE_UNIT, CHECK, MOST_PIXELS, Header, restored, write_compressed
 from nerf.signals.compression.contexts import PASSES, UNIT, earlier, outer_features, pass_features
 from nerf.signals.compression.network import LARGEST_INDEX, STEPS_A_LOGIT, WEIGHT_UNIT, Network
-from nerf.signals.compression.wavelet import analysis
+from nerf.signals.compression.wavelet import analysis, deepest
 from nerf.signals.files.pictures import read_float_picture
 from nerf.training.adam import Adam
 
-LEVELS = 6
+LEVELS = 6  # of the wavelet; fewer for pictures with a side of at most 32
 DEAD_ZONE = 0.16  # what is this much nearer to the larger magnitude still takes the smaller one: bits weigh too
 BATCH = 2**15  # coefficients that a training step draws
 FIRST_STEPS = 500  # of training with the first quantiser step
 NEXT_STEPS = 150  # of training with every later one
 TRIALS = 9  # quantiser steps that are tried
+LARGEST_STEP = 1e30  # all coefficients have long been 0
 NEAR = 0.005  # relative error of the rate, or dB of the quality, that ends the search
 
 
@@ -130,10 +131,11 @@ class Encoder:
         colours = picture.reshape(-1, channels).astype(numpy.float64) / 255
         mean = colours.mean(axis=0).astype(numpy.float32).astype(numpy.float64)
         basis = numpy.linalg.eigh((colours - mean).T @ (colours - mean))[1].T[::-1].astype(numpy.float32)
-        self.header = Header(width, height, LEVELS, 1.0, (0, 0), mean, basis.astype(numpy.float64))
+        levels = min(LEVELS, deepest(height, width))
+        self.header = Header(width, height, levels, 1.0, (0, 0), mean, basis.astype(numpy.float64))
 
         planes = ((colours - mean) @ self.header.basis.T).T.reshape(channels, height, width)
-        self.bands = [analysis(plane, LEVELS) for plane in planes]
+        self.bands = [analysis(plane, levels) for plane in planes]
 
         self.forecast = Forecast(channels * len(self.bands[0]), generator(seed, "parameters"))
         self.steps = FIRST_STEPS
@@ -257,4 +259,5 @@ def _search_rate(encoder: Encoder, bits_per_pixel: float, busy: Callable[[], obj
         if before is not None and abs(math.log(step) - before[0]) > 1e-4:
             slope = min(-0.3, max(-3.0, (excess - before[1]) / (math.log(step) - before[0])))
         before = (math.log(step), excess)
-        step = math.exp(math.log(step) - (excess + NEAR / 2) / slope)
+        # Where no step reaches the rate, since the header alone is too large, it stays finite in the header's float32.
+        step = min(math.exp(math.log(step) - (excess + NEAR / 2) / slope), LARGEST_STEP)

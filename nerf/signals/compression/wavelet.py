@@ -65,6 +65,11 @@ def synthesis(bands: list[numpy.ndarray]) -> numpy.ndarray:
     return mean
 
 
+def deepest(height: int, width: int) -> int:
+    """Returns the number of levels up to which no band is empty; a side of 1 cannot be split."""
+    return (min(height, width) - 1).bit_length()
+
+
 def band_shapes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
     """Returns the shapes of the bands that `analysis` returns."""
     details: list[tuple[int, int]] = []
