@@ -62,7 +62,8 @@ class BakedModel:
 
     def picture(self, cameras: Cameras, frame: int) -> Picture:
         """Returns about what one camera sees."""
-        size = (cameras.height, cameras.width)
+        width, height = cameras.size[frame].tolist()
+        size = (height, width)
         picture = Picture(torch.empty(*size, 3), torch.empty(size), torch.empty(size))
 
         pixels = Pixels(
@@ -70,8 +71,8 @@ class BakedModel:
             focal=address(cameras.focal),
             center=address(cameras.center),
             lens=None if cameras.pinhole else address(cameras.lens),
-            width=cameras.width,
-            height=cameras.height,
+            width=width,
+            height=height,
         )
         scene = BakedScene(
             opacity=address(self.opacity, torch.uint8),

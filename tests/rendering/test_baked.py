@@ -100,6 +100,17 @@ def test_a_baked_ball_is_nearly_the_ball(isa, learned):
     assert not quick.opacity[exact.opacity == 0].any()
 
 
+def test_pictures_of_two_sizes_are_previewed_each_in_its_own(learned):
+    cameras = learned.views.cameras[:2]
+    small = replace(cameras, size=torch.tensor([[cameras.width, cameras.height], [cameras.width - 5, 7]]))
+    baked = bake(learned.model, small)
+    whole = baked.picture(cameras, 1)
+    cut = baked.picture(small, 1)
+    assert cut.rgb.shape == (7, cameras.width - 5, 3)
+    assert torch.equal(cut.rgb, whole.rgb[:7, :-5]) and torch.equal(cut.opacity, whole.opacity[:7, :-5])
+    assert preview_quality(learned.model, baked, small, 1.0).psnr > 25
+
+
 def test_more_vertices_lose_less(learned):
     cameras = learned.views.cameras
     few, many = (
