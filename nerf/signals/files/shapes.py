@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.scenes.raytracing import RayTracer, load_open3d
+from nerf.scenes.raytracing import RayTracer
+from nerf.signals.files.pointclouds import read_point_cloud
 
 MARGIN = 0.05  # of the cube's side, free on both sides of the shape
 MOST_TRIANGLES = 20_000_000
@@ -139,12 +140,7 @@ def _check_closed(path: Path, vertices: numpy.ndarray, faces: numpy.ndarray) -> 
 
 def _read_points(path: Path) -> Shape:
     """Returns the points with normals in a file."""
-    open3d = load_open3d()
-    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        cloud = open3d.io.read_point_cloud(str(path))
-    points = numpy.asarray(cloud.points)
-    normals = numpy.asarray(cloud.normals)
-
+    points, normals = read_point_cloud(path)
     if len(points) == 0:
         raise InputError(f"{path}: no triangles and no points could be read from it")
     if len(normals) != len(points):
