@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nerf.errors import InputError
 
+BESIDE_READ = 1024
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -56,6 +57,27 @@ def check_writable(file: Path) -> None:
             pass
     except OSError as error:
         raise unwritable(file, error) from None
+
+
+def check_beside(file: Path, ours: Callable[[str], bool]) -> None:
+    """Checks a file that is about to be written beside the one that the user named; one of ours may be replaced.
+
+    ours: tells whether we wrote the file that is there, by its first BESIDE_READ bytes as text.
+
+    Raises:
+        InputError: it is there and not ours.
+    """
+    try:
+        with open(file, "rb") as there:
+            if ours(there.read(BESIDE_READ).decode("utf-8", "replace")):
+                return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(file, error) from None
+    raise InputError(
+        f"{file}: exists already, not written by nerf, and would be replaced; move it or choose another name"
+    )
 
 
 def ffmpeg_name(file: Path) -> str:

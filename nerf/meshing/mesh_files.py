@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from nerf.errors import InputError
-from nerf.files import check_writable, replacing, write_text
+from nerf.files import check_beside, check_writable, replacing, write_text
 from nerf.geometry.similarity import METRES, Placement
 from nerf.meshing.mesh import Mesh, present
 
@@ -26,6 +26,8 @@ def check_mesh_file(file: Path, textured: bool = False) -> None:
         raise InputError(f'{file}: "{file.suffix}" is not a mesh format; use one of {", ".join(FORMATS)}')
     if textured and file.suffix.lower() not in TEXTURED:
         raise InputError(f"{file}: {file.suffix} files have no texture; use {' or '.join(TEXTURED)}")
+    if textured and file.suffix.lower() == ".obj":
+        _check_texture_files(file)
     check_writable(file)
 
 
@@ -77,6 +79,19 @@ def _texture_visuals(mesh: Mesh, name: str) -> TextureVisuals:
     return TextureVisuals(uv=mesh.uv, material=material)
 
 
+def _material(file: Path) -> str:
+    """Returns the text of the .mtl file beside a textured .obj file."""
+    return f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {file.stem}.png\n"
+
+
+def _check_texture_files(file: Path) -> None:
+    """Raises InputError if the .mtl and .png beside a textured .obj would replace others than an earlier mesh's."""
+    material = file.with_suffix(".mtl")
+    check_beside(material, lambda text: text == _material(file))
+    if not material.exists():  # which is written first, so that a picture without it is not ours
+        check_beside(file.with_suffix(".png"), lambda text: False)
+
+
 def _write_obj(file: Path, mesh: Mesh) -> None:
     """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole."""
     from PIL import Image
@@ -87,10 +102,10 @@ def _write_obj(file: Path, mesh: Mesh) -> None:
     else:
         head = f"mtllib {file.stem}.mtl\nusemtl surface\n"
         table = mesh.vertices
+        _check_texture_files(file)
+        write_text(file.with_suffix(".mtl"), _material(file))
         with replacing(file.with_suffix(".png")) as partial:
             Image.fromarray(mesh.texture).save(partial)
-        material = f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {file.stem}.png\n"
-        write_text(file.with_suffix(".mtl"), material)
 
     with replacing(file) as partial, open(partial, "w", encoding="utf-8") as text:
         text.write(head)
@@ -115,7 +130,12 @@ def mesh_report(mesh: Mesh, how: dict[str, object], placement: Placement) -> dic
 
 
 def write_report(file: Path, report: dict[str, object]) -> Path:
-    """Writes a report beside the file that it is of; returns the report's file."""
+    """Writes a report beside the file that it is of; returns the report's file.
+
+    Raises:
+        InputError: it cannot be written, or another file is there.
+    """
     path = file.with_name(f"{file.stem}.report.json")
+    check_beside(path, lambda text: text.startswith('{\n "triangles":'))
     write_text(path, json.dumps(report, indent=1) + "\n")
     return path

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import write_text
+from nerf.files import check_beside, write_text
 from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
@@ -33,6 +33,19 @@ class Keys:
     view: Tensor  # (K,) vertical fields of view, radians
     loop: bool  # whether the path goes on from the last to the first
     when: Tensor | None  # (K,), of a loop (K + 1,) with the return to the first, seconds; None = by their distances
+
+
+def track_file(film: Path) -> Path:
+    """Returns the file of the camera track beside a film."""
+    return film.with_name(f"{film.stem}.track.json")
+
+
+def check_track(film: Path, keys: Path | None = None) -> None:
+    """Raises InputError if the track beside a film would replace a file that is no track, or the key frames."""
+    file = track_file(film)
+    check_beside(file, lambda text: json.dumps(FORMAT) in text)
+    if keys is not None and file.exists() and keys.exists() and file.samefile(keys):
+        raise InputError(f"{file}: holds the key frames, and the track beside {film.name} would replace it; rename one")
 
 
 def write_track(file: Path, cameras: Cameras, fps: int, loop: bool) -> None:

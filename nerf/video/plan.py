@@ -18,7 +18,7 @@ from nerf.rendering.model import RadianceModel
 from nerf.report import say
 from nerf.video.camera_paths import figure_eight, orbit, spiral, times
 from nerf.video.frames import Frames, depth_range
-from nerf.video.keyframes import Keys, read_keys, write_track
+from nerf.video.keyframes import Keys, check_track, read_keys, track_file, write_track
 from nerf.video.splines import pose_distances, short_tour, spline, spread_out
 from nerf.video.writer import write_video
 
@@ -201,11 +201,12 @@ def write_film(
     file: Path, model: RadianceModel | BakedModel, path: CameraPath, request: FilmRequest, background: str
 ) -> Path:
     """Writes a film and, beside it, its camera track; returns the track's file."""
+    check_track(file, request.keys)
     scale = (0.0, 1.0)
     if "depth" in request.shown and isinstance(model, RadianceModel):
         scale = depth_range(model, path.cameras)
     write_video(file, Frames(model, path.cameras, request.shown, background, request.alpha, scale), request.fps)
 
-    track = file.with_name(f"{file.stem}.track.json")
+    track = track_file(file)
     write_track(track, path.cameras, request.fps, path.loop)
     return track

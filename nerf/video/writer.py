@@ -17,6 +17,7 @@ from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import say
 from nerf.video.frames import Frames
+from nerf.video.keyframes import check_track
 
 FRAME_NAME = "{:05d}.png"
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"  # the 256 colours that suit the whole film
@@ -49,7 +50,7 @@ ENCODINGS = {
 
 
 def check_video_file(file: Path, alpha: bool = False) -> None:
-    """Raises InputError now, not after the rendering, if a film cannot be written under this name.
+    """Raises InputError now, not after the rendering, if a film or its track cannot be written under this name.
 
     A name without a suffix is a folder for PNG pictures.
     """
@@ -65,6 +66,7 @@ def check_video_file(file: Path, alpha: bool = False) -> None:
         )
     if not suffix and file.exists() and (not file.is_dir() or any(file.iterdir())):
         raise InputError(f"{file}: exists already; name a new folder for the pictures")
+    check_track(file)
     check_writable(file / FRAME_NAME.format(0) if file.is_dir() and not suffix else file)
 
 

@@ -90,6 +90,34 @@ def test_textures_are_read_back_the_right_way_up(suffix, tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {"square.obj", "square.mtl", "square.png"}
 
 
+@pytest.mark.parametrize("name", ["fern.png", "fern.mtl"])
+def test_files_beside_a_mesh_that_are_not_ours_stay(tmp_path, name):
+    (tmp_path / name).write_text("my work")
+    with pytest.raises(InputError, match=f"{name}: exists already, not written by nerf"):
+        check_mesh_file(tmp_path / "fern.obj", textured=True)
+    with pytest.raises(InputError, match=f"{name}: exists already"):
+        write_mesh(tmp_path / "fern.obj", textured_square())
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "my work"
+    check_mesh_file(tmp_path / "fern.obj")  # without a texture, nothing is written beside it
+
+
+def test_files_beside_a_mesh_that_are_ours_are_replaced(tmp_path):
+    write_mesh(tmp_path / "fern.obj", textured_square())
+    (tmp_path / "fern.png").write_bytes(b"old")
+    check_mesh_file(tmp_path / "fern.obj", textured=True)
+    write_mesh(tmp_path / "fern.obj", textured_square())
+    assert (tmp_path / "fern.png").stat().st_size > 3
+
+
+def test_a_report_replaces_only_reports(tmp_path):
+    report = mesh_report(ball(), {}, PLACED)
+    assert write_report(tmp_path / "a.ply", report) == write_report(tmp_path / "a.ply", report)
+    (tmp_path / "b.report.json").write_text('{"quarter": 3}')
+    with pytest.raises(InputError, match="b.report.json: exists already"):
+        write_report(tmp_path / "b.ply", report)
+    assert (tmp_path / "b.report.json").read_text() == '{"quarter": 3}'
+
+
 def test_gltf_is_in_metres(tmp_path):
     write_mesh(tmp_path / "ball.glb", ball(), "mm")
     back = load_open3d().io.read_triangle_mesh(str(tmp_path / "ball.glb"))

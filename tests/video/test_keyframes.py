@@ -31,6 +31,27 @@ def test_a_track_used_as_key_frames_gives_the_same_cameras(ball_run, tmp_path, p
         assert ours["focal"] == pytest.approx(theirs["focal"], rel=1e-4)
 
 
+def test_key_frames_made_by_hand_are_not_replaced_by_a_track(ball_run, tmp_path, capsys):
+    keys = tmp_path / "look.track.json"
+    keys.write_text('{"frames": [{"eye": [2, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 2, 1], "target": [0, 0, 0]}]}')
+    before = keys.read_text()
+    words = ["render", str(ball_run), "--frames", "2", "--size", "20x16", "--keys", str(keys)]
+    assert main([*words, "--out", str(tmp_path / "look.gif")]) == 2
+    assert "look.track.json: exists already, not written by nerf" in capsys.readouterr().err
+    assert keys.read_text() == before and [*tmp_path.iterdir()] == [keys]
+
+
+def test_a_track_replaces_a_track_but_not_the_key_frames_of_its_film(ball_run, tmp_path, capsys):
+    words = ["render", str(ball_run), "--frames", "2", "--size", "20x16", "--out", str(tmp_path / "look.gif")]
+    assert main(words) == 0
+    assert main(words) == 0
+    track = (tmp_path / "look.track.json").read_text()
+    capsys.readouterr()
+    assert main([*words, "--keys", str(tmp_path / "look.track.json")]) == 2
+    assert "look.track.json: holds the key frames" in capsys.readouterr().err
+    assert (tmp_path / "look.track.json").read_text() == track
+
+
 def test_keys_by_hand_need_only_eye_and_target(ball_cameras, tmp_path):
     file = tmp_path / "keys.json"
     file.write_text(
