@@ -11,7 +11,9 @@ repeat.yaml       settings that repeat the run step for step, whatever the clock
 from __future__ import annotations
 
 import json
+import math
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from nerf.geometry.cameras import Cameras
 from nerf.report import say
 
 CHECKPOINT_FORMAT = 1
+MOST_STEPS = 2**30  # of a training
 CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
 
 
@@ -140,7 +143,7 @@ class RunFolder:
             with safe_open(self.checkpoint, framework="pt") as file:
                 facts = json.loads((file.metadata() or {}).get("facts", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
         if not isinstance(facts, dict) or not {"step", "seconds", "pace", "version", "layout"} <= facts.keys():
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
@@ -149,6 +152,16 @@ class RunFolder:
                 f"{self.checkpoint}: layout {facts['layout']}, this version reads {CHECKPOINT_FORMAT}; "
                 "use the version that wrote it"
             )
+        ranges = {"step": (0, MOST_STEPS, int), "seconds": (0, MOST_STEPS, (int, float))}
+        for name, (low, high, kind) in ranges.items():
+            value = facts[name]
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                raise InputError(
+                    f"{self.checkpoint}: {name} is {reprlib.repr(value)}, expected a number from {low} to {high}; "
+                    "restore it or train again"
+                )
+        if not isinstance(facts["pace"], str):
+            raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         return tensors, facts
 
     def append_log(self, line: dict[str, Any]) -> None:
@@ -295,3 +308,18 @@ def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tens
             "train again with a lower optimizer.learning_rate"
         )
     return tensors[name]
+
+
+def checked_whole_number(tensors: Mapping[str, Tensor], name: str, low: int, high: int) -> int:
+    """Returns a number of a checkpoint that becomes a size or a count.
+
+    Raises:
+        InputError: it is missing, not a whole number, or not in [low, high].
+    """
+    value = checked(tensors, name, torch.Size([])).item()
+    if isinstance(value, complex) or not low <= value <= high or value != math.floor(value):
+        raise InputError(
+            f'checkpoint: tensor "{name}" is {value}, expected a whole number from {low} to {high}; '
+            "restore it or train again"
+        )
+    return int(value)
