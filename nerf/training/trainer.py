@@ -11,9 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from nerf.config import TrainSettings
+from nerf.errors import InputError
 from nerf.runs import RunFolder
 from nerf.training.observers import Observer
 from nerf.training.schedule import Schedule
@@ -103,13 +105,14 @@ class Trainer:
         self._replanned = (0, 0.0)  # step and seconds of the schedule's last plan
         self._stop_asked = False
         self._in_step = False  # the task's state may be half of one step, half of the next
-        self._saved = -1  # step of the last checkpoint that was written here
+        self._saved = -1  # step of the run folder's checkpoint, if this training wrote or read it
 
     def resume(self) -> None:
         """Takes over the last checkpoint of the run folder and forgets what the log says of later steps."""
         tensors, facts = self.run.load_checkpoint()
         self.task.load_state(tensors)
         self.step = facts["step"]
+        self._saved = self.step
         self.seconds = facts["seconds"]
         self.schedule = Schedule.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
@@ -117,9 +120,22 @@ class Trainer:
         self.run.remove_leftovers()
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint.
+
+        Raises:
+            InputError: the state has numbers that are not finite; the checkpoint before is kept.
+        """
+        tensors = self.task.state()
+        broken = next((name for name, value in tensors.items() if not _is_finite(value)), None)
+        if broken is not None:
+            kept = f"; --resume goes on from step {self._saved}, which is kept" if self._saved >= 0 else ""
+            raise InputError(
+                f"training diverged by step {self.step}: {broken} holds numbers that are not finite, and is not "
+                f"saved{kept}; train again with a lower optimizer.learning_rate"
+            )
+
         facts = {"step": self.step, "seconds": self.seconds, "pace": self.schedule.text()}
-        self.run.save_checkpoint(self.task.state(), facts)
+        self.run.save_checkpoint(tensors, facts)
         self._saved = self.step
         for observer in self.observers:
             observer.saved(self.step)
@@ -220,6 +236,11 @@ class Trainer:
             self.schedule.replan(self.step, rate * (self.settings.max_seconds - self.seconds))
             self._replanned = (self.step, self.seconds)
         return report
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Returns whether every number of a tensor is finite: then so is their sum, which takes no memory."""
+    return not tensor.is_floating_point() or math.isfinite(tensor.sum(dtype=torch.float64).item())
 
 
 class _Window:

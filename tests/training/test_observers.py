@@ -166,6 +166,38 @@ def test_an_error_inside_a_step_saves_nothing_of_it(tmp_path):
     assert RunFolder(tmp_path).load_checkpoint()[1]["step"] == 0
 
 
+NETWORKS = [f"{network}_mlp.weights.{layer}" for network in ("density", "color") for layer in (0, 1)]
+
+
+@pytest.mark.parametrize("name", ["encoding.table", *NETWORKS])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_never_saved_over_a_checkpoint(name, value, tmp_path):
+    trained(tmp_path, [], steps=2)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+
+    task = ball_task()
+    trainer = Trainer(task, TrainSettings(steps=3, samples=2048, preview_seconds=0), 10, RunFolder(tmp_path))
+    trainer.resume()
+    with torch.no_grad():
+        task.parameters[name].view(-1)[-1] = value
+    with pytest.raises(InputError, match="not finite.* --resume goes on from step 2, which is kept") as refused:
+        trainer.save()
+    assert "\n" not in str(refused.value) and (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_training_that_diverges_in_silence_ends_in_an_error_and_keeps_its_checkpoint(tmp_path):
+    task = ball_task()
+
+    class Spoiler(Observer):
+        def stepped(self, step, report):
+            with torch.no_grad():
+                task.parameters["color_mlp.weights.0"].fill_(math.nan)
+
+    with pytest.raises(InputError, match="diverged"):
+        trained(tmp_path, [Spoiler()], task=task)
+    assert RunFolder(tmp_path).load_checkpoint()[1]["step"] == 0
+
+
 class Hangup(Diary):
     """Closes the terminal after the second step: the kernel tells of it, and the shell."""
 
