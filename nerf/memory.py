@@ -31,3 +31,21 @@ def use_huge_pages() -> None:
     Tables and pictures are read at random: huge pages save most page-table walks.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+# How libraries that raise RuntimeError say it: C++ and the native engine, torch on Linux and Windows, torch and the
+# driver on a GPU.
+_NO_MEMORY = (
+    "bad_alloc",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error says that there is not enough memory, in the words of whichever library met it."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in _NO_MEMORY)
+    return isinstance(error, MemoryError)

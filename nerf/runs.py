@@ -5,17 +5,21 @@ scene.json        what was read: name, format, folder, and the training cameras 
 checkpoint.safetensors   tensors, and in its header the step, the training seconds and the schedule
 log.jsonl         one JSON object a line
 repeat.yaml       settings that repeat the run step for step, whatever the clock says
+.lock             only while a process writes into the folder: its number
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -28,6 +32,7 @@ from nerf.geometry.cameras import Cameras
 from nerf.report import say
 
 CHECKPOINT_FORMAT = 1
+MOST_STEPS = 2**30  # of a training
 CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
 
 
@@ -44,6 +49,52 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "log.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other process writes into the folder, which must exist: each takes this lock first.
+
+        The system lets go of the lock when its process ends, however it ends; a file that is left behind is no lock.
+
+        Raises:
+            InputError: another process writes into the folder, or it cannot be written to.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            say("training", f"{self.path}: not locked, for want of flock; write into it from one process at a time")
+            yield
+            return
+
+        with _opened_lock(self.lock) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                writer = file.read().decode("ascii", "replace").strip()
+                raise InputError(
+                    f"{self.path}: {f'process {writer}' if writer.isdigit() else 'another process'} is writing into "
+                    "it; wait until it has ended, or choose another folder with --out"
+                ) from None
+            except OSError as error:  # a file system of another machine may know no locks
+                say("training", f"{self.path}: not locked ({error.strerror}); write into it from one process at a time")
+                yield
+                return
+            if not _is_at(file.fileno(), self.lock):
+                raise InputError(f"{self.path}: another process has just written into it; try again")
+
+            try:
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode("ascii"))
+                file.flush()
+                yield
+            finally:
+                if _is_at(file.fileno(), self.lock):
+                    with suppress(OSError):
+                        self.lock.unlink()
 
     def save_settings(self, settings: Any, name: str = "settings.yaml") -> None:
         """Writes every setting."""
@@ -92,7 +143,7 @@ class RunFolder:
             with safe_open(self.checkpoint, framework="pt") as file:
                 facts = json.loads((file.metadata() or {}).get("facts", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
         if not isinstance(facts, dict) or not {"step", "seconds", "pace", "version", "layout"} <= facts.keys():
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
@@ -101,6 +152,16 @@ class RunFolder:
                 f"{self.checkpoint}: layout {facts['layout']}, this version reads {CHECKPOINT_FORMAT}; "
                 "use the version that wrote it"
             )
+        ranges = {"step": (0, MOST_STEPS, int), "seconds": (0, MOST_STEPS, (int, float))}
+        for name, (low, high, kind) in ranges.items():
+            value = facts[name]
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                raise InputError(
+                    f"{self.checkpoint}: {name} is {reprlib.repr(value)}, expected a number from {low} to {high}; "
+                    "restore it or train again"
+                )
+        if not isinstance(facts["pace"], str):
+            raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         return tensors, facts
 
     def append_log(self, line: dict[str, Any]) -> None:
@@ -130,16 +191,27 @@ class RunFolder:
         write_text(self.log, "".join(kept))
 
     def keep_earlier(self) -> None:
-        """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it."""
+        """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it.
+
+        The caller holds the folder, see `held`, and holds the new one afterwards: the lock stays, the run moves.
+        """
         if not (self.path / "settings.yaml").exists():
             return
         number = next(n for n in count(1) if not self.path.with_name(f"{self.path.name}.{n}").exists())
         kept = self.path.with_name(f"{self.path.name}.{number}")
+        fresh = self.path.with_name(f".{self.path.name}.fresh-{os.getpid()}")
         try:
+            # The new folder appears with the lock in it. Should another process make one first, the last rename fails.
+            fresh.mkdir()
             os.rename(self.path, kept)
-            self.path.mkdir()
+            if (kept / self.lock.name).exists():
+                os.rename(kept / self.lock.name, fresh / self.lock.name)
+            os.rename(fresh, self.path)
         except OSError as error:
             raise unwritable(kept, error) from None
+        finally:
+            with suppress(OSError):
+                fresh.rmdir()
         say("training", f"{self.path} held an earlier run: kept as {kept}")
 
     def save_repeat(self, settings: Any, step: int, schedule: str) -> None:
@@ -198,6 +270,26 @@ class RunFolder:
         return record, cameras
 
 
+def _opened_lock(file: Path) -> BinaryIO:
+    """Returns a lock's file, which is made if there is none, open to be read and written.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
+    except OSError as error:
+        raise unwritable(file, error) from None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Returns whether an open file is the one at a path: the writer before may have removed or moved it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
+
+
 def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     """Returns a tensor of a checkpoint.
 
@@ -216,3 +308,18 @@ def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tens
             "train again with a lower optimizer.learning_rate"
         )
     return tensors[name]
+
+
+def checked_whole_number(tensors: Mapping[str, Tensor], name: str, low: int, high: int) -> int:
+    """Returns a number of a checkpoint that becomes a size or a count.
+
+    Raises:
+        InputError: it is missing, not a whole number, or not in [low, high].
+    """
+    value = checked(tensors, name, torch.Size([])).item()
+    if isinstance(value, complex) or not low <= value <= high or value != math.floor(value):
+        raise InputError(
+            f'checkpoint: tensor "{name}" is {value}, expected a whole number from {low} to {high}; '
+            "restore it or train again"
+        )
+    return int(value)

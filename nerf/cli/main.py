@@ -11,7 +11,7 @@ from nerf import __version__
 from nerf.cli import check, doctor, evaluate, export, fit, render, train
 from nerf.cli.arguments import INTERRUPTED, USER_ERROR, Parser
 from nerf.errors import InputError
-from nerf.memory import use_huge_pages
+from nerf.memory import is_out_of_memory, use_huge_pages
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -50,7 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return USER_ERROR
     except BrokenPipeError:
         return USER_ERROR
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print("nerf: error: not enough memory; lower --resolution, --size or train.samples", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

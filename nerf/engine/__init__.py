@@ -14,6 +14,7 @@ from pathlib import Path
 from nerf.engine.build import instruction_sets, library_name
 from nerf.engine.signatures import ABI, FUNCTIONS
 from nerf.errors import InputError, nearest
+from nerf.memory import is_out_of_memory
 
 FOLDER = Path(__file__).parent
 
@@ -48,13 +49,15 @@ class Library:
         """Returns what the C function returns.
 
         Raises:
-            RuntimeError: it failed, for example for want of memory.
+            MemoryError: there was not enough.
+            RuntimeError: it failed otherwise.
         """
         value = getattr(self._loaded, function)(*arguments)
         result = FUNCTIONS[function][0]
         failed = value is None if result is ctypes.c_void_p else result is ctypes.c_int and value != 0
         if failed and function != "nerf_processor_has":
-            raise RuntimeError(f"{function}: {self._loaded.nerf_last_error().decode()}")
+            error = RuntimeError(f"{function}: {self._loaded.nerf_last_error().decode()}")
+            raise MemoryError(str(error)) if is_out_of_memory(error) else error
         return value
 
 

@@ -271,7 +271,19 @@ def box_numbers(box: SceneBox) -> Tensor:
 
 
 def box_of_numbers(numbers: Tensor) -> SceneBox:
-    """Returns the scene box that `box_numbers` wrote."""
+    """Returns the scene box that `box_numbers` wrote.
+
+    Raises:
+        InputError: it has no extent, or a number that is not finite as float32.
+    """
+    single = numbers.float()
+    sizes = {"side": single[3]} | ({"radius": single[7]} if len(numbers) > 4 else {})
+    for name, size in sizes.items():
+        if not size > 0:
+            raise InputError(f'checkpoint: tensor "cube": {name} is {size:g}, expected more than 0; train again')
+    if not torch.isfinite(single).all() or (len(numbers) > 4 and single[8] < 0):
+        raise InputError(f'checkpoint: tensor "cube" is no box: {numbers.tolist()}; train again')
+
     contraction = None
     if len(numbers) > 4:
         contraction = Contraction(numbers[4:7].float(), numbers[7].item(), numbers[8].item())

@@ -7,6 +7,8 @@ what it wants to know; it changes nothing, so that a watched training gives the 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nerf.runs import RunFolder
@@ -54,7 +56,7 @@ class LogFile(Observer):
 
 
 class ProgressBar(Observer):
-    """Shows how far the training is, its figure, and the time left."""
+    """Shows how far the training is, its figure, and the time left; without a word once nobody can see it."""
 
     bar: Any = None
     validation: float | None = None
@@ -65,26 +67,41 @@ class ProgressBar(Observer):
         settings = trainer.settings
         self.counted = trainer.task.counted
         self.by_clock = settings.max_seconds > 0
-        if self.by_clock:
-            self.total: float = settings.max_seconds
-            form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
-            self.bar = tqdm(total=self.total, initial=trainer.seconds, desc="training", bar_format=form)
-        else:
-            self.total = settings.steps or math.inf
-            self.bar = tqdm(total=settings.steps, initial=trainer.step, desc="training", unit="step")
+        with self._seen():
+            if self.by_clock:
+                self.total: float = settings.max_seconds
+                form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
+                self.bar = tqdm(total=self.total, initial=trainer.seconds, desc="training", bar_format=form)
+            else:
+                self.total = settings.steps or math.inf
+                self.bar = tqdm(total=settings.steps, initial=trainer.step, desc="training", unit="step")
+
+    @contextmanager
+    def _seen(self) -> Iterator[None]:
+        """Inside, a stream that is gone, as of a closed terminal, switches the bar off: the training goes on."""
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the stream was closed on this side
+            if self.bar is not None:
+                self.bar.disable = True  # tqdm writes no more, not even when it is forgotten
+            self.bar = None
 
     def figures(self, figures: Figures) -> None:
+        if self.bar is None:
+            return
         per_second = figures.rays_per_second if self.counted == "rays" else figures.samples_per_second
         shown = {figures.name: f"{figures.value:.2f}", f"{self.counted}/s": f"{per_second / 1e3:.1f}k"}
         if self.validation is not None:
             shown["val"] = f"{self.validation:.2f}"
-        self.bar.set_postfix(shown, refresh=False)
         done = figures.seconds if self.by_clock else figures.step
-        self.bar.update(min(done, self.total) - self.bar.n)
+        with self._seen():
+            self.bar.set_postfix(shown, refresh=False)
+            self.bar.update(min(done, self.total) - self.bar.n)
 
     def validated(self, step: int, value: float) -> None:
         self.validation = value
 
     def closed(self) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with self._seen():
+                self.bar.close()

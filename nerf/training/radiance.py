@@ -17,7 +17,7 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel, load_model_state, model_state
 from nerf.rendering.radiance_engine import OccupancyUpdate, TrainingStep
 from nerf.report import say
-from nerf.runs import checked
+from nerf.runs import MOST_STEPS, checked, checked_whole_number
 from nerf.scenes import Views
 from nerf.training.adam import MOMENTS, learning_rate, new_moments
 from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer
@@ -28,7 +28,7 @@ from nerf.training.weight_average import WeightAverage
 FEWEST_RAYS = 256  # a step
 MOST_RAYS = 65536  # a step
 FEWEST_SAMPLES = 256  # a step, however little memory is free
-SCALAR = torch.Size([])
+MOST_DRAWN = 2**62  # rays, by all steps
 
 ModelMaker = Callable[[Settings, SceneBox, Tensor], RadianceModel]
 
@@ -201,7 +201,11 @@ class RadianceTask:
 
     @torch.no_grad()
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Takes over a state that `state` returned, exactly, whichever engine it was computed by."""
+        """Takes over a state that `state` returned, exactly, whichever engine it was computed by.
+
+        Raises:
+            InputError: a tensor is missing, has another shape than the settings say, or its numbers are out of range.
+        """
         load_model_state(self.model, tensors)
         shapes = {name: value.shape for name, value in self.model.field.portable(self.parameters).items()}
 
@@ -215,9 +219,12 @@ class RadianceTask:
         for key in MOMENTS:
             read(f"adam.{{}}.{key}", self.moments[key])
         self.camera_optimizer.load_state(tensors)
+        if "rays_drawn" in tensors:
+            checked_whole_number(tensors, "rays_drawn", 0, MOST_DRAWN)
         self.model.engine().load_state(tensors)
-        self.steps_taken = int(checked(tensors, f"adam.{next(iter(shapes))}.step", SCALAR))
-        self.rays_per_step = int(checked(tensors, "rays_per_step", SCALAR))
+        self.steps_taken = checked_whole_number(tensors, f"adam.{next(iter(shapes))}.step", 0, MOST_STEPS)
+        most_rays = max(MOST_RAYS, self.settings.train.samples // 8)
+        self.rays_per_step = checked_whole_number(tensors, "rays_per_step", 1, most_rays)
 
 
 def adapted_rays(rays: int, samples: int, wanted: int) -> int:

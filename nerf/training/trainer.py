@@ -7,12 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from nerf.config import TrainSettings
+from nerf.errors import InputError
 from nerf.runs import RunFolder
 from nerf.training.observers import Observer
 from nerf.training.schedule import Schedule
@@ -20,6 +23,7 @@ from nerf.training.schedule import Schedule
 REPLAN_SECONDS = 0.5  # of training between new plans of the schedule towards max_seconds
 SHOW_SECONDS = 0.5  # of training between two figures
 SMALLEST_ERROR = 1e-12  # whose logarithm is shown: 120 dB
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,15 @@ class Trainer:
         self.seconds = 0.0
         self._replanned = (0, 0.0)  # step and seconds of the schedule's last plan
         self._stop_asked = False
+        self._in_step = False  # the task's state may be half of one step, half of the next
+        self._saved = -1  # step of the run folder's checkpoint, if this training wrote or read it
 
     def resume(self) -> None:
         """Takes over the last checkpoint of the run folder and forgets what the log says of later steps."""
         tensors, facts = self.run.load_checkpoint()
         self.task.load_state(tensors)
         self.step = facts["step"]
+        self._saved = self.step
         self.seconds = facts["seconds"]
         self.schedule = Schedule.parse(facts["pace"])
         self._replanned = (self.step, self.seconds)
@@ -113,9 +120,23 @@ class Trainer:
         self.run.remove_leftovers()
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint.
+
+        Raises:
+            InputError: the state has numbers that are not finite; the checkpoint before is kept.
+        """
+        tensors = self.task.state()
+        broken = next((name for name, value in tensors.items() if not _is_finite(value)), None)
+        if broken is not None:
+            kept = f"; --resume goes on from step {self._saved}, which is kept" if self._saved >= 0 else ""
+            raise InputError(
+                f"training diverged by step {self.step}: {broken} holds numbers that are not finite, and is not "
+                f"saved{kept}; train again with a lower optimizer.learning_rate"
+            )
+
         facts = {"step": self.step, "seconds": self.seconds, "pace": self.schedule.text()}
-        self.run.save_checkpoint(self.task.state(), facts)
+        self.run.save_checkpoint(tensors, facts)
+        self._saved = self.step
         for observer in self.observers:
             observer.saved(self.step)
 
@@ -124,7 +145,9 @@ class Trainer:
         self._stop_asked = True
 
     def run_to_budget(self, preview: Callable[[int], float | None]) -> TrainingEnd:
-        """Trains until a budget ends or the user interrupts; saves at the end in both cases.
+        """Trains until a budget ends or the user interrupts; saves at the end in both cases, and before an error.
+
+        Of an error inside a step the last checkpoint is what is left: half a step is not saved.
 
         preview: step -> the figure of a validation that it makes, or None.
         """
@@ -134,7 +157,11 @@ class Trainer:
                 observer.begun(self)
                 begun.append(observer)
             with _Interruption(self.stop):
-                self._train(preview)
+                try:
+                    self._train(preview)
+                except Exception:
+                    self._save_before_error()
+                    raise
             end = TrainingEnd(self.step, self.seconds, self._stop_asked)
             for observer in self.observers:
                 observer.ended(end)
@@ -142,6 +169,12 @@ class Trainer:
         finally:
             for observer in begun:
                 observer.closed()
+
+    def _save_before_error(self) -> None:
+        """Writes a checkpoint if the state is whole and not yet saved; the error that came first is the one to tell."""
+        if not self._in_step and self._saved != self.step:
+            with suppress(Exception):
+                self.save()
 
     def _train(self, preview: Callable[[int], float | None]) -> None:
         if self.step == 0:
@@ -189,10 +222,12 @@ class Trainer:
         return (0 < settings.steps <= self.step) or (0 < settings.max_seconds <= self.seconds)
 
     def _timed_step(self) -> StepFigures:
+        self._in_step = True
         start = time.perf_counter()
         report = self.task.train_step(self.step, self.schedule.progress(self.step))
         self.seconds += time.perf_counter() - start
         self.step += 1
+        self._in_step = False
 
         # With a budget of seconds the schedule is planned anew as the speed is seen.
         since_step, since = self._replanned
@@ -201,6 +236,11 @@ class Trainer:
             self.schedule.replan(self.step, rate * (self.settings.max_seconds - self.seconds))
             self._replanned = (self.step, self.seconds)
         return report
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Returns whether every number of a tensor is finite: then so is their sum, which takes no memory."""
+    return not tensor.is_floating_point() or math.isfinite(tensor.sum(dtype=torch.float64).item())
 
 
 class _Window:
@@ -221,9 +261,10 @@ class _Window:
 
 
 class _Interruption:
-    """Turns Ctrl-C and SIGTERM into a wish to stop after the step in hand; a second Ctrl-C stops at once.
+    """Turns Ctrl-C, SIGTERM and a closed terminal into a wish to stop after the step in hand.
 
-    Python tells signals to the main thread alone: in another one this does nothing.
+    A second Ctrl-C stops at once. SIGHUP, which a closing terminal may send twice, never does, and stays ignored where
+    it is, as under nohup. Python tells signals to the main thread alone: in another one this does nothing.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
@@ -233,11 +274,14 @@ class _Interruption:
 
     def __enter__(self) -> _Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if _HANGUP is not None and signal.getsignal(_HANGUP) != signal.SIG_IGN:
+                numbers.append(_HANGUP)
+            self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def _ask(self, number: int, frame: object) -> None:
-        if self._asked:
+        if self._asked and number != _HANGUP:
             raise KeyboardInterrupt
         self._asked = True
         self._stop()

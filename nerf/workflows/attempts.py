@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nerf.errors import InputError
+from nerf.memory import is_out_of_memory
 from nerf.report import say
 
 OUT_OF_MEMORY = "not enough memory; lower --resolution, --size, --texture or --count"
@@ -51,7 +52,7 @@ def _failure(asked: str, path: Path, error: Exception) -> InputError:
     """Returns the error, one line long, that says which output failed and why; its cause is the error that it met."""
     if isinstance(error, InputError):
         reason = str(error).removeprefix(f"{path}: ")
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         reason = OUT_OF_MEMORY
     else:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -33,8 +33,13 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
 
     Raises:
-        InputError: the scene is not there, or a view cannot be scored.
+        InputError: the scene is not there, a view cannot be scored, or another process writes into the run folder.
     """
+    with run.folder.held():
+        return _evaluate(run, scene, split)
+
+
+def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     from tqdm import tqdm
 
     settings = run.settings.scene

@@ -50,10 +50,10 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Makes a run folder and tries to write to it; a folder that stays empty, after an error, is removed again.
+    """Makes a run folder, tries to write to it, and holds it; one that stays empty, after an error, is removed again.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or another process writes into it.
     """
     if Path.cwd().is_relative_to(folder.resolve()):
         raise InputError(f"{folder}: contains the current folder; give --out a folder for the run alone")
@@ -67,7 +67,8 @@ def writable(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder with --out") from None
     try:
-        yield
+        with RunFolder(folder).held():
+            yield
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -108,6 +110,113 @@ def test_an_observer_that_fails_is_named_and_only_those_that_began_are_closed(tm
     with pytest.raises(RuntimeError, match="no window here"):
         trained(tmp_path, [diary, broken, late])
     assert diary.told == ["begun at 0", "closed"] and broken.told == late.told == []
+
+
+class GoneStream:
+    """A terminal that is closed after some writes."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error: Exception, writes: int) -> None:
+        self.error = error
+        self.left = writes
+
+    def write(self, text):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+
+    def flush(self):
+        if self.left < 0:
+            raise self.error
+
+
+@pytest.mark.parametrize("writes", [0, 3, 8])
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(5, "EIO"), ValueError("closed file")])
+def test_a_bar_whose_stream_is_gone_does_not_end_the_training(error, writes, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stderr", GoneStream(error, writes))
+    monkeypatch.setattr("nerf.training.trainer.SHOW_SECONDS", 0.0)
+    diary = Diary()
+    trained(tmp_path, [ProgressBar(), diary], steps=20)
+    assert diary.told[-3:] == ["saved 20", "ended at 20", "closed"]
+
+
+class Failing(Observer):
+    """Fails after the second step."""
+
+    def stepped(self, step, report):
+        if step == 2:
+            raise RuntimeError("no window here")
+
+
+def test_an_error_between_two_steps_leaves_a_checkpoint_of_the_last(tmp_path):
+    with pytest.raises(RuntimeError, match="no window here"):
+        trained(tmp_path / "a", [Failing()])
+    trained(tmp_path / "b", [], steps=2)
+    (tensors, facts), (whole, _) = (RunFolder(tmp_path / name).load_checkpoint() for name in "ab")
+    assert facts["step"] == 2 and all(torch.equal(value, tensors[name]) for name, value in whole.items())
+
+
+def test_an_error_inside_a_step_saves_nothing_of_it(tmp_path):
+    task = ball_task()
+    take = task.train_step
+    task.train_step = lambda step, progress: take(step, progress) if step < 2 else 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path, [], task=task)
+    assert RunFolder(tmp_path).load_checkpoint()[1]["step"] == 0
+
+
+NETWORKS = [f"{network}_mlp.weights.{layer}" for network in ("density", "color") for layer in (0, 1)]
+
+
+@pytest.mark.parametrize("name", ["encoding.table", *NETWORKS])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_never_saved_over_a_checkpoint(name, value, tmp_path):
+    trained(tmp_path, [], steps=2)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+
+    task = ball_task()
+    trainer = Trainer(task, TrainSettings(steps=3, samples=2048, preview_seconds=0), 10, RunFolder(tmp_path))
+    trainer.resume()
+    with torch.no_grad():
+        task.parameters[name].view(-1)[-1] = value
+    with pytest.raises(InputError, match="not finite.* --resume goes on from step 2, which is kept") as refused:
+        trainer.save()
+    assert "\n" not in str(refused.value) and (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_training_that_diverges_in_silence_ends_in_an_error_and_keeps_its_checkpoint(tmp_path):
+    task = ball_task()
+
+    class Spoiler(Observer):
+        def stepped(self, step, report):
+            with torch.no_grad():
+                task.parameters["color_mlp.weights.0"].fill_(math.nan)
+
+    with pytest.raises(InputError, match="diverged"):
+        trained(tmp_path, [Spoiler()], task=task)
+    assert RunFolder(tmp_path).load_checkpoint()[1]["step"] == 0
+
+
+class Hangup(Diary):
+    """Closes the terminal after the second step: the kernel tells of it, and the shell."""
+
+    def stepped(self, step, report):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+
+
+@pytest.mark.parametrize(("handler", "steps"), [(signal.SIG_DFL, 2), (signal.SIG_IGN, 5)])
+def test_a_closed_terminal_saves_like_ctrl_c_unless_it_is_ignored(handler, steps, tmp_path):
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        diary = Hangup()
+        trained(tmp_path, [diary], steps=5)
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert diary.told[-3:] == [f"saved {steps}", f"ended at {steps}", "closed"]
 
 
 class Stopper(Diary):

@@ -15,11 +15,11 @@ from nerf.cli.main import main
 from nerf.config import read_settings
 from nerf.errors import InputError
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.model import load_model_state, new_model
+from nerf.rendering.model import box_of_numbers, load_model_state, new_model
 from nerf.runs import RunFolder
 from nerf.scenes.blender import load_blender
 from nerf.training.schedule import Schedule
-from tests.backends.small_scene import reference_task
+from tests.backends.small_scene import ball_task, reference_task
 from tests.conftest import SMALL
 
 NO_OUTPUTS = ["output.video=", "output.mesh="]
@@ -158,6 +158,51 @@ def test_a_truncated_checkpoint_is_refused_by_name(ball_run, tmp_path):
         run.checkpoint.write_bytes(whole[:size])
         with pytest.raises(InputError, match="checkpoint.safetensors: damaged"):
             run.load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        *(("step", value) for value in (-1, 2**31, 1.5, True, "3", None)),
+        *(("seconds", value) for value in (-1.0, float("nan"), float("inf"), "3", [])),
+        ("pace", 3),
+    ],
+)
+def test_facts_of_a_checkpoint_out_of_range_are_refused(fact, value, tmp_path):
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"a": torch.zeros(3)}, {"step": 1, "seconds": 0.0, "pace": "0 0.0 0.1", fact: value})
+    with pytest.raises(InputError, match="checkpoint.safetensors: .*restore it or train again"):
+        run.load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("rays_per_step", (-1, 0, 0.5, 2**17, 2**28, 2**31 - 1, 2**31, 2**63 - 1)),
+        ("rays_drawn", (-1, 2**63 - 1, 0.5)),
+        ("adam.encoding.table.step", (-1.0, 2.0**31, 0.5)),
+    ],
+)
+def test_numbers_of_a_checkpoint_that_become_sizes_have_ranges(name, values):
+    task = ball_task()
+    whole = task.state()
+    assert name in whole
+    for value in values:
+        with pytest.raises(InputError, match=f'tensor "{name}" is .*, expected a whole number from'):
+            task.load_state(whole | {name: torch.tensor(value)})
+    task.load_state(whole)
+
+
+@pytest.mark.parametrize(
+    ("index", "value"), [(3, 0.0), (3, -1.0), (3, 1e-60), (3, 1e60), (0, 1e300), (7, 0.0), (7, -1.0), (8, -1.0)]
+)
+def test_a_box_without_extent_is_refused(index, value):
+    numbers = torch.tensor([-1.0, -1, -1, 2, 0, 0, 0, 1, 0.01], dtype=torch.float64)
+    box_of_numbers(numbers)
+    numbers[index] = value
+    for changed in [numbers, numbers[:4]] if index < 4 else [numbers]:
+        with pytest.raises(InputError, match='checkpoint: tensor "cube"'):
+            box_of_numbers(changed)
 
 
 def test_a_failed_write_leaves_the_last_checkpoint_whole(ball_run, tmp_path, monkeypatch):
