@@ -13,13 +13,15 @@ from typing import Any
 
 from nerf.backends.choice import choose_backend
 from nerf.config import Settings, photograph_settings, read_settings
-from nerf.errors import InputError
+from nerf.errors import InputError as InputError
 from nerf.exporters.context import ExportRequest
 from nerf.fields.coordinate import CoordinateField
 from nerf.geometry.scene_box import CropBox
 from nerf.memory import use_huge_pages
-from nerf.meshing.surface import SurfaceRequest
-from nerf.report import listen, say, silence
+from nerf.meshing.surface import SurfaceRequest as SurfaceRequest
+from nerf.report import listen as listen
+from nerf.report import say
+from nerf.report import silence as silence
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, find_scene, has_photographs
 from nerf.scenes import load_scene as _load_scene
@@ -36,25 +38,6 @@ from nerf.workflows import train as _train
 from nerf.workflows import trained as _trained
 from nerf.workflows.run_settings import writable
 from nerf.workflows.trained import TrainedRun
-
-__all__ = [
-    "CropBox",
-    "ExportRequest",
-    "FilmRequest",
-    "InputError",
-    "Observer",
-    "SurfaceRequest",
-    "evaluate",
-    "export",
-    "fit",
-    "listen",
-    "load_scene",
-    "open_fit",
-    "open_run",
-    "render",
-    "silence",
-    "train",
-]
 
 
 def _words(settings: Mapping[str, object] | None) -> tuple[str, ...]:
