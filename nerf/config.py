@@ -142,6 +142,7 @@ class OutputSettings:
     mesh: str = setting("mesh.glb", "mesh (.ply, .obj, .glb, .stl) in the run folder; empty = none")
     frames: int = setting(90, "number of frames in the film", 2, 100000)
     fps: int = setting(30, "frames per second", 1, 240)
+    up: str = setting("", "which way is up in the film: an axis as z or -y, or three numbers as 0.1,0,1; empty = found")
     mesh_resolution: int = setting(256, "lattice cells per side for the mesh", 16, 1024)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nerf.capture.quality import BLURRED, CaptureCheck
 from nerf.files import write_text
-from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.up import find_up
 
 PANEL = 420  # pixels a side of a drawing
 MOST_POINTS = 3000
@@ -65,7 +65,7 @@ def write_page(
 def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) -> list[str]:
     """Returns two SVG drawings, seen from above and from the side."""
     # Axes of the drawings.
-    up = up_direction(next(iter(cameras.values())))
+    up = find_up(next(iter(cameras.values()))).direction
     side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
     ahead = torch.linalg.cross(up, side)
 

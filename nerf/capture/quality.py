@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.geometry.camera_rig import camera_box, forward_facing, up_direction
+from nerf.geometry.camera_rig import camera_box, forward_facing
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.up import find_up
 from nerf.scenes import Scene, Views
 
 BLURRED = 0.5  # part of the median detail below which a picture is blurred; a Gaussian of one pixel leaves 0.3 to 0.48
@@ -183,7 +184,7 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
         return "all in one place", ["the cameras stand in one place: nothing tells depth; walk while taking pictures"]
 
     # Directions from the middle of the scene to the cameras: heights, and angles around the up direction.
-    up = up_direction(cameras)
+    up = find_up(cameras).direction
     middle = box.corner + box.side / 2
     offset = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 3] - middle, dim=1)
     height = (offset @ up).clamp(-1, 1).asin().rad2deg()

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     # The path of the camera.
     parser.add_argument(
-        "--path", choices=PATHS, default="auto", help="camera path; auto: orbit, or spiral if all cameras face one way"
+        "--path", choices=PATHS, default="auto", help="camera path; auto: what fits where the cameras stood"
     )
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="keyframes for --path keys, JSON; the track beside a film is one"
@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="end where the film began (default: by the path)",
     )
+
+    parser.add_argument("--up", default="", help="which way is up: an axis as z or -y, or 0.1,0,1 (default: found)")
 
     # The film.
     parser.add_argument("--out", type=Path, required=True, help="film, .mp4, .webm, .mov or .gif; without suffix: PNGs")
@@ -68,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys=arguments.keys,
         alpha=arguments.alpha,
         preview=arguments.preview or "",
+        up=arguments.up,
     )
     say("film", film(trained, arguments.out, request, crop_box(arguments.crop) if arguments.crop else None))
     return 0

@@ -10,13 +10,13 @@ from typing import Generic, TypeVar
 
 import torch
 
-from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.similarity import Placement, placement
+from nerf.geometry.up import find_up
 from nerf.meshing.mesh import Mesh, present
 from nerf.meshing.surface import SurfaceRequest, make_surface, pinhole_cameras
-from nerf.meshing.views import DepthViews, render_depths
 from nerf.rendering.crop import cropped
+from nerf.rendering.depth_views import DepthViews, render_depths
 from nerf.rendering.model import RadianceModel
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class ExportContext:
     def placement(self) -> Placement:
         """From the frame of the input poses to the one that is asked for."""
         request = self.request
-        return placement(request.up, up_direction(self.cameras), request.scale, request.unit)
+        return placement(request.up, find_up(self.cameras).direction, request.scale, request.unit)
 
     def rendered_views(self) -> DepthViews | None:
         """Returns how far the cameras see, if that was rendered for the surface and is what the cameras see exactly.

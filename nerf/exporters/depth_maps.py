@@ -11,7 +11,7 @@ from nerf.exporters.cameras import check_folder
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
-from nerf.meshing.views import DepthViews
+from nerf.rendering.depth_views import DepthViews
 from nerf.rendering.model import RadianceModel
 
 GREATEST_COUNT = 65535  # of a 16-bit picture

@@ -1,8 +1,6 @@
-"""What a set of cameras says as a whole: where they look, which way is up, whether they surround something."""
+"""What a set of cameras says as a whole: where they look, and whether at one thing."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -11,20 +9,9 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.scene_box import SceneBox
 
-SNAP_DEGREES = 15.0  # an up direction this near to an axis of the input frame is meant to be that axis
-SURROUNDED = 0.5  # length of the mean direction to the cameras, seen from above, below which they surround the scene
 PARALLEL = 0.9  # length of the mean optical axis above which cameras all face one way: within some 30 degrees of it
-
-
-def up_direction(cameras: Cameras) -> Tensor:
-    """Returns the mean upward direction (3,) of the cameras, snapped to an axis of the input frame near it."""
-    up = torch.nn.functional.normalize(-cameras.world_from_camera[:, :, 1].mean(0), dim=0)
-    axis = up.abs().argmax()
-    if up[axis].abs() > math.cos(math.radians(SNAP_DEGREES)):
-        snapped = torch.zeros(3)
-        snapped[axis] = up[axis].sign()
-        return snapped
-    return up
+INWARDS = 0.8  # of the cameras must have before them what they look at
+STEEP = 0.95  # cosine with up beyond which cameras face up or down
 
 
 def forward_facing(cameras: Cameras) -> bool:
@@ -32,23 +19,23 @@ def forward_facing(cameras: Cameras) -> bool:
     return cameras.world_from_camera[:, :, 2].mean(0).norm().item() > PARALLEL
 
 
-def surrounded(cameras: Cameras) -> bool:
-    """Returns whether cameras surround what they look at: an orbit then shows nothing that none of them saw."""
-    if forward_facing(cameras):
-        return False
-
+def looks_inwards(cameras: Cameras) -> bool:
+    """Returns whether most cameras have before them the point that is nearest to all optical axes."""
     box = camera_box(cameras)
-    up = up_direction(cameras)
-    offset = cameras.world_from_camera[:, :, 3] - (box.corner + box.side / 2)
-    across = torch.nn.functional.normalize(offset - (offset @ up)[:, None] * up, dim=1)
-    return across.mean(0).norm().item() < SURROUNDED
+    ahead = box.corner + box.side / 2 - cameras.world_from_camera[:, :, 3]
+    return ((ahead * cameras.world_from_camera[:, :, 2]).sum(1) > 0).float().mean().item() > INWARDS
 
 
-def mean_camera(cameras: Cameras) -> Tensor:
-    """Returns the pose (3, 4) in the middle of cameras that face one way."""
+def mean_camera(cameras: Cameras, up: Tensor) -> Tensor:
+    """Returns the pose (3, 4) in the middle of cameras that face one way, with `up` (3,) upwards.
+
+    Cameras that face up or down are held as they were in the mean.
+    """
     eye = cameras.world_from_camera[:, :, 3].mean(0)
-    forward = cameras.world_from_camera[:, :, 2].mean(0)
-    return look_at(eye, eye + forward, -cameras.world_from_camera[:, :, 1].mean(0))
+    forward = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 2].mean(0), dim=0)
+    if (forward @ up).abs() > STEEP:
+        up = -cameras.world_from_camera[:, :, 1].mean(0)
+    return look_at(eye, eye + forward, up)
 
 
 def camera_box(cameras: Cameras) -> SceneBox:

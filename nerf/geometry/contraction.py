@@ -45,6 +45,10 @@ class Contraction:
         """Returns g, scene units per unit of s, (...,) at world points (..., 3)."""
         return (1 + (point - self.center).square().sum(dim=-1) / self.radius**2).sqrt()
 
+    def expansion(self, point: Tensor) -> Tensor:
+        """Returns how many scene units a unit of the ball is at world points (..., 3), along the radius: the most."""
+        return (1 + (point - self.center).norm(dim=-1) / self.radius).square()
+
     def stretch(self, rays: Rays) -> Stretch:
         """Returns how rays are marched."""
         apart = rays.origin - self.center

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.meshing.views import DepthViews, interpolated, surrounding_pixels
+from nerf.rendering.depth_views import DepthViews, interpolated, surrounding_pixels
 from nerf.rendering.model import RadianceModel
 
 BEHIND = 2.0  # steps that a point may lie behind what a camera sees, and still be seen by it

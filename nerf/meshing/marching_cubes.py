@@ -9,8 +9,8 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.geometry.scene_box import CropBox
-from nerf.meshing.views import EMPTY
 from nerf.meshing.volume import Volume
+from nerf.rendering.depth_views import EMPTY
 
 # Of a volume's values, which are about 1: at a lattice point of value 0 several vertices would fall together, and
 # nothing would tell them apart when blocks are joined.

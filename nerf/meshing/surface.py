@@ -25,8 +25,8 @@ from nerf.meshing.mesh import (
     without_small_pieces,
 )
 from nerf.meshing.texture import painted, sheet, unwrapped
-from nerf.meshing.views import EMPTY, DepthViews, pinhole_cameras, render_depths
 from nerf.meshing.volume import DensityVolume, FusedVolume
+from nerf.rendering.depth_views import EMPTY, DepthViews, pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.scene_box import SceneBox
-from nerf.meshing.views import DepthViews
+from nerf.rendering.depth_views import DepthViews
 from nerf.rendering.model import RadianceModel
 
 POINTS_AT_ONCE = 2**16  # their arithmetic stays in the cache

@@ -1,6 +1,6 @@
-"""Camera paths that close: orbit, figure-eight and spiral, as functions of the part u of the path gone by.
+"""Camera paths as functions of the part u of the path gone by: orbit, arc, figure-eight and spiral. All of them close.
 
-Centre, distance, height and up direction come from the training cameras, so that a film stays where pictures came from.
+Centre, distance, height and extent come from the training cameras, so that a film stays where pictures came from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.geometry.camera_rig import camera_box, mean_camera, up_direction
+from nerf.geometry.camera_rig import camera_box
 from nerf.geometry.cameras import Cameras, look_at
 
 EIGHT_DEGREES = (60.0, 15.0)  # swing of the figure-eight to either side, up and down
@@ -19,6 +19,9 @@ SPIRAL_TURNS = 2
 SPIRAL_REACH = 0.9  # quantile of the cameras' offsets that a spiral reaches
 STEEPEST = 1.25  # radians above or below: farther, an orbit would only turn on the spot
 LEAST_AHEAD = 1e-3  # of the distance: nearer, the first camera looks straight down
+ALL_ROUND = math.radians(60)  # the widest gap between neighbouring cameras that still stand all round
+LEVEL = math.radians(30)  # above or below the median camera, within which cameras are of about one height
+NEIGHBOURHOOD = math.radians(25)  # standard deviation of the weights of cameras whose height and distance are followed
 
 
 def times(frames: int, loop: bool, ease: str) -> Tensor:
@@ -31,6 +34,16 @@ def times(frames: int, loop: bool, ease: str) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Framing:
+    """How a path departs from where the training cameras stood and what they showed."""
+
+    reach: float = 1.0  # times their distance, or of a spiral their spread
+    view: float = 1.0  # times the extent of what a picture shows at a given distance
+    swing: float = 1.0  # of the part of their arc that is gone along
+    follow: bool = False  # whether height and distance are those of the cameras nearby, not of all
+
+
+@dataclass(frozen=True)
 class CameraRig:
     """Where cameras stand round what they look at."""
 
@@ -38,59 +51,113 @@ class CameraRig:
     ahead: Tensor  # (3,) unit, level, towards the first of them
     side: Tensor  # (3,) unit, level, across
     up: Tensor  # (3,) unit
-    distance: float  # scene units, the median
-    elevation: float  # radians, the median
+    azimuth: Tensor  # (F,), radians from ahead towards side
+    elevation: Tensor  # (F,), radians
+    distance: Tensor  # (F,), scene units
 
     @classmethod
-    def of(cls, cameras: Cameras) -> CameraRig:
-        """Returns where cameras stand."""
+    def of(cls, cameras: Cameras, up: Tensor) -> CameraRig:
+        """Returns where cameras stand, with `up` (3,) upwards."""
         box = camera_box(cameras)
         center = box.corner + box.side / 2
-        up = up_direction(cameras)
         offset = cameras.world_from_camera[:, :, 3] - center
-        distance = offset.norm(dim=1).median().item()
-        height = (offset @ up).median().item()
+        distance = offset.norm(dim=1)
 
         ahead = offset[0] - (offset[0] @ up) * up
-        if ahead.norm() < LEAST_AHEAD * distance:  # any direction across will do
+        if ahead.norm() < LEAST_AHEAD * distance.median():  # any direction across will do
             ahead = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
         ahead = torch.nn.functional.normalize(ahead, dim=0)
+        side = torch.linalg.cross(up, ahead)
 
-        elevation = math.asin(max(-1.0, min(1.0, height / distance)))
-        elevation = max(-STEEPEST, min(STEEPEST, elevation))
-        return cls(center, ahead, torch.linalg.cross(up, ahead), up, distance, elevation)
+        height = offset @ up
+        elevation = (height / distance.clamp(min=1e-12)).clamp(-1, 1).asin()
+        return cls(center, ahead, side, up, torch.atan2(offset @ side, offset @ ahead), elevation, distance)
 
-    def poses(self, azimuth: Tensor, elevation: Tensor, reach: float) -> Tensor:
-        """Returns (F, 3, 4) of cameras that look at the centre; angles (F,) in radians, reach in median distances."""
+    def widest_gap(self) -> tuple[float, float]:
+        """Returns where the widest gap between cameras of about one height begins, and its width, radians of azimuth.
+
+        Cameras that look from far above or below are not asked: they stand at no side of what they look at.
+        """
+        level = (self.elevation - self.elevation.median()).abs() < LEVEL
+        azimuth = self.azimuth[level].sort().values
+        gaps = torch.cat([azimuth[1:], azimuth[:1] + 2 * math.pi]) - azimuth
+        return azimuth[gaps.argmax()].item(), gaps.max().item()
+
+    @property
+    def all_round(self) -> bool:
+        """Whether cameras stand all round what they look at."""
+        return self.widest_gap()[1] <= ALL_ROUND
+
+    def arc(self) -> tuple[float, float]:
+        """Returns the middle of the arc on which the cameras stand, and half its extent, radians of azimuth."""
+        begin, gap = self.widest_gap()
+        half = (2 * math.pi - gap) / 2
+        return begin + gap + half, half
+
+    def poses(self, azimuth: Tensor, rise: Tensor, framing: Framing) -> Tensor:
+        """Returns (F, 3, 4) of cameras that look at the centre.
+
+        Args:
+            azimuth: (F,), radians.
+            rise: (F,), radians above the height of the training cameras.
+            framing: how far they stand, and whether height and distance follow the cameras nearby.
+        """
+        elevation, distance = self._nearby(azimuth) if framing.follow else self._typical(azimuth)
+        elevation = (elevation + rise).clamp(-STEEPEST, STEEPEST)
+        distance = framing.reach * distance
+
         poses = []
-        for turn, rise in zip(azimuth.tolist(), elevation.tolist()):
+        for turn, above, away in zip(azimuth.tolist(), elevation.tolist(), distance.tolist()):
             across = math.cos(turn) * self.ahead + math.sin(turn) * self.side
-            eye = self.center + reach * self.distance * (math.cos(rise) * across + math.sin(rise) * self.up)
+            eye = self.center + away * (math.cos(above) * across + math.sin(above) * self.up)
             poses.append(look_at(eye, self.center, self.up))
         return torch.stack(poses)
 
+    def _typical(self, azimuth: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns elevation and distance of an orbit, (F,) each: the medians of all cameras."""
+        away = self.distance.median().item()
+        height = (self.distance * self.elevation.sin()).median().item()
+        elevation = math.asin(max(-1.0, min(1.0, height / away)))
+        return torch.full_like(azimuth, elevation), torch.full_like(azimuth, away)
 
-def orbit(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
-    """Returns poses (F, 3, 4) once round what the cameras look at, at `reach` times their distance."""
-    rig = CameraRig.of(cameras)
-    return rig.poses(2 * math.pi * u, torch.full_like(u, rig.elevation), reach)
+    def _nearby(self, azimuth: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns elevation and distance of the cameras about some azimuths, (F,) each: smooth means."""
+        apart = (azimuth[:, None] - self.azimuth.double() + math.pi).remainder(2 * math.pi) - math.pi
+        weight = torch.softmax(-0.5 * (apart / NEIGHBOURHOOD).square(), dim=1)
+        return weight @ self.elevation.double(), (weight @ self.distance.double().log()).exp()
 
 
-def figure_eight(cameras: Cameras, u: Tensor, reach: float = 1.0) -> Tensor:
+def orbit(rig: CameraRig, u: Tensor, framing: Framing) -> Tensor:
+    """Returns poses (F, 3, 4) once round what the cameras look at."""
+    return rig.poses(2 * math.pi * u, torch.zeros_like(u), framing)
+
+
+def arc(rig: CameraRig, u: Tensor, framing: Framing) -> Tensor:
+    """Returns poses (F, 3, 4) to and fro along the arc on which the cameras stand."""
+    middle, half = rig.arc()
+    return rig.poses(middle + framing.swing * half * torch.sin(2 * math.pi * u), torch.zeros_like(u), framing)
+
+
+def figure_eight(rig: CameraRig, u: Tensor, framing: Framing) -> Tensor:
     """Returns poses (F, 3, 4) along a lying eight in front of what the cameras look at, the first camera's side."""
-    rig = CameraRig.of(cameras)
     wide, high = (math.radians(swing) for swing in EIGHT_DEGREES)
-    middle = max(-STEEPEST + high, min(STEEPEST - high, rig.elevation))
-    return rig.poses(wide * torch.sin(2 * math.pi * u), middle + high * torch.sin(4 * math.pi * u), reach)
+    middle = rig._typical(u)[0]
+    clear = middle.clamp(-STEEPEST + high, STEEPEST - high) - middle
+    return rig.poses(wide * torch.sin(2 * math.pi * u), clear + high * torch.sin(4 * math.pi * u), framing)
 
 
-def spiral(cameras: Cameras, u: Tensor, focus: float, reach: float = 1.0) -> Tensor:
+def spiral(cameras: Cameras, mean: Tensor, u: Tensor, focus: float, reach: float = 1.0) -> Tensor:
     """Returns poses (F, 3, 4) that circle in front of the mean camera, to and fro, and look at one point.
 
-    focus: distance of that point before the mean camera, scene units. reach: times the cameras' spread.
+    Args:
+        cameras: all facing one way.
+        mean: (3, 4), the pose in their middle.
+        u: (F,).
+        focus: distance of the point before the mean camera, scene units.
+        reach: times the cameras' spread.
+
     Source: Mildenhall et al. 2019 (LLFF).
     """
-    mean = mean_camera(cameras)
     offset = (cameras.world_from_camera[:, :, 3] - mean[:, 3]) @ mean[:, :3]
     spread = reach * torch.quantile(offset.abs(), SPIRAL_REACH, dim=0)
 

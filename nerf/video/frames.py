@@ -12,6 +12,8 @@ from nerf.color import BACKGROUNDS, to_bytes
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import Picture, RadianceModel
+from nerf.rendering.witnesses import Witnesses
+from nerf.video.surroundings import filled, seen_weight
 
 # The depth scale is taken from so many frames, of so many pixels along the longer side.
 RANGE_FRAMES = 8
@@ -83,6 +85,7 @@ class Frames:
     background: str  # behind the scene
     alpha: bool  # whether frames carry opacity instead of a background
     scale: tuple[float, float]  # nearest and farthest depth, scene units
+    witnesses: Witnesses | None = None  # what nobody saw fades into its surroundings; None: nothing does
 
     @property
     def size(self) -> tuple[int, int]:
@@ -108,7 +111,11 @@ class Frames:
             picture = rendered.picture
             if self.alpha:
                 return picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None]
-            return picture.over(ground)
+            if self.witnesses is None:
+                return picture.over(ground)
+            seen = seen_weight(self.witnesses, self.cameras, rendered.frame)
+            straight = picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None]
+            return filled(straight.clamp(0, 1), seen * picture.opacity)
 
         if shown == "opacity":
             return rendered.picture.opacity[..., None].expand(-1, -1, 3)

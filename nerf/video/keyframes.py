@@ -1,8 +1,9 @@
 """Camera tracks as JSON: written beside a film, read as key frames.
 
 {"format": "nerf camera track", "width", "height", "loop", "seconds", "frames": [{"time", "world_from_camera", "focal",
-"center"}]}: poses in the frame of the input (x right, y down, z forward), focal and center in pixels of that size. A
-key written by hand may give "eye" and "target" in place of the matrix; time, focal and center may be left out.
+"center", "seen"}]}: poses in the frame of the input (x right, y down, z forward), focal and center in pixels of that
+size. A key written by hand may give "eye" and "target" in place of the matrix; time, focal and center may be left out.
+"seen" is the part of the frame that training cameras saw; it is not read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.files import check_beside, write_text
-from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
 FORMAT = "nerf camera track"
@@ -48,14 +48,15 @@ def check_track(film: Path, keys: Path | None = None) -> None:
         raise InputError(f"{file}: holds the key frames, and the track beside {film.name} would replace it; rename one")
 
 
-def write_track(file: Path, cameras: Cameras, fps: int, loop: bool) -> None:
-    """Writes the cameras of a film, one a frame."""
+def write_track(file: Path, cameras: Cameras, fps: int, loop: bool, seen: Tensor) -> None:
+    """Writes the cameras of a film, one a frame, and which part of each was seen by training cameras, (F,)."""
     frames = [
         {
             "time": frame / fps,
             "world_from_camera": cameras.world_from_camera[frame].tolist(),
             "focal": cameras.focal[frame].tolist(),
             "center": cameras.center[frame].tolist(),
+            "seen": round(seen[frame].item(), 4),
         }
         for frame in range(len(cameras))
     ]
@@ -63,8 +64,8 @@ def write_track(file: Path, cameras: Cameras, fps: int, loop: bool) -> None:
     write_text(file, json.dumps({**head, "seconds": len(cameras) / fps, "frames": frames}, indent=1))
 
 
-def read_keys(file: Path, cameras: Cameras) -> Keys:
-    """Returns the key frames in a file; what it leaves out is taken from the training cameras.
+def read_keys(file: Path, cameras: Cameras, up: Tensor) -> Keys:
+    """Returns the key frames in a file; what it leaves out is taken from the training cameras and from `up` (3,).
 
     Raises:
         InputError: the file cannot be read, or a key of it is not a camera.
@@ -80,7 +81,6 @@ def read_keys(file: Path, cameras: Cameras) -> Keys:
         raise InputError(f'{file}: expected {{"frames": [...]}} with at least two key frames')
 
     default = 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
-    up = up_direction(cameras)
     poses = []
     views = []
     for number, key in enumerate(keys):

@@ -1,22 +1,26 @@
-"""From a request to a film: which path, which lens, and a path that keeps clear of the surface."""
+"""From a request to a film: which way is up, which path, which lens, and that the path stays where somebody looked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.geometry.camera_rig import forward_facing, mean_camera, surrounded
+from nerf.geometry.camera_rig import forward_facing, looks_inwards, mean_camera
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.up import Up, direction_of, find_up, floor_normal, leveled, pointing_up, upright
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import RadianceModel
+from nerf.rendering.witnesses import Witnesses, thumbnails, without_clouds
 from nerf.report import say
-from nerf.video.camera_paths import figure_eight, orbit, spiral, times
+from nerf.video.camera_paths import CameraRig, Framing, arc, figure_eight, orbit, spiral, times
+from nerf.video.coverage import seen_shares
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, check_track, read_keys, track_file, write_track
 from nerf.video.splines import pose_distances, short_tour, spline, spread_out
@@ -26,10 +30,19 @@ from nerf.video.writer import write_video
 FRAMES_PER_KEY = 8
 LEAST_KEYS = 12
 MOST_KEYS = 64
+
 CLEARANCE = 0.03  # of the box's side: nothing is to come nearer to a camera
-CLEAR_SIDE = 16  # pixels of the longer side of the pictures in which it is measured how near things come
-FARTHER = 1.15  # a path that comes too near is widened, or a spiral narrowed, by this
-TRIES = 8  # that a path is given to keep clear
+THIN = 0.5  # optical thickness over that length up to which a camera is not inside of matter
+
+SEEN = 0.97  # of the pixels of every frame must show what training cameras saw
+JUDGED_FRAMES = 16  # of a path, by which it is judged while it is chosen
+JUDGED_SIDE = 24  # pixels of the longer side of the pictures by which it is judged
+# Times the cameras' distance, a spiral's spread, the extent of what a picture shows, and the arc, that are tried.
+REACHES = (1.0, 0.87, 1.15, 0.75, 1.32)
+SPREADS = (1.0, 0.75, 0.5, 0.3)
+VIEWS = (1.0, 0.87, 0.75)
+SWINGS = (1.0, 0.8, 0.6)
+MOST_FRAMINGS = 24
 FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of the surface is measured
 
 
@@ -48,11 +61,8 @@ class FilmRequest:
     keys: Path | None = None  # the file of path "keys"
     alpha: bool = False  # transparent background
     preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
-
-
-def panel_size(request: FilmRequest, cameras: Cameras) -> tuple[int, int]:
-    """Returns width and height of a panel, pixels."""
-    return request.size or (cameras.width, cameras.height)
+    up: str = ""  # which way is up, see `up.direction_of`; "" = what the cameras and the scene tell
+    floor: Tensor | None = None  # (3,), the normal of a floor that is known; None = it is looked for in the surface
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class CameraPath:
     name: str  # of `choices.PATHS`
     cameras: Cameras  # one a frame
     loop: bool  # whether it closes
+    witnesses: Witnesses  # what the training cameras see, of the model without clouds
+    seen: Tensor  # (F,), the part of each frame that training cameras saw
 
 
 def plan(
@@ -79,114 +91,224 @@ def plan(
         InputError: no such path can be made.
     """
     name = request.path
-    if name == "auto":
-        name = "keys" if request.keys else "orbit" if surrounded(cameras) else "spiral"
+    if name == "auto" and request.keys:
+        name = "keys"
     if (name == "keys") != (request.keys is not None):
         raise InputError("--path keys and --keys FILE go together")
 
-    if name == "test":
-        held_out = test_cameras().resized(*panel_size(request, cameras))
-        held_out = held_out[: request.frames] if request.frames < len(held_out) else held_out
-        return CameraPath(name, _zoomed(held_out, request.view), False)
-    if name in ("tour", "keys"):
-        return _through_keys(name, model, cameras, request)
-    return _shape(name, model, cameras, request)
+    # What can be refused is, before the work.
+    held_out = test_cameras() if name == "test" else None
+    if request.keys:
+        read_keys(request.keys, cameras, find_up(cameras).direction)
 
+    clear, witnesses = without_clouds(model, cameras)
+    if clear is not model:
+        cut = 1 - clear.occupancy.occupied.sum().item() / max(1, model.occupancy.occupied.sum().item())
+        say(
+            "film",
+            f"clouds: {cut:.0%} of the cells with matter are left out, since no training camera vouches for them",
+        )
+    up = _up(cameras, witnesses, request)
+    say("film", f"up: {', '.join(f'{part:.3g}' for part in up.direction.tolist())} ({up.reason}); --up overrules")
+    planner = Planner(witnesses, upright(cameras, up), up.direction, request)
 
-def _through_keys(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> CameraPath:
-    """Returns a smooth path through key frames, and says which of its frames come too near to a surface."""
-    keys = read_keys(request.keys, cameras) if request.keys else _tour_keys(cameras, request)
-    loop = keys.loop if request.loop is None else request.loop
-    u = times(request.frames, loop, request.ease)
-    when = keys.when if loop == keys.loop else None
-    poses, view = spline(keys.poses, keys.view, u, loop, when)
-    path = CameraPath(name, _film_cameras(poses, cameras, request, view), loop)
+    if held_out is not None:
+        path = planner.through(held_out)
+    elif request.keys:
+        path = planner.through_keys(read_keys(request.keys, planner.cameras, up.direction))
+    else:
+        path = planner.best(planner.names() if name == "auto" else [name])
 
-    near = CLEARANCE * model.box.core.side
-    blocked = (~keeps_clear(model, path.cameras)).nonzero().flatten().tolist()
-    if blocked:
-        say("film", f"path: {len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}")
+    least = path.seen.min().item()
+    say("film", f"seen by training cameras: {least:.1%} of a frame at least, {path.seen.mean().item():.1%} in the mean")
     return path
 
 
-def _tour_keys(cameras: Cameras, request: FilmRequest) -> Keys:
-    """Returns key frames of a short tour through training cameras that are far from each other, and says so."""
-    count = min(len(cameras), max(LEAST_KEYS, request.frames // FRAMES_PER_KEY), MOST_KEYS)
-    chosen = spread_out(pose_distances(cameras.world_from_camera), count)
-    poses = cameras.world_from_camera[chosen]
-    loop = not forward_facing(cameras) if request.loop is None else request.loop
-    order = short_tour(pose_distances(poses), loop)
-    say("film", f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
-    return Keys(poses[order], torch.full((len(chosen),), _view(cameras)), loop, None)
+def _up(cameras: Cameras, witnesses: Witnesses, request: FilmRequest) -> Up:
+    """Returns which way is up."""
+    if request.up:
+        return pointing_up(cameras, direction_of(request.up, "--up"), "as asked")
+    floor = request.floor
+    return find_up(cameras, floor_normal(cameras, witnesses.surface()) if floor is None else floor)
 
 
-def _shape(name: str, model: RadianceModel, cameras: Cameras, request: FilmRequest) -> CameraPath:
-    """Returns a closed path, widened (a spiral: narrowed) until no frame comes too near to a surface."""
-    loop = True if request.loop is None else request.loop
-    u = times(request.frames, loop, request.ease)
-    focus = _focus(model, cameras) if name == "spiral" else 0.0
+@dataclass(frozen=True)
+class Planner:
+    """Makes camera paths of one request, and judges them by what the training cameras saw."""
 
-    def at(reach: float) -> CameraPath:
+    witnesses: Witnesses
+    cameras: Cameras  # the training cameras, turned so that their pictures are upright
+    up: Tensor  # (3,) unit
+    request: FilmRequest
+
+    @cached_property
+    def rig(self) -> CameraRig:
+        """Where the training cameras stand."""
+        return CameraRig.of(self.cameras, self.up)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """The pose (3, 4) in the middle of the training cameras."""
+        return mean_camera(self.cameras, self.up)
+
+    @cached_property
+    def focus(self) -> float:
+        """How far the surface is before the mean camera, scene units: the median over its picture."""
+        width = max(2, round(FOCUS_SIDE * self.cameras.width / self.cameras.height))
+        small = self.cameras[:1].resized(width, FOCUS_SIDE)
+        mean = Cameras(self.mean[None], small.focal, small.center, small.width, small.height)
+        distance = self.witnesses.model.distances(mean, 0)
+        met = distance[distance.isfinite()]
+        if len(met) == 0:
+            raise InputError("the model is empty before the cameras: no ray meets a surface; train longer")
+        return met.median().item()
+
+    def names(self) -> list[str]:
+        """Returns the paths that fit where the training cameras stand, the best one first; says why."""
+        if forward_facing(self.cameras):
+            say("film", "path: all cameras face one way")
+            return ["spiral", "tour"]
+        if not looks_inwards(self.cameras):
+            say("film", "path: the cameras look at no common thing")
+            return ["tour"]
+        gap = math.degrees(self.rig.widest_gap()[1])
+        say("film", f"path: the widest gap between the cameras, seen from above, is {gap:.0f} degrees")
+        return ["orbit", "arc", "tour"] if self.rig.all_round else ["arc", "tour"]
+
+    def best(self, names: list[str]) -> CameraPath:
+        """Returns the first path of these of which all frames show what was seen, or the one that comes nearest."""
+        paths: list[CameraPath] = []
+        for name in names:
+            paths.append(self.tour() if name == "tour" else self.shape(name))
+            if paths[-1].seen.min() >= SEEN:
+                break
+        return max(paths, key=lambda path: (path.seen.min() >= SEEN, path.seen.min().item()))
+
+    def through(self, held_out: Cameras) -> CameraPath:
+        """Returns the path through given cameras, as they are."""
+        sized = held_out.resized(*self.panel_size(held_out))
+        sized = sized[: self.request.frames] if self.request.frames < len(sized) else sized
+        return self._judged("test", _zoomed(sized, self.request.view), False)
+
+    def through_keys(self, keys: Keys, name: str = "keys") -> CameraPath:
+        """Returns a smooth path through key frames, and says which of its frames come too near to a surface."""
+        loop = keys.loop if self.request.loop is None else self.request.loop
+        u = times(self.request.frames, loop, self.request.ease)
+        poses, view = spline(keys.poses, keys.view, u, loop, keys.when if loop == keys.loop else None)
+        path = self._judged(name, self._film_cameras(poses, view=view), loop)
+
+        blocked = (~keeps_clear(self.witnesses.model, path.cameras)).nonzero().flatten().tolist()
+        if blocked:
+            near = CLEARANCE * self.witnesses.model.box.core.side
+            few = f"{len(blocked)} frames come nearer to a surface than {near:.3g} scene units: {blocked[:8]}"
+            say("film", f"path: {few}")
+        return path
+
+    def tour(self) -> CameraPath:
+        """Returns a short tour through training cameras that are far from each other."""
+        cameras = self.cameras
+        count = min(len(cameras), max(LEAST_KEYS, self.request.frames // FRAMES_PER_KEY), MOST_KEYS)
+        chosen = spread_out(pose_distances(cameras.world_from_camera), count)
+        poses = leveled(cameras.world_from_camera[chosen], self.up)
+        loop = not forward_facing(cameras) if self.request.loop is None else self.request.loop
+        order = short_tour(pose_distances(poses), loop)
+        say("film", f"path: a tour through {len(chosen)} of {len(cameras)} training cameras")
+
+        view = 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
+        return self.through_keys(Keys(poses[order], torch.full((len(chosen),), view), loop, None), "tour")
+
+    def shape(self, name: str) -> CameraPath:
+        """Returns a closed path of which every frame keeps clear of the surface and shows what was seen.
+
+        Where none does, the one whose least frame shows most.
+        """
+        found: list[tuple[bool, float, Framing]] = []
+        for framing in self._framings(name):
+            path = self._at(name, framing)
+            some = path[torch.linspace(0, len(path) - 1, min(len(path), JUDGED_FRAMES)).round().long()]
+            clear = bool(keeps_clear(self.witnesses.model, some).all())
+            least = seen_shares(self.witnesses, thumbnails(some, JUDGED_SIDE)).min().item()
+            found.append((clear, least, framing))
+            if clear and least >= SEEN:
+                break
+
+        # max keeps the first of equals, which departs least.
+        clear, least, framing = max(found, key=lambda each: each[:2])
+        if not clear:
+            say("film", f"path: {name}: some frames stay near a surface, however far from it the path is made")
+        if framing != Framing():
+            say("film", f"path: {name} {_words(framing)}, to keep clear of surfaces and to show what was seen")
+        loop = True if self.request.loop is None else self.request.loop
+        return self._judged(name, self._at(name, framing), loop)
+
+    def _framings(self, name: str) -> list[Framing]:
+        """Returns how a path may be framed, what departs least from the training cameras first."""
+        round_thing = name != "spiral"
+        choices = [
+            Framing(reach, view, swing, follow)
+            for follow in ((False, True) if round_thing else (False,))
+            for swing in (SWINGS if name == "arc" else SWINGS[:1])
+            for view in (VIEWS if self.request.view == 0 else VIEWS[:1])
+            for reach in (REACHES if round_thing else SPREADS)
+        ]
+        return sorted(choices, key=_departure)[:MOST_FRAMINGS]
+
+    def _at(self, name: str, framing: Framing) -> Cameras:
+        """Returns the cameras of a path."""
+        loop = True if self.request.loop is None else self.request.loop
+        u = times(self.request.frames, loop, self.request.ease)
         if name == "spiral":
-            poses = spiral(cameras, u, focus, reach)
+            poses = spiral(self.cameras, self.mean, u, self.focus, framing.reach)
         else:
-            poses = {"orbit": orbit, "eight": figure_eight}[name](cameras, u, reach)
-        return CameraPath(name, _film_cameras(poses, cameras, request), loop)
+            poses = {"orbit": orbit, "arc": arc, "eight": figure_eight}[name](self.rig, u, framing)
+        return self._film_cameras(poses, framing.view)
 
-    reach = 1.0
-    path = at(reach)
-    clear = bool(keeps_clear(model, path.cameras).all())
-    for _ in range(TRIES - 1):
-        if clear:
-            break
-        reach *= 1 / FARTHER if name == "spiral" else FARTHER
-        path = at(reach)
-        clear = bool(keeps_clear(model, path.cameras).all())
+    def _judged(self, name: str, cameras: Cameras, loop: bool) -> CameraPath:
+        seen = seen_shares(self.witnesses, thumbnails(cameras, JUDGED_SIDE))
+        return CameraPath(name, cameras, loop, self.witnesses, seen)
 
-    if not clear:
-        say("film", "path: some frames stay near a surface however wide the path is made")
-    if reach != 1:
-        say("film", f"path: made {reach:.2f} times as wide, to keep clear of the surface")
-    return path
+    def panel_size(self, cameras: Cameras) -> tuple[int, int]:
+        """Returns width and height of a panel, pixels."""
+        return self.request.size or (cameras.width, cameras.height)
+
+    def _film_cameras(self, poses: Tensor, extent: float = 1.0, view: Tensor | None = None) -> Cameras:
+        """Returns cameras at poses (F, 3, 4), of the film's size.
+
+        Their lens is that of the first training camera, or has the vertical fields of view (F,), radians. It shows
+        `extent` times as much.
+        """
+        lens = self.cameras[:1].resized(*self.panel_size(self.cameras))
+        count = len(poses)
+        filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
+        if view is not None:
+            focal = filmed.height / 2 / torch.tan(view / 2)
+            filmed = replace(filmed, focal=filmed.focal * (focal / filmed.focal[:, 1])[:, None])
+        return _zoomed(replace(filmed, focal=filmed.focal / extent), self.request.view)
 
 
-def _focus(model: RadianceModel, cameras: Cameras) -> float:
-    """Returns how far the surface is before the mean camera, scene units: the median over its picture."""
-    width = max(2, round(FOCUS_SIDE * cameras.width / cameras.height))
-    small = cameras[:1].resized(width, FOCUS_SIDE)
-    mean = Cameras(mean_camera(cameras)[None], small.focal, small.center, small.width, small.height)
-    distance = model.distances(mean, 0)
-    met = distance[distance.isfinite()]
-    if len(met) == 0:
-        raise InputError("the model is empty before the cameras: no ray meets a surface; train longer")
-    return met.median().item()
+def _departure(framing: Framing) -> float:
+    """Returns how far a framing departs from where the training cameras stood."""
+    return abs(math.log(framing.reach)) - math.log(framing.view * framing.swing)
+
+
+def _words(framing: Framing) -> str:
+    """Returns how a path is framed, as a message says it."""
+    parts = [
+        f"at {framing.reach:.2f} times the distance" if framing.reach != 1 else "",
+        f"with {framing.view:.2f} times the view" if framing.view != 1 else "",
+        f"along {framing.swing:.0%} of the arc" if framing.swing != 1 else "",
+        "at the height of the cameras nearby" if framing.follow else "",
+    ]
+    return ", ".join(part for part in parts if part) or "as the cameras stood"
 
 
 def keeps_clear(model: RadianceModel, cameras: Cameras) -> Tensor:
-    """Returns (F,) bool: whether nothing that a camera sees is nearer than CLEARANCE."""
-    factor = CLEAR_SIDE / max(cameras.width, cameras.height)
-    small = cameras.resized(max(1, round(cameras.width * factor)), max(1, round(cameras.height * factor)))
-    nearest = [model.distances(small, frame).min() for frame in range(len(cameras))]
-    return torch.stack(nearest) > CLEARANCE * model.box.core.side
-
-
-def _view(cameras: Cameras) -> float:
-    """Returns the vertical field of view of the first camera, radians."""
-    return 2 * math.atan(cameras.height / 2 / cameras.focal[0, 1].item())
-
-
-def _film_cameras(poses: Tensor, cameras: Cameras, request: FilmRequest, view: Tensor | None = None) -> Cameras:
-    """Returns cameras at poses (F, 3, 4), of the film's size.
-
-    Their lens is that of the first training camera, or has the vertical fields of view (F,), radians.
-    """
-    lens = cameras[:1].resized(*panel_size(request, cameras))
-    count = len(poses)
-    filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
-    if view is not None:
-        focal = filmed.height / 2 / torch.tan(view / 2)
-        filmed = replace(filmed, focal=filmed.focal * (focal / filmed.focal[:, 1])[:, None])
-    return _zoomed(filmed, request.view)
+    """Returns (F,) bool: whether a camera is in no matter, and nothing that it sees is nearer than CLEARANCE."""
+    near = CLEARANCE * model.box.core.side
+    small = thumbnails(cameras, JUDGED_SIDE)
+    nearest = torch.stack([model.distances(small, frame).min() for frame in range(len(cameras))])
+    inside = model.density(cameras.world_from_camera[:, :, 3]) * near > THIN
+    return (nearest > near) & ~inside
 
 
 def _zoomed(cameras: Cameras, view: float) -> Cameras:
@@ -205,8 +327,10 @@ def write_film(
     scale = (0.0, 1.0)
     if "depth" in request.shown and isinstance(model, RadianceModel):
         scale = depth_range(model, path.cameras)
-    write_video(file, Frames(model, path.cameras, request.shown, background, request.alpha, scale), request.fps)
+    witnesses = path.witnesses if path.witnesses.model.box.contraction is not None else None
+    frames = Frames(model, path.cameras, request.shown, background, request.alpha, scale, witnesses)
+    write_video(file, frames, request.fps)
 
     track = track_file(file)
-    write_track(track, path.cameras, request.fps, path.loop)
+    write_track(track, path.cameras, request.fps, path.loop, path.seen)
     return track

@@ -12,6 +12,7 @@ from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.exporters.images import write_rgb
+from nerf.geometry.up import floor_normal
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
 from nerf.report import say
@@ -145,7 +146,7 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
     output = settings.output
     attempts = Attempts()
     if output.video:
-        request = FilmRequest(output.frames, fps=output.fps)
+        request = FilmRequest(output.frames, fps=output.fps, up=output.up)
         file = run.path / output.video
         attempts.write("output.video", file, partial(film, trained, file, request))
     if output.mesh:
@@ -166,6 +167,8 @@ def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None
 
 def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, object]:
     """Returns what scene.json says of where the pictures came from."""
+    cameras = scene.splits["train"].cameras
+    floor = None if scene.points is None else floor_normal(cameras, scene.points)
     return {
         "name": folder.name,
         "format": scene.kind,
@@ -174,6 +177,7 @@ def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, ob
         "views": list(scene.splits["train"].names),
         "backend": backend.name,
         "threads": torch.get_num_threads(),
+        "floor": None if floor is None else floor.tolist(),
     }
 
 

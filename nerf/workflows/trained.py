@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.up import checked_direction
 from nerf.rendering.model import RadianceModel, load_model_state
 from nerf.report import say
 from nerf.runs import RunFolder
@@ -33,6 +35,18 @@ class TrainedRun:
     record: dict[str, Any]
     cameras: Cameras
     model: RadianceModel
+
+    @property
+    def floor(self) -> Tensor | None:
+        """The normal (3,) of a floor in the capture's sparse points; None if they show none.
+
+        Raises:
+            InputError: it is none.
+        """
+        numbers = self.record.get("floor")
+        if numbers is None:
+            return None
+        return checked_direction(numbers, f'{self.folder.path / "scene.json"}: "floor"')
 
 
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:

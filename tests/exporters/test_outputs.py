@@ -12,8 +12,8 @@ from nerf.exporters import pointcloud
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.exporters.outputs import NEEDS, OUTPUTS, option_list
 from nerf.meshing.surface import SurfaceRequest
-from nerf.meshing.views import pinhole_cameras
 from nerf.rendering.crop import crop_box
+from nerf.rendering.depth_views import pinhole_cameras
 from nerf.rendering.model import RadianceModel
 from nerf.workflows.attempts import OutputError
 from nerf.workflows.export import export

@@ -9,7 +9,7 @@ from nerf.geometry.cameras import Rays
 from nerf.meshing.appearance import seen_color
 from nerf.meshing.mesh import Mesh, vertex_normals
 from nerf.meshing.texture import painted, sheet, unwrapped
-from nerf.meshing.views import render_depths
+from nerf.rendering.depth_views import render_depths
 from nerf.rendering.model import Picture
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS, ball_color

@@ -7,8 +7,8 @@ import torch
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.meshing.views import DepthViews, render_depths
 from nerf.meshing.volume import DensityVolume, FusedVolume
+from nerf.rendering.depth_views import DepthViews, render_depths
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS
 

@@ -10,6 +10,8 @@ from nerf.errors import InputError
 from nerf.video.keyframes import read_keys
 from nerf.workflows.trained import open_run
 
+UP = torch.tensor([0.0, 0.0, 1.0])
+
 
 @pytest.fixture(scope="module")
 def ball_cameras(ball_run):
@@ -57,7 +59,7 @@ def test_keys_by_hand_need_only_eye_and_target(ball_cameras, tmp_path):
     file.write_text(
         json.dumps({"frames": [{"eye": [2, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 2, 1], "target": [0, 0, 0]}]})
     )
-    keys = read_keys(file, ball_cameras)
+    keys = read_keys(file, ball_cameras, UP)
     assert torch.allclose(keys.poses[0, :, 3], torch.tensor([2.0, 0, 1]))
     assert torch.allclose(keys.poses[1, :, 2], torch.nn.functional.normalize(torch.tensor([0.0, -2, -1]), dim=0))
     assert keys.when is None and not keys.loop
@@ -84,11 +86,11 @@ def test_a_mistake_in_key_frames_is_named(ball_cameras, tmp_path, tree, message)
     file = tmp_path / "keys.json"
     file.write_text(json.dumps(tree))
     with pytest.raises(InputError, match=message):
-        read_keys(file, ball_cameras)
+        read_keys(file, ball_cameras, UP)
 
 
 def test_a_file_that_is_missing_or_no_json_is_named(ball_cameras, tmp_path):
     (tmp_path / "keys.json").write_text("{")
     for name in ("keys.json", "none.json"):
         with pytest.raises(InputError, match=name):
-            read_keys(tmp_path / name, ball_cameras)
+            read_keys(tmp_path / name, ball_cameras, UP)

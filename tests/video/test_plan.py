@@ -44,6 +44,25 @@ def test_an_orbit_that_would_run_through_the_thing_is_made_wider(ball_cameras, c
     assert "keep clear" in capsys.readouterr().out
 
 
+def test_every_frame_of_an_orbit_round_the_ball_was_seen(ball_cameras):
+    assert plan(ball_model(1.2), ball_cameras, request(), no_test_split).seen.min() > 0.98
+
+
+def test_cameras_on_one_side_are_filmed_from_that_side(ball_cameras, capsys):
+    side = ball_cameras[ball_cameras.world_from_camera[:, 0, 3] > 0.3]
+    way = plan(ball_model(1.2), side, request(), no_test_split)
+    assert way.name == "arc" and way.cameras.world_from_camera[:, 0, 3].min() > 0
+    assert "widest gap" in capsys.readouterr().out
+
+
+def test_which_way_is_up_may_be_said_and_is_refused_if_it_is_no_direction(ball_cameras, capsys):
+    down = plan(ball_model(1.2), ball_cameras, request(up="-z"), no_test_split).cameras
+    assert (down.world_from_camera[:, 2, 1] > 0.3).all()  # the pictures' y axis goes down, which here is +z
+    assert "as asked" in capsys.readouterr().out
+    with pytest.raises(InputError, match='--up: "up" is no direction'):
+        plan(ball_model(1.2), ball_cameras, request(up="up"), no_test_split)
+
+
 def test_a_tour_that_comes_too_near_is_reported(ball_cameras, capsys):
     plan(ball_model(4.7), ball_cameras, request(path="tour"), no_test_split)
     assert "nearer to a surface" in capsys.readouterr().out
