@@ -18,7 +18,7 @@ import torch
 from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.scenes.picture_names import file_names, find_pictures, inside
+from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
@@ -60,8 +60,8 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
             )
     if len(set(paths)) < len(paths):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
-    names = tuple(path.stem for path in paths)
-    if len(set(names)) < len(names):
+    names = unique_words([path.stem for path in paths])
+    if len({path.stem for path in paths}) < len(paths):
         names = file_names([path.relative_to(folder).as_posix() for path in paths])
 
     poses = torch.stack([_pose(frame, i, file) for i, frame in enumerate(frames)])

@@ -56,6 +56,7 @@ EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # values of it that ask to turn a picture by 90 degrees
 CONTAINERS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # ffmpeg's words for what has 16 bits a channel
 DEEP_PIXELS = {2: "ya16le", 3: "rgb48le", 4: "rgba64le"}  # and for such pixels, by the number of channels
+DECODED_AT_ONCE = 2**29  # bytes of whole pictures
 OPAQUE = 250 / 255  # alpha above is opaque: what lossy formats leave of 1
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, RuntimeError)
 
@@ -305,7 +306,8 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
         whole = picture[None, : rows * downscale, : columns * downscale].contiguous()
         images[index, :rows, :columns] = box_average(whole, 255, downscale)[0][0]
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    largest = max(columns * rows * 4 for columns, rows, _ in shapes)
+    with ThreadPoolExecutor(max_workers=max(1, min(4, DECODED_AT_ONCE // largest))) as pool:
         for _ in pool.map(read, range(len(paths))):
             pass
 

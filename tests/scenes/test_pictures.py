@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from PIL import Image, features
 
 from nerf.errors import InputError
@@ -189,6 +190,15 @@ def test_alpha_of_a_few_pictures_are_holes_and_of_most_silhouettes(tmp_path):
     most = stack(tmp_path, [cut, cut, with_alpha(255)])
     assert most.images.shape[3] == 4 and not most.holes and not most.notes
     assert (most.images[2, ..., 3] == 255).all() and (most.images[0, :, :10, 3] == 0).all()
+
+
+def test_box_averages_are_the_same_in_stripes_of_any_height(tmp_path, monkeypatch):
+    pictures = [RGB, RGB[::-1]]
+    whole = stack(tmp_path, pictures, downscale=4)
+    monkeypatch.setattr("nerf.scenes.scene.SUMMED_AT_ONCE", 1)
+    monkeypatch.setattr("nerf.scenes.pictures.DECODED_AT_ONCE", 1)
+    assert whole.white == 255 * 16 and torch.equal(stack(tmp_path, pictures, downscale=4).images, whole.images)
+    assert (whole.images[0, 0, 0].numpy() == RGB[:4, :4].astype(int).sum((0, 1))).all()
 
 
 def test_sixteen_bits_of_a_capture_are_said_to_be_eight(tmp_path):
