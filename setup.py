@@ -74,7 +74,7 @@ setup(
         "imageio-ffmpeg>=0.5",
         "libusb-package>=1.0.26",  # open3d's wheel links libusb, which a bare machine lacks
         "open3d>=0.18",
-        "pillow>=10",
+        "pillow>=11.3",  # reads AVIF
         "pyyaml>=6",
         "safetensors>=0.4.3",
         "scikit-image>=0.22",
@@ -86,6 +86,7 @@ setup(
         "sfm": ["pycolmap>=3.12"],
         "compress": ["constriction>=0.4"],
         "hdr": ["OpenEXR>=3.3"],
+        "heic": ["pillow-heif>=1.0"],
         "texture": ["xatlas>=0.0.9"],
         "medical": ["nibabel>=5", "pydicom>=3"],
         "test": [
@@ -93,6 +94,7 @@ setup(
             "pyright[nodejs]>=1.1.400",  # with its own node: nothing is fetched when it runs
             "ruff>=0.6",
             "OpenEXR>=3.3",
+            "pillow-heif>=1.0",
             "nibabel>=5",
             "pydicom>=3",
             "constriction>=0.4",

@@ -28,7 +28,7 @@ def floors() -> list[list[str]]:
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann", "nibabel", "pydicom"}
+LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann", "nibabel", "pydicom", "pillow_heif"}
 
 
 def room(file: Path) -> str:
@@ -144,6 +144,18 @@ def test_every_name_that_ffmpeg_is_given_is_a_file():
     assert len(calls) >= 6 and wrong == []
     named = [file.name for file in FILES if "get_ffmpeg_exe" in file.read_text()]
     assert named == []  # no second route to ffmpeg
+
+
+def test_every_picture_is_opened_through_the_one_gate():
+    wrong = [
+        f"{file.relative_to(REPOSITORY)}:{node.lineno}"
+        for file in FILES
+        if file.relative_to(REPOSITORY / "nerf") != Path("scenes", "pictures.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        if re.search(r"(^|\.)(Image\.open|imread|imopen|get_reader|read_image|read_png)$", ast.unparse(node.func))
+    ]
+    assert wrong == []
 
 
 def test_files_functions_and_parameter_lists_stay_small():

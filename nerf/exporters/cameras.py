@@ -14,6 +14,8 @@ from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
+from nerf.scenes.picture_names import unique_words
+from nerf.scenes.pictures import SUFFIXES
 
 OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0])  # y down, z forward -> y up, z back
 
@@ -120,6 +122,5 @@ def write_colmap(folder: Path, cameras: Cameras, names: list[str]) -> None:
 
 
 def picture_names(names: list[str]) -> list[str]:
-    """Returns file names for views: path separators become underscores, and a name without a suffix gets .png."""
-    flat = [name.removeprefix("./").replace("\\", "/").replace("/", "_") for name in names]
-    return [name if Path(name).suffix else f"{name}.png" for name in flat]
+    """Returns unique file names for views: a name without a picture's suffix gets .png."""
+    return [word if Path(word).suffix.lower() in SUFFIXES else f"{word}.png" for word in unique_words(names)]

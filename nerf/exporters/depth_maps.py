@@ -13,6 +13,7 @@ from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.depth_views import DepthViews
 from nerf.rendering.model import RadianceModel
+from nerf.scenes.picture_names import file_names
 
 GREATEST_COUNT = 65535  # of a 16-bit picture
 
@@ -52,7 +53,7 @@ def write_depths(
         folder: where to; it is made.
         model: what is looked at.
         cameras: from where.
-        names: of the pictures, whose stems name the files.
+        names: of the pictures, which name the files.
         scale: of lengths, that of the cameras handed on.
         depth_format: "png": 16 bits, `unit` scene units a count, 0 for nothing; "npy": float32, scene units, infinite
             for nothing.
@@ -63,7 +64,7 @@ def write_depths(
     folder.mkdir(parents=True, exist_ok=True)
     eye = cameras.world_from_camera[:, :, 3]
     unit = scale * model.box.farthest(eye) / GREATEST_COUNT
-    files = [f"{Path(name).stem}.{depth_format}" for name in names]
+    files = [f"{word}.{depth_format}" for word in file_names(names)]
 
     for frame in trange(len(cameras), desc="depth maps", unit="view"):
         distance = model.distances(cameras, frame) if views is None else views.distance[frame]

@@ -78,7 +78,14 @@ def load_scene(scene_folder: SceneFolder, splits: tuple[str, ...], settings: Sce
     row, also = chosen_format(scene_folder.folder, settings.format)
     capture = row.open(scene_folder.folder, settings)
     views = {split: capture.read[split]() for split in splits if split in capture.read}
-    return Scene(capture.kind, views, capture.points, (*capture.notes, *also), row.photographs)
+    found = [_of_split(note, split) for split in views for note in views[split].notes]
+    return Scene(capture.kind, views, capture.points, (*capture.notes, *also, *found), row.photographs)
+
+
+def _of_split(note: str, split: str) -> str:
+    """Returns a note on a split's pictures that says of which split, if it is not the one that is learned from."""
+    warning = "warning: " if note.startswith("warning: ") else ""
+    return note if split == "train" else f"{warning}{split} split: {note.removeprefix(warning)}"
 
 
 __all__ = [

@@ -18,6 +18,7 @@ import torch
 from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
+from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
@@ -49,12 +50,19 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
     angle = _camera_angle(tree, file)
 
     # A picture is called by its file alone, or with its folders where that is not unique.
-    paths = [_picture_path(folder, frame, i, file) for i, frame in enumerate(frames)]
-    names = tuple(path.stem for path in paths)
-    if len(set(names)) < len(names):
-        names = tuple("_".join(path.relative_to(folder.resolve()).with_suffix("").parts) for path in paths)
-    if len(set(names)) < len(names):
+    texts = [_file_path(frame, i, file) for i, frame in enumerate(frames)]
+    paths = find_pictures(folder, texts, str(file))
+    for index, path in enumerate(paths):
+        if not path.is_file():
+            raise InputError(
+                f'{file}: frame {index}: file "{texts[index]}" not found (looked for {path.relative_to(folder)} in '
+                "the scene folder, with the suffix of any picture); restore the picture or remove the frame"
+            )
+    if len(set(paths)) < len(paths):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
+    names = unique_words([path.stem for path in paths])
+    if len({path.stem for path in paths}) < len(paths):
+        names = file_names([path.relative_to(folder).as_posix() for path in paths])
 
     poses = torch.stack([_pose(frame, i, file) for i, frame in enumerate(frames)])
     images, white = _read_images(paths, downscale)
@@ -92,22 +100,13 @@ def _camera_angle(tree: dict, file: Path) -> float:
     return float(angle)
 
 
-def _picture_path(folder: Path, frame: object, index: int, file: Path) -> Path:
-    """Returns where a frame's picture lies; the suffix .png may be left out of the file."""
+def _file_path(frame: object, index: int, file: Path) -> str:
+    """Returns the name of a frame's picture, which lies inside the folder; the suffix may be left out."""
     text = frame.get("file_path") if isinstance(frame, dict) else None
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text:
         raise InputError(f'{file}: frame {index}: no "file_path"')
-    path = (folder / text).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(f'{file}: frame {index}: "{text}" leads out of the scene folder; pictures must lie inside it')
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        path = path.with_name(path.name + ".png")
-    if not path.is_file():
-        raise InputError(
-            f'{file}: frame {index}: file "{text}" not found (looked for {path.relative_to(folder.resolve())} '
-            "in the scene folder); restore the picture or remove the frame"
-        )
-    return path
+    inside(file.parent, text, f"{file}: frame {index}")
+    return text
 
 
 def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:

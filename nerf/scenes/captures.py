@@ -14,7 +14,9 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
-from nerf.scenes.pictures import picture_size, read_mask, read_pictures
+from nerf.scenes.masks import read_mask
+from nerf.scenes.picture_names import file_names, plain_name, some
+from nerf.scenes.pictures import PictureStack, picture_size, read_pictures
 from nerf.scenes.scene import SPLITS, Capture, Views
 
 FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
@@ -38,6 +40,7 @@ class Photo:
     lens: Sequence[float] = (0.0,) * len(TERMS)  # see `nerf.geometry.lenses`
     depths: tuple[float, float] | None = None  # least and greatest depth of what it shows, scene units
     mask: Path | None = None  # a picture that is black where the photograph is not to be used
+    mask_hides: bool = False  # whether it is white there instead
     tracked: tuple[int, float] | None = None  # known points that it sees; their mean error, pixels
     split: str = ""  # which the format says; empty: none
 
@@ -99,8 +102,8 @@ def _views(photos: list[Photo], downscale: int) -> Views:
     """Returns the pictures of photographs with their cameras, shrunk by `downscale`."""
     shapes = [picture_size(photo.path, photo.size[0] / photo.size[1]) for photo in photos]
     scale = torch.stack([_scale(photo, shape) for photo, shape in zip(photos, shapes)]) / downscale
-    images, white, size = read_pictures([photo.path for photo in photos], shapes, downscale)
-    height, width = images.shape[1:3]
+    stack = read_pictures([photo.path for photo in photos], shapes, downscale)
+    height, width = stack.images.shape[1:3]
 
     poses = numpy.stack([photo.world_from_camera for photo in photos])
     cameras = Cameras(
@@ -110,7 +113,7 @@ def _views(photos: list[Photo], downscale: int) -> Views:
         width,
         height,
         torch.tensor([list(photo.lens) for photo in photos], dtype=torch.float32),
-        size,
+        stack.size,
     )
 
     # What only some photographs tell is not known of the split.
@@ -122,8 +125,8 @@ def _views(photos: list[Photo], downscale: int) -> Views:
         tracked = torch.tensor([photo.tracked for photo in photos], dtype=torch.float32)
 
     names = file_names([photo.name for photo in photos])
-    used = _used(photos, size, height, width)
-    return Views(names, images, white, cameras, used, True, depths, tracked)
+    used, notes = _used(photos, stack)
+    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, notes=(*stack.notes, *notes))
 
 
 def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
@@ -139,25 +142,37 @@ def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
     return scale
 
 
-def _used(photos: list[Photo], size: Tensor, height: int, width: int) -> Tensor | None:
-    """Returns (F, H, W) bool of the pixels that are pictures and not masked; None if all are."""
-    if all(photo.mask is None for photo in photos) and (size == torch.tensor([width, height])).all():
-        return None
+def _used(photos: list[Photo], stack: PictureStack) -> tuple[Tensor | None, list[str]]:
+    """Returns (F, H, W) bool of the pixels that are pictures and not masked, None if all are; and notes on masks.
+
+    Raises:
+        InputError: masks leave nothing.
+    """
+    masks = [photo for photo in photos if photo.mask is not None]
+    height, width = stack.images.shape[1:3]
+    if not masks and not stack.holes and (stack.size == torch.tensor([width, height])).all():
+        return None, []
 
     used = torch.zeros(len(photos), height, width, dtype=torch.bool)
-    for frame, (photo, (columns, rows)) in enumerate(zip(photos, size.tolist())):
-        used[frame, :rows, :columns] = True
+    empty = []
+    left_out = 0.0
+    for frame, (photo, (columns, rows)) in enumerate(zip(photos, stack.size.tolist())):
+        kept = torch.ones(rows, columns, dtype=torch.bool)
         if photo.mask is not None:
-            used[frame, :rows, :columns] = read_mask(photo.mask, columns, rows)
-    return used
+            kept, greatest = read_mask(photo, columns, rows)
+            left_out += 1 - kept.float().mean().item()
+            if not kept.any():
+                empty.append(f"{photo.mask} (greatest value {greatest})")
+        used[frame, :rows, :columns] = (
+            kept & stack.holes.get(frame, torch.ones(1, 1, dtype=torch.bool))[:rows, :columns]
+        )
 
-
-def file_names(names: list[str]) -> tuple[str, ...]:
-    """Returns unique words that may name files, from names that may have folders and suffixes."""
-    stems = [Path(name).with_suffix("").as_posix().replace("/", "_") for name in names]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    return tuple(name.replace("/", "_") for name in names)
+    if empty and not used.any():
+        raise InputError(f"{empty[0]}: masks leave no pixel of any picture; white is what is used")
+    notes = [f"masks: {len(masks)} of {len(photos)} pictures, {left_out / len(masks):.1%} left out"] if masks else []
+    if empty:
+        notes.append(f"warning: masks leave no pixel of {len(empty)} pictures: {some(empty)}")
+    return used, notes
 
 
 def checked_photo(photo: Photo, where: str) -> Photo:
@@ -210,23 +225,17 @@ def found_photos(photos: list[Photo], notes: list[str], where: str) -> list[Phot
     if missing:
         notes.append(f"warning: {len(missing)} of {len(photos)} pictures are missing and skipped: {', '.join(missing)}")
 
+    # Names are compared as they end: what is before is the folder that they are relative to.
+    other = [photo for photo in found if not photo.path.as_posix().endswith(plain_name(photo.name, where))]
+    if other:
+        notes.append(
+            f"{len(other)} of {len(photos)} pictures were found under other names: {other[0].path} for "
+            f'"{other[0].name}"' + (" and so on" if len(other) > 1 else "")
+        )
+
     least = min(lens_reach(photo) for photo in {tuple(photo.lens): photo for photo in found}.values())
     if least < 1:
         notes.append(
             f"warning: the lens model folds within the picture ({1 - least:.0%} of the border is beyond its reach)"
         )
     return found
-
-
-def inside(folder: Path, text: str, where: str) -> Path:
-    """Returns the path of a file named in a scene's file.
-
-    Raises:
-        InputError: it is no name of a file inside the scene's folder.
-    """
-    if "\0" in text:
-        raise InputError(f"{where}: a picture's name has a zero byte")
-    path = (folder / text).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(f'{where}: "{text}" leads out of the scene folder; pictures must lie inside it')
-    return path

@@ -9,8 +9,10 @@ import torch
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
+from nerf.scenes.captures import Photo, checked_photo, found_photos, photo_capture
 from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, model_suffix, read_model
+from nerf.scenes.masks import with_masks
+from nerf.scenes.picture_names import find_pictures
 from nerf.scenes.scene import Capture
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
@@ -67,11 +69,12 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     model, scene = find_model(folder) or (folder, folder)
     cameras, images, points = read_model(model)
     pictures, left = picture_folder(scene, settings.downscale)
+    paths = find_pictures(pictures, [image.name for image in images.values()], str(model))
 
     photos = []
     depths = _depths(images, points)
     tracked = _tracked(images, points)
-    for number, image in images.items():
+    for (number, image), path in zip(images.items(), paths):
         if image.camera not in cameras:
             raise InputError(
                 f'{model}: picture "{image.name}" has camera {image.camera}, which the cameras file lacks: '
@@ -79,10 +82,9 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
             )
 
         camera = cameras[image.camera]
-        path = _found_path(pictures, image.name, str(model))
         photo = Photo(
             image.name, path, image.world_from_camera, camera.focal, camera.center, camera.size, camera.lens,
-            depths.get(number), _mask(scene, image.name), tracked.get(number),
+            depths.get(number), tracked=tracked.get(number),
         )  # fmt: skip
         photos.append(checked_photo(photo, str(model)))
     if not photos:
@@ -92,23 +94,10 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
         f"format: COLMAP model {model.name if model == folder.resolve() else model.relative_to(scene.resolve())} "
         f"({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points), pictures in {pictures.name}"
     ]
-    photos = found_photos(photos, notes, str(model))
+    photos = with_masks(found_photos(photos, notes, str(model)), scene, notes)
 
     position = torch.from_numpy(points.position[trusted(points)].astype(numpy.float32))
     return photo_capture("colmap", photos, notes, settings.holdout, left, position)
-
-
-def _found_path(pictures: Path, name: str, where: str) -> Path:
-    """Returns a picture's path; shrunk copies are often JPEG where the originals are PNG, or the other way round."""
-    path = inside(pictures, name, where)
-    others = [path.with_suffix(end) for end in (".jpg", ".JPG", ".png", ".jpeg")]
-    return next((file for file in [path, *others] if file.is_file()), path)
-
-
-def _mask(scene: Path, name: str) -> Path | None:
-    """Returns the mask of a picture: ``masks/<name>.png``, where COLMAP and nerfstudio put it."""
-    candidates = (scene / "masks" / f"{name}.png", (scene / "masks" / name).with_suffix(".png"))
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def trusted(points: ColmapPoints) -> numpy.ndarray:

@@ -15,7 +15,8 @@ from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.scenes.captures import Photo, checked_photo, photo_capture
 from nerf.scenes.colmap import picture_folder
-from nerf.scenes.pictures import SUFFIXES
+from nerf.scenes.masks import with_masks
+from nerf.scenes.picture_names import picture_files
 from nerf.scenes.scene import Capture
 
 FILE = "poses_bounds.npy"
@@ -36,7 +37,7 @@ def open_llff(folder: Path, settings: SceneSettings) -> Capture:
     rows = _rows(file)
 
     pictures, left = picture_folder(folder, settings.downscale)
-    names = sorted(path.name for path in pictures.iterdir() if path.suffix.lower() in SUFFIXES)
+    names = picture_files(pictures)
     if len(names) != len(rows):
         raise InputError(
             f"{file}: {len(rows)} poses, but {pictures} has {len(names)} pictures; they go together by order, "
@@ -57,8 +58,9 @@ def open_llff(folder: Path, settings: SceneSettings) -> Capture:
         if not 0 < row[15] < row[16] < numpy.inf:
             raise InputError(f'{file}: depths of "{name}" are {row[15]:g} to {row[16]:g}; expected 0 < near < far')
 
-    note = f"format: LLFF {FILE} ({len(rows)} poses), pictures in {pictures.name}"
-    return photo_capture("llff", photos, [note], settings.holdout, left)
+    notes = [f"format: LLFF {FILE} ({len(rows)} poses), pictures in {pictures.name}"]
+    photos = with_masks(photos, folder, notes)
+    return photo_capture("llff", photos, notes, settings.holdout, left)
 
 
 def _rows(file: Path) -> numpy.ndarray:

@@ -12,6 +12,7 @@ from nerf.color import over
 from nerf.geometry.cameras import Cameras
 
 SPLITS = ("train", "val", "test")
+SUMMED_AT_ONCE = 2**22  # values: sums need four bytes each
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Views:
     unbounded: bool = False  # whether the pictures show what lies all around, not one thing alone
     depths: Tensor | None = None  # (F, 2) float32, least and greatest depth of what each picture shows, scene units
     tracked: Tensor | None = None  # (F, 2) float32, known points that each picture sees; their mean error, pixels
+    notes: Sequence[str] = ()  # what was found in the files' pixels, and warnings, one line each
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,6 +79,8 @@ def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:
     frames, height, width, channels = images.shape
     boxes = images.view(frames, height // factor, factor, width // factor, factor, channels)
     out = torch.empty(frames, height // factor, width // factor, channels, dtype=torch.int16)
+    rows = max(1, SUMMED_AT_ONCE // (factor * width * channels))
     for frame in range(frames):
-        out[frame] = boxes[frame].to(torch.int32).sum(dim=(1, 3)).to(torch.int16)
+        for row in range(0, boxes.shape[1], rows):
+            out[frame, row : row + rows] = boxes[frame, row : row + rows].sum(dim=(1, 3), dtype=torch.int32)
     return out, white * factor**2

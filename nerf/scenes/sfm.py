@@ -19,7 +19,8 @@ from nerf.errors import InputError
 from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
 from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
-from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.picture_names import PICTURE_FOLDERS, picture_files, unread_note
+from nerf.scenes.pictures import exif_tags, open_picture
 from nerf.scenes.scene import Capture
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
@@ -30,6 +31,7 @@ EXHAUSTIVE = 150  # pictures up to which every pair is matched; beyond, and for 
 ENOUGH = 0.9  # of the pictures registered: no further attempt is made
 FEW_FEATURES = 200  # a picture with fewer shows too little to be matched
 FEW_INLIERS = 15  # a picture that shares fewer with each of the others matches none of them
+STRANGE_TO_COLMAP = ("WEBP", "AVIF", "HEIF")  # formats, in Pillow's words, that pycolmap does not read
 FOCAL_TAGS = (0x920A, 0xA405)  # EXIF FocalLength, FocalLengthIn35mmFilm
 MISSING = "finding camera poses needs pycolmap: pip install 'nerf[sfm]', or give poses (see data/README.md)"
 
@@ -52,7 +54,9 @@ ATTEMPTS = (
 
 def is_photos(folder: Path) -> bool:
     """Returns whether a folder holds photographs or one video and no poses that could be read."""
-    return len(photo_names(picture_folder(folder, 1)[0])) >= FEWEST_PHOTOS or video_of(folder) is not None
+    pictures, _ = picture_folder(folder, 1)
+    photos = len(photo_names(pictures)) >= FEWEST_PHOTOS or video_of(folder) is not None
+    return photos or len(_unread(pictures)) > 0  # which opening says
 
 
 def open_photos(folder: Path, settings: SceneSettings) -> Capture:
@@ -64,9 +68,12 @@ def open_photos(folder: Path, settings: SceneSettings) -> Capture:
 
 def photo_names(pictures: Path) -> list[str]:
     """Returns the names of the picture files in a folder and its sub-folders, sorted."""
-    deep = pictures.name in ("images", "input")
-    found = pictures.rglob("*") if deep else pictures.glob("*")
-    return sorted(path.relative_to(pictures).as_posix() for path in found if path.suffix.lower() in SUFFIXES)
+    return picture_files(pictures, deep=pictures.name in PICTURE_FOLDERS)
+
+
+def _unread(pictures: Path) -> list[str]:
+    """Returns a note on files that look like photographs and are not read, if there are such."""
+    return unread_note(pictures, deep=pictures.name in PICTURE_FOLDERS)
 
 
 def video_of(folder: Path) -> Path | None:
@@ -96,6 +103,9 @@ def find_poses(folder: Path) -> list[str]:
         pictures = folder / "images"
         take_frames(video, pictures)
     names = photo_names(pictures)
+    notes = _unread(pictures)
+    if len(names) < FEWEST_PHOTOS:
+        raise InputError("; ".join([f"{pictures}: {len(names)} photographs, {FEWEST_PHOTOS} are needed", *notes]))
 
     # The model appears under its name only when it is whole.
     try:
@@ -110,20 +120,47 @@ def find_poses(folder: Path) -> list[str]:
         best.write(model)
         model.rename(target)
 
-    notes = [
+    notes.append(
         f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "
         f"{best.compute_mean_reprojection_error():.2f} pixels, {best.num_points3D()} points; kept in {target}"
-    ]
+    )
     if reasons:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items()))
         notes.append(f"warning: no pose for {len(reasons)} of {len(names)} pictures: {listed}")
     return notes
 
 
+def _for_colmap(pictures: Path, names: list[str], work: Path) -> Path:
+    """Returns a folder in which pycolmap can read all pictures: that of the photographs, or a new one.
+
+    The new one holds pictures of the formats that it does not read as JPEG, under the names that they have, beside
+    links to the others.
+    """
+    strange = []
+    for name in names:
+        with open_picture(pictures / name) as image:
+            if image.format in STRANGE_TO_COLMAP:
+                strange.append(name)
+    if not strange:
+        return pictures
+
+    say("scene", f"{len(strange)} of {len(names)} pictures are converted to JPEG for pycolmap ...")
+    for name in names:
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        if name not in strange:
+            (work / name).symlink_to((pictures / name).absolute())
+            continue
+        with open_picture(pictures / name) as image:
+            exif = image.info.get("exif") or b""
+            image.convert("RGB").save(work / name, "JPEG", quality=95, subsampling=0, exif=exif)
+    return work
+
+
 def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) -> tuple[Any, dict[str, str]]:
     """Returns the model with most pictures among the attempts, and why each of the other pictures is not in it."""
     import pycolmap
 
+    readable = _for_colmap(pictures, names, work / "pictures")
     best = None
     reasons = {}
     for number, attempt in enumerate(ATTEMPTS):
@@ -132,10 +169,10 @@ def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) ->
         models.mkdir()
         if not database.exists():
             say("scene", f"finding camera poses of {len(names)} pictures ({attempt.name}) ...")
-            _match(database, pictures, names, attempt.features, in_order)
+            _match(database, readable, names, attempt.features, in_order)
 
         mapping = pycolmap.global_mapping if attempt.at_once else pycolmap.incremental_mapping
-        found = mapping(database, pictures, models)
+        found = mapping(database, readable, models)
         for model in found.values():
             if best is None or model.num_reg_images() > best.num_reg_images():
                 best = model
@@ -173,14 +210,11 @@ def _match(database: Path, pictures: Path, names: list[str], features: int, in_o
 
 def _same_camera(pictures: Path, names: list[str]) -> Iterator[list[str]]:
     """Yields the names of pictures of one size and one EXIF focal length."""
-    from PIL import Image
-
     groups: dict[tuple, list[str]] = {}
     for name in names:
-        width, height, _ = picture_size(pictures / name)
-        with Image.open(pictures / name) as image:
-            tags = image.getexif().get_ifd(0x8769)
-        key = (width, height, *(str(tags.get(tag)) for tag in FOCAL_TAGS))
+        with open_picture(pictures / name) as image:
+            tags = exif_tags(image).get_ifd(0x8769)
+            key = (*image.size, *(str(tags.get(tag)) for tag in FOCAL_TAGS))
         groups.setdefault(key, []).append(name)
     yield from groups.values()
 

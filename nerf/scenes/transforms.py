@@ -17,8 +17,10 @@ import numpy
 from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
 from nerf.geometry.lenses import lens_terms
-from nerf.scenes.captures import Photo, checked_photo, found_photos, inside, photo_capture
-from nerf.scenes.pictures import SUFFIXES, picture_size
+from nerf.scenes.captures import Photo, checked_photo, found_photos, photo_capture
+from nerf.scenes.masks import with_masks
+from nerf.scenes.picture_names import find_pictures
+from nerf.scenes.pictures import picture_size
 from nerf.scenes.scene import SPLITS, Capture
 
 FILE = "transforms.json"
@@ -57,7 +59,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
     names = [_name(frame, index, file) for index, frame in enumerate(frames)]
     if len(set(names)) < len(names):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
-    paths = [_path(folder, name, file) for name in names]
+    paths = find_pictures(folder, names, str(file))
     splits = _splits(tree, file)
     there = [index for index, path in enumerate(paths) if path.is_file()]
     if not there:
@@ -72,7 +74,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
 
     notes = [f"format: {FILE} ({len(frames)} frames)"]
-    photos = found_photos(photos, notes, str(file))
+    photos = with_masks(found_photos(photos, notes, str(file)), folder, notes)
     if splits and not any(photo.split == "train" for photo in photos):
         raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
     return photo_capture("transforms", photos, notes, settings.holdout, settings.downscale)
@@ -101,15 +103,6 @@ def _splits(tree: dict, file: Path) -> dict[str, str]:
     return found
 
 
-def _path(folder: Path, name: str, file: Path) -> Path:
-    """Returns a picture's path; instant-ngp's files may leave the suffix out."""
-    path = inside(folder, name, str(file))
-    if path.suffix.lower() in SUFFIXES:
-        return path
-    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
-    return next((file for file in candidates if file.is_file()), candidates[0])
-
-
 def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_from: Path, where: str) -> Photo:
     """Returns the photograph that a frame describes.
 
@@ -131,7 +124,7 @@ def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_fro
     mask = values.get("mask_path")
     if mask is not None and not isinstance(mask, str):
         raise InputError(f'{where}: "mask_path" is {mask!r}; expected a file name')
-    masked = inside(folder, mask, where) if mask else None
+    masked = find_pictures(folder, [mask], where)[0] if mask else None
     if masked is not None and not masked.is_file():
         raise InputError(f'{where}: mask "{mask}" not found; restore it or remove "mask_path"')
 

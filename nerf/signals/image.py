@@ -11,6 +11,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.rendering.metrics import psnr
+from nerf.scenes.masks import shown_by_mask
 from nerf.signals.files.pictures import read_float_picture, write_float_picture
 from nerf.signals.image_settings import ImageSettings
 from nerf.signals.settings import FitSettings, SignalDefaults
@@ -59,8 +60,8 @@ class Image(Signal):
 
     def _read_mask(self, file: Path, downscale: int) -> Tensor:
         """Returns the indices (N,) of the pixels that a mask shows as known."""
-        picture, _ = read_float_picture(file)
-        mask = _box_averaged(picture[..., :3].mean(-1, keepdim=True), downscale, file)[..., 0]
+        white = torch.from_numpy(shown_by_mask(file)[0])
+        mask = _box_averaged(white[..., None].float(), downscale, file)[..., 0]
         if mask.shape != (self.height, self.width):
             raise InputError(
                 f"{file}: {mask.shape[1]} x {mask.shape[0]} pixels, the picture {self.width} x {self.height}"

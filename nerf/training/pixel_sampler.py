@@ -9,6 +9,7 @@ from nerf.capture.visual_hull import Silhouettes, find_silhouettes
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
 from nerf.scenes import Views
+from nerf.scenes.picture_names import some
 
 RIM = 0.02  # how far outside silhouettes pixels are still drawn, as a part of the picture's longer side
 
@@ -49,7 +50,7 @@ class PixelSampler:
             n_pixels = int(views.used.sum())
 
         if len(self.candidates) == 0:
-            raise InputError("no training picture shows anything: alpha or masks leave no pixel")
+            raise InputError(f"{some(views.names)}: no training picture shows anything: alpha or masks leave no pixel")
         self.part = len(self.candidates) / n_pixels
 
     def _near(self, silhouettes: Silhouettes, rim: float) -> Tensor:

@@ -16,6 +16,7 @@ from typing import cast
 from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import say
+from nerf.scenes.pictures import open_picture
 from nerf.video.frames import Frames
 from nerf.video.keyframes import check_track
 
@@ -131,7 +132,6 @@ def _kept(pictures: Path, file: Path) -> Path:
 def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     import imageio_ffmpeg
     import numpy
-    from PIL import Image
 
     encoding = ENCODINGS[file.suffix.lower()]
     width, height = frames.size
@@ -153,7 +153,9 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     encoder.send(None)
     try:
         for frame in range(count):
-            encoder.send(numpy.array(Image.open(folder / FRAME_NAME.format(frame))).tobytes())
+            with open_picture(folder / FRAME_NAME.format(frame)) as image:
+                pixels = numpy.array(image)
+            encoder.send(pixels.tobytes())
     finally:
         encoder.close()
 

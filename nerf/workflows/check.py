@@ -12,9 +12,11 @@ from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
 from nerf.capture.visual_hull import find_silhouettes, scene_space
 from nerf.config import Settings
+from nerf.errors import InputError
 from nerf.fields.table import new_field
 from nerf.geometry.scene_box import SceneBox
 from nerf.memory import INTERPRETER_BYTES
+from nerf.rendering.metrics import SSIM_WINDOW
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.radiance import pose_slack, resolved_settings
@@ -38,6 +40,7 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
         InputError: the scene cannot be read.
     """
     scene = load_scene(folder, ("train", "test"), settings.scene)
+    check_sizes(scene, folder.folder)
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)
@@ -45,6 +48,22 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     box, _ = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack, silhouettes)
     pixels = PixelSampler(views, slack, silhouettes)
     return write_check(folder.name, scene, settings, (box, pixels), page)
+
+
+def check_sizes(scene: Scene, folder: Path) -> None:
+    """Refuses a scene with pictures that are too small to be scored.
+
+    Raises:
+        InputError: a side is shorter than the window of SSIM.
+    """
+    for views in scene.splits.values():
+        frame = int(views.cameras.size.amin(1).argmin())
+        width, height = views.cameras.size[frame].tolist()
+        if min(width, height) < SSIM_WINDOW:
+            raise InputError(
+                f"{folder}: picture {views.names[frame]} has {width} x {height} pixels, after --downscale; "
+                f"at least {SSIM_WINDOW} a side are needed"
+            )
 
 
 def write_check(

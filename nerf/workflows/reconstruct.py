@@ -23,7 +23,7 @@ from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
 from nerf.workflows.attempts import Attempts
-from nerf.workflows.check import bounds_text, training_needs, write_check
+from nerf.workflows.check import bounds_text, check_sizes, training_needs, write_check
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
 from nerf.workflows.trained import open_run
@@ -63,6 +63,7 @@ def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Sce
     """Returns the pictures to learn from and to validate with, and says what was read."""
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
     scene = load_scene(folder, ("train", "val"), settings.scene)
+    check_sizes(scene, folder.folder)
     for note in scene.notes:
         say("scene", note)
     views = scene.splits["train"]

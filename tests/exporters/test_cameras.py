@@ -99,6 +99,21 @@ def test_a_depth_map_puts_every_pixel_on_the_ball(tmp_path, kind):
 
 def test_names_with_folders_become_one_name_each_and_full_folders_are_refused(tmp_path):
     assert picture_names(["./train/r_0", "a/b.jpg"]) == ["train_r_0.png", "a_b.jpg"]
+    assert picture_names(["shot.0001", "a/b", "a_B"]) == ["shot.0001.png", "a_b.png", "a_B-2.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (["shot.0001", "shot.0002", "shot.0003"], ["shot.0001.png", "shot.0002.png", "shot.0003.png"]),
+        (["a.jpg", "a.png", "b"], ["a.jpg.png", "a.png.png", "b.png.png"]),
+    ],
+)
+def test_every_view_has_a_depth_map_of_its_own(tmp_path, names, files):
+    write_depths(tmp_path / "depth", ball_model(), cameras_round(3, 16), picture_names(names), 1.0, "png")
+    about = json.loads((tmp_path / "depth" / "depths.json").read_text())
+    assert [frame["file"] for frame in about["frames"]] == files
+    assert {path.name for path in (tmp_path / "depth").iterdir()} == {*files, "depths.json"}
     check_folder(tmp_path / "new")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="exists already"):

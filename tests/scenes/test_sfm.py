@@ -63,6 +63,29 @@ def test_poses_of_bare_photographs_are_found_once_and_kept_in_colmaps_format(tmp
     assert numpy.abs(found / scale - true).max() < 0.03 * true.max()
 
 
+def test_photographs_that_pycolmap_cannot_read_are_converted_for_it(tmp_path):
+    pytest.importorskip("pycolmap")
+    folder = tmp_path / "images"
+    wall_photos(folder)
+    for view, suffix in enumerate((".avif", ".webp", ".png", ".avif", ".JPG", ".webp")):
+        file = folder / f"w_{view}.png"
+        Image.open(file).save(file.with_suffix(suffix), quality=95)
+        if suffix != ".png":
+            file.unlink()
+    before = sorted(file.name for file in folder.iterdir())
+    scene = load_scene(SceneFolder("walls", tmp_path, ""), ("train",), SceneSettings())
+    assert len(scene.splits["train"]) == 6 and sorted(file.name for file in folder.iterdir()) == before
+    assert any("found for 6 of 6 pictures" in note for note in scene.notes)
+
+
+def test_pictures_that_are_not_read_are_named_with_the_mend(tmp_path):
+    pytest.importorskip("pycolmap")
+    for name in ("a.CR2", "b.dng", "c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match="1 photographs, 3 are needed; .*not read .2.: a.CR2, b.dng; convert them"):
+        load_scene(SceneFolder("raw", tmp_path, ""), ("train",), SceneSettings())
+
+
 def test_photographs_that_show_nothing_end_in_advice(tmp_path):
     pytest.importorskip("pycolmap")
     for view in range(4):

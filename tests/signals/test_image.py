@@ -1,6 +1,7 @@
 """Pictures: fitted, resumed, decoded at any size and region, with masks and without peak."""
 
 import json
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -9,7 +10,11 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from nerf.cli.main import main
+from nerf.signals.compression.encoding import read_8_bit_picture
 from nerf.signals.files.pictures import read_float_picture, write_float_picture
+from nerf.signals.image import Image
+from nerf.signals.settings import FitSettings
+from tests.scenes.test_pictures import write_png
 
 SMALL = [
     "field.levels=4",
@@ -108,6 +113,56 @@ def test_light_without_a_peak_is_fitted_relatively(tmp_path):
     decoded, _ = read_float_picture(tmp_path / "run" / "decoded.exr")
     assert ((decoded - again).abs() / again).mean() < 0.1
     assert main(["decode", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 2
+
+
+def test_what_exif_turns_is_fitted_and_compressed_upright(tmp_path):
+    file = picture(tmp_path / "a.png")
+    tags = Pillow.Exif()
+    tags[0x0112] = 6  # to be shown, turn it by 90 degrees clockwise
+    Pillow.open(file).transpose(Pillow.Transpose.ROTATE_90).save(tmp_path / "b.png", exif=tags)
+    upright, _ = read_float_picture(file)
+    turned, _ = read_float_picture(tmp_path / "b.png")
+    assert turned.is_contiguous() and torch.equal(turned, upright)
+    assert (read_8_bit_picture(tmp_path / "b.png") == read_8_bit_picture(file)).all()
+
+
+def test_sixteen_bits_are_fitted_as_they_are_and_compressed_as_eight(tmp_path):
+    values = numpy.arange(16 * 24 * 3, dtype=numpy.uint16).reshape(16, 24, 3) * 50
+    write_png(tmp_path / "a.png", values)
+    found, hdr = read_float_picture(tmp_path / "a.png")
+    assert not hdr and torch.equal(found, torch.from_numpy(values.astype(numpy.float32) / 65535))
+    assert (read_8_bit_picture(tmp_path / "a.png") == (values / 257).round()).all()
+
+
+@pytest.mark.parametrize("kind", [numpy.float32, numpy.int32])
+def test_pixels_of_32_bits_are_refused_not_clipped(tmp_path, capsys, kind):
+    Pillow.fromarray(numpy.full((16, 24), 300, kind)).save(tmp_path / "a.tif")
+    for words in (["fit", "image"], ["compress"]):
+        assert main([*words, str(tmp_path / "a.tif"), "--out", str(tmp_path / "out")]) == 2
+        assert "a.tif: pixels of" in capsys.readouterr().err
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, capsys):
+    Pillow.new("1", (20000, 20000)).save(tmp_path / "a.png")
+    assert main(["compress", str(tmp_path / "a.png"), "--out", str(tmp_path / "a.nrfp")]) == 2
+    assert "a.png: 20000 x 20000 pixels; at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["grey", "RGBA", "0 and 1", "alpha alone"])
+def test_masks_of_every_kind_tell_the_same_pixels(tmp_path, kind):
+    file = picture(tmp_path / "a.png")
+    grey = numpy.where(numpy.arange(24) < 12, 255, 0).astype(numpy.uint8)[None].repeat(16, 0)
+    white = numpy.full_like(grey, 255)
+    mask = {
+        "grey": grey,
+        "RGBA": numpy.dstack([grey, grey, grey, white]),
+        "0 and 1": grey // 255,
+        "alpha alone": numpy.dstack([white, white, white, grey]),
+    }[kind]
+    Pillow.fromarray(mask).save(tmp_path / "mask.png")
+    settings = FitSettings()
+    settings = replace(settings, image=replace(settings.image, mask=str(tmp_path / "mask.png")))
+    assert torch.equal(Image.read(file, settings).known, torch.from_numpy(grey.flatten() > 0).nonzero().squeeze(1))
 
 
 def test_bad_pictures_and_requests_end_in_one_line(tmp_path, capsys):

@@ -18,6 +18,7 @@ from nerf.rendering.model import new_model
 from nerf.training.radiance import resolved_settings
 from tests.backends.small_scene import ball_views
 from tests.conftest import ANGLE, DISTANCE, SMALL, write_ball_scene
+from tests.scenes import photo_folder as made
 
 # A sky of one colour, seen by few pictures, has no depth to find: fog alone gets it right between them, and a rate that
 # stays fits the pictures (38 dB) at the cost of all that lies between (17 dB).
@@ -90,3 +91,14 @@ def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, caps
 def test_a_model_that_no_capture_has_decided_on_is_refused():
     with pytest.raises(InputError, match="render.steps is 0"):
         new_model(photograph_settings(), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine)
+
+
+def test_pictures_too_small_to_be_scored_are_refused_before_training(tmp_path, capsys):
+    made.write_pictures(tmp_path / "images")
+    made.write_transforms(tmp_path)
+    for words in (["train", "--out", str(tmp_path / "run")], ["check", "--out", str(tmp_path / "page.html")]):
+        scene = ["--scene", str(tmp_path)] if words[0] == "train" else [str(tmp_path)]
+        assert main([*words[:1], *scene, *words[1:], "--downscale", "3"]) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "has 10 x 8 pixels, after --downscale; at least 11 a side are needed" in said
+    assert not (tmp_path / "run").exists() and not (tmp_path / "page.html").exists()

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.files import replacing
+from nerf.scenes.pictures import read_whole_picture
 
-LARGEST_SIDE = 65536  # pixels; a header that claims more is refused before anything is allocated
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -20,38 +20,15 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 def read_float_picture(file: Path) -> tuple[Tensor, bool]:
     """Returns a picture (H, W, C) float32 and whether it is HDR (linear light without a peak).
 
-    C is 1 (grey), 2 (grey, alpha), 3 or 4. 8 and 16 bits become [0, 1].
+    C is 1 (grey), 2 (grey, alpha), 3 or 4. 8 and 16 bits become [0, 1]. What EXIF asks to turn is turned.
 
     Raises:
         InputError: the file is not a picture, is damaged, claims an absurd size, or holds what is not a number.
     """
     if file.suffix.lower() == ".exr":
         return _read_exr(file), True
-    from PIL import Image
-
-    # Pillow warns of large pictures; the limit here is LARGEST_SIDE.
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(file) as image:
-            if max(image.size) > LARGEST_SIDE:
-                raise InputError(
-                    f"{file}: claims {image.size[0]} x {image.size[1]} pixels; at most {LARGEST_SIDE} a side"
-                )
-            if image.mode.startswith("I"):  # 16 bits
-                return torch.from_numpy(numpy.asarray(image).astype(numpy.float32)[..., None] / 65535), False
-            if image.mode not in MODES.values():
-                image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-            values = numpy.array(image)
-    except InputError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: not a readable picture ({' '.join(str(error).split())}); restore the file") from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-    values = values[..., None] if values.ndim == 2 else values
-    return torch.from_numpy(values.astype(numpy.float32) / 255), False
+    values = read_whole_picture(file)
+    return torch.from_numpy(values.astype(numpy.float32) / numpy.iinfo(values.dtype).max), False
 
 
 def write_float_picture(file: Path, picture: Tensor, hdr: bool) -> None:
