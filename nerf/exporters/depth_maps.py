@@ -13,6 +13,7 @@ from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.meshing.views import DepthViews
 from nerf.rendering.model import RadianceModel
+from nerf.report import progress
 
 GREATEST_COUNT = 65535  # of a 16-bit picture
 
@@ -58,14 +59,12 @@ def write_depths(
             for nothing.
         views: what these cameras see of the model, if that has been rendered already.
     """
-    from tqdm import trange
-
     folder.mkdir(parents=True, exist_ok=True)
     eye = cameras.world_from_camera[:, :, 3]
     unit = scale * model.box.farthest(eye) / GREATEST_COUNT
     files = [f"{Path(name).stem}.{depth_format}" for name in names]
 
-    for frame in trange(len(cameras), desc="depth maps", unit="view"):
+    for frame in progress(range(len(cameras)), title="depth maps", unit="view"):
         distance = model.distances(cameras, frame) if views is None else views.distance[frame]
         forward = cameras.image_rays(frame).direction @ cameras.world_from_camera[frame, :, 2]
         depth = (distance * forward.view(distance.shape) * scale).numpy()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import check_beside, write_text
+from nerf.files import check_beside, parsed_json, write_text
 from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
@@ -72,8 +72,8 @@ def read_keys(file: Path, cameras: Cameras) -> Keys:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{file}: larger than {MOST_BYTES >> 20} MiB; that is no file of key frames")
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        tree = parsed_json(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: no key frames can be read from it ({error})") from None
     keys = tree.get("frames") if isinstance(tree, dict) else None
     if not isinstance(keys, list) or len(keys) < 2 or not all(isinstance(key, dict) for key in keys):

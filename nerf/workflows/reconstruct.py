@@ -12,6 +12,7 @@ from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.exporters.images import write_rgb
+from nerf.files import inside_run
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
 from nerf.report import say
@@ -185,5 +186,5 @@ def _preview(run: RunFolder, task: RadianceTask, scene: Scene, step: int) -> flo
     background = task.settings.scene.background
     rgb = task.averaged().picture(views.cameras, 0).over(BACKGROUNDS[background])
     truth = views.picture(0, background)
-    write_rgb(run.path / "validation" / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
+    write_rgb(inside_run(run.path / "validation") / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
     return psnr(rgb, truth)
