@@ -123,6 +123,16 @@ def write_text(file: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def check_readable(path: Path) -> None:
+    """Refuses what is neither a file nor a folder: opening a pipe waits for ever, and a device has no end.
+
+    Raises:
+        InputError: it is such a thing.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: neither a file nor a folder; name one")
+
+
 def read_json(file: Path, mend: str) -> Any:
     """Returns what a JSON file holds: numbers are finite, and words can be names of files.
 
@@ -131,6 +141,7 @@ def read_json(file: Path, mend: str) -> Any:
     Raises:
         InputError: it cannot be read, or is not such JSON.
     """
+    check_readable(file)
     try:
         return parsed_json(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -178,8 +189,9 @@ def read_yaml(file: Path, mend: str) -> Any:
                 raise yaml.YAMLError("it has aliases, which settings do not need")
             return super().compose_node(parent, index)
 
+    check_readable(file)
     try:
-        if file.is_file() and file.stat().st_size > LARGEST_YAML:
+        if file.stat().st_size > LARGEST_YAML:
             raise ValueError(f"more than {LARGEST_YAML} bytes")
         return yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
     except OSError as error:

@@ -145,7 +145,7 @@ class RunFolder:
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         if facts["layout"] != CHECKPOINT_FORMAT:
             raise InputError(
-                f"{self.checkpoint}: layout {facts['layout']}, this version reads {CHECKPOINT_FORMAT}; "
+                f"{self.checkpoint}: layout {short(facts['layout'])}, this version reads {CHECKPOINT_FORMAT}; "
                 "use the version that wrote it"
             )
         ranges = {"step": (0, MOST_STEPS, int), "seconds": (0, MOST_STEPS, (int, float))}
@@ -156,7 +156,7 @@ class RunFolder:
                     f"{self.checkpoint}: {name} is {short(value)}, expected a number from {low} to {high}; "
                     "restore it or train again"
                 )
-        if not isinstance(facts["pace"], str):
+        if not all(isinstance(facts[name], str) for name in ("pace", "version")):
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         return tensors, facts
 

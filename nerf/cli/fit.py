@@ -8,6 +8,7 @@ from pathlib import Path
 from nerf.backends.choice import choose_backend
 from nerf.cli.arguments import INTERRUPTED, between, named_settings, size, whole
 from nerf.errors import InputError
+from nerf.files import check_readable, check_writable
 from nerf.report import progress, say
 
 FIT_BACKENDS = ("auto", "native", "reference")  # signals are fitted on the CPU
@@ -81,6 +82,7 @@ def decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 def decode(arguments: argparse.Namespace) -> int:
     """Writes a fitted signal to a file, at any resolution; or a compressed picture, as it is."""
+    check_readable(arguments.source)
     if arguments.source.is_file():
         from nerf.signals.compression.container import decompress
 
@@ -116,10 +118,10 @@ def compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compress(arguments: argparse.Namespace) -> int:
     """Compresses a picture."""
-    from nerf.files import check_writable
     from nerf.signals.compression.encoding import Target, read_8_bit_picture
     from nerf.signals.compression.encoding import compress as compress_picture
 
+    check_readable(arguments.file)
     out = arguments.out or arguments.file.with_suffix(".nrfp")
     check_writable(out)
     target = Target(psnr=arguments.psnr) if arguments.psnr else Target(bits_per_pixel=arguments.bpp or 0.5)

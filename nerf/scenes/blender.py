@@ -17,6 +17,7 @@ import torch
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
+from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
@@ -73,6 +74,7 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
 
 def _read_json(file: Path) -> object:
     """Returns what the file of a split holds; if there is no such file, the error names those that there are."""
+    check_readable(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -46,7 +46,7 @@ def reconstruct(
     scene = read_scene(folder, settings, backend)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
-    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching)
+    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching, backend.bits)
     begin_run(trainer, task, folder, scene, backend, resume)
     say_needs(task)
     if trainer.step == 0:
