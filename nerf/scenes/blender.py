@@ -82,7 +82,7 @@ def _read_json(file: Path) -> object:
         raise InputError(f"{file}: not found; the folder has {', '.join(there) or 'no transforms file'}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON ({error})") from None
 
 

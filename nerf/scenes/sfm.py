@@ -66,7 +66,9 @@ def photo_names(pictures: Path) -> list[str]:
     """Returns the names of the picture files in a folder and its sub-folders, sorted."""
     deep = pictures.name in ("images", "input")
     found = pictures.rglob("*") if deep else pictures.glob("*")
-    return sorted(path.relative_to(pictures).as_posix() for path in found if path.suffix.lower() in SUFFIXES)
+    return sorted(
+        path.relative_to(pictures).as_posix() for path in found if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
 
 
 def video_of(folder: Path) -> Path | None:

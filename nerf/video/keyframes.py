@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import check_beside, parsed_json, write_text
+from nerf.files import check_beside, check_readable, parsed_json, write_text
 from nerf.geometry.camera_rig import up_direction
 from nerf.geometry.cameras import Cameras, look_at
 
@@ -69,6 +69,7 @@ def read_keys(file: Path, cameras: Cameras) -> Keys:
     Raises:
         InputError: the file cannot be read, or a key of it is not a camera.
     """
+    check_readable(file)
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{file}: larger than {MOST_BYTES >> 20} MiB; that is no file of key frames")
