@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from nerf.errors import InputError, nearest
+from nerf.files import read_yaml
+from nerf.text import short
 
 STEPS_AROUND = 512  # of a march along the diagonal of the scene box
 STEPS_ONE_WAY = 320  # the same, if all cameras face one way
@@ -193,19 +195,10 @@ def read_settings(file: Path | None, overrides: Sequence[str] = (), base: Any = 
     Raises:
         InputError: the file is missing or not YAML, or a name or value is not known.
     """
-    import yaml
-
     settings = base
 
     if file is not None:
-        try:
-            tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(
-                f"{file}: cannot be read ({error.strerror}); give --config an existing YAML file"
-            ) from None
-        except (yaml.YAMLError, ValueError) as error:
-            raise InputError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
+        tree = read_yaml(file, "give --config an existing YAML file of settings")
         settings = settings_from_dict({} if tree is None else tree, str(file), settings)
 
     for word in overrides:
@@ -253,7 +246,7 @@ def settings_from_dict(tree: Mapping[str, Any], source: str, base: Any = Setting
         if name not in sections:
             raise InputError(f'{source}: no section "{name}"{nearest(str(name), sections)}')
         if not isinstance(values, Mapping):
-            raise InputError(f'{source}: section "{name}" expects name: value lines, got {values!r}')
+            raise InputError(f'{source}: section "{name}" expects name: value lines, got {short(values)}')
         sections[name] = _changed(sections[name], str(name), values, source)
     return _validated(type(base)(**sections), source)
 
@@ -277,7 +270,7 @@ def _checked(value: Any, field: dataclasses.Field[Any], where: str) -> int | flo
             raise ValueError
         found = _TYPES[wanted](value)
     except (ValueError, OverflowError):
-        raise InputError(f"{where}: expected {_NAMES[wanted]}, got {value!r}") from None
+        raise InputError(f"{where}: expected {_NAMES[wanted]}, got {short(value)}") from None
 
     limits = field.metadata
     if isinstance(found, str):

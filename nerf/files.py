@@ -1,16 +1,22 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Writing files so that a reader sees the old one or the new one, never half of one; reading JSON and YAML."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nerf.errors import InputError
 
 BESIDE_READ = 1024
+LARGEST_YAML = 2**20  # bytes; settings take a few thousand
+MOST_DIGITS = 18  # of a number that is read as a whole one: it fits 64 bits
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -26,15 +32,38 @@ def replacing(file: Path) -> Iterator[Path]:
     partial = file.with_name(f".{file.stem}.partial-{os.getpid()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # a link of that name would lead elsewhere
         yield partial
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, file)
+        _keep_name(file.parent)
     except OSError as error:
         raise unwritable(file, error) from None
     finally:
         with suppress(OSError):  # a folder that cannot be written to cannot be cleaned either
             partial.unlink(missing_ok=True)
+
+
+def _keep_name(folder: Path) -> None:
+    """Makes the names in a folder survive a power failure, where the system can: a rename alone may be forgotten."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def inside_run(folder: Path) -> Path:
+    """Returns a folder inside a run folder that is about to be written into.
+
+    Raises:
+        InputError: it is a link, which may lead to somebody's own files.
+    """
+    if folder.is_symlink():
+        raise InputError(f"{folder}: a link; what is in a run folder is not written through links, remove it")
+    return folder
 
 
 def unwritable(file: Path, error: OSError) -> InputError:
@@ -92,3 +121,89 @@ def write_text(file: Path, text: str) -> None:
     """Writes a text file atomically, UTF-8."""
     with replacing(file) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_readable(path: Path) -> None:
+    """Refuses what is neither a file nor a folder: opening a pipe waits for ever, and a device has no end.
+
+    Raises:
+        InputError: it is such a thing.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: neither a file nor a folder; name one")
+
+
+def read_json(file: Path, mend: str) -> Any:
+    """Returns what a JSON file holds: numbers are finite, and words can be names of files.
+
+    Whole numbers of more digits than `MOST_DIGITS` become floats. mend: how an error's sentence ends.
+
+    Raises:
+        InputError: it cannot be read, or is not such JSON.
+    """
+    check_readable(file)
+    try:
+        return parsed_json(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {mend}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: damaged, not valid JSON ({error}); {mend}") from None
+
+
+def parsed_json(text: str) -> Any:
+    """Returns what a JSON text says, see `read_json`.
+
+    Raises:
+        ValueError, RecursionError: it is not such JSON.
+    """
+    tree = json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+    if re.search(r"\\u[dD][89a-fA-F]", text):
+        json.dumps(tree, ensure_ascii=False).encode("utf-8")  # half of a UTF-16 pair has no UTF-8
+    return tree
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) <= MOST_DIGITS else _finite(text)
+
+
+def read_yaml(file: Path, mend: str) -> Any:
+    """Returns what a YAML file holds; aliases, by which a few lines stand for millions, are refused.
+
+    mend: how an error's sentence ends.
+
+    Raises:
+        InputError: it cannot be read, is too large, or is not such YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it has aliases, which settings do not need")
+            return super().compose_node(parent, index)
+
+    check_readable(file)
+    try:
+        if file.stat().st_size > LARGEST_YAML:
+            raise ValueError(f"more than {LARGEST_YAML} bytes")
+        return yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); {mend}") from None
+    # A value that contradicts its own tag, as in `!!int ""`, meets whatever error Python has for it.
+    except (
+        yaml.YAMLError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
+        raise InputError(f"{file}: damaged, not valid YAML ({' '.join(str(error).split())}); {mend}") from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,11 +26,13 @@ from torch import Tensor
 from nerf import __version__
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
-from nerf.files import replacing, unwritable, write_text
+from nerf.files import parsed_json, read_json, read_yaml, replacing, unwritable, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.report import say
+from nerf.text import short
 
 CHECKPOINT_FORMAT = 1
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # opening a link is an error; Windows has no such flag
 MOST_STEPS = 2**30  # of a training
 CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
 
@@ -108,17 +109,12 @@ class RunFolder:
         Raises:
             InputError: the folder holds no run, or its settings are damaged.
         """
-        import yaml
-
         file = self.path / "settings.yaml"
         if not file.is_file():
             raise InputError(
                 f"{self.path}: no run in it (settings.yaml is missing); give the folder that train.py wrote"
             )
-        try:
-            tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, ValueError) as error:
-            raise InputError(f"{file}: damaged ({' '.join(str(error).split())})") from None
+        tree = read_yaml(file, "copy the whole run folder")
         return settings_from_dict(tree, str(file), base or Settings())
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -141,7 +137,7 @@ class RunFolder:
             raise InputError(f"{self.checkpoint}: not found; train first")
         try:
             with safe_open(self.checkpoint, framework="pt") as file:
-                facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+                facts = parsed_json((file.metadata() or {}).get("facts", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
@@ -149,7 +145,7 @@ class RunFolder:
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         if facts["layout"] != CHECKPOINT_FORMAT:
             raise InputError(
-                f"{self.checkpoint}: layout {facts['layout']}, this version reads {CHECKPOINT_FORMAT}; "
+                f"{self.checkpoint}: layout {short(facts['layout'])}, this version reads {CHECKPOINT_FORMAT}; "
                 "use the version that wrote it"
             )
         ranges = {"step": (0, MOST_STEPS, int), "seconds": (0, MOST_STEPS, (int, float))}
@@ -157,17 +153,18 @@ class RunFolder:
             value = facts[name]
             if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
                 raise InputError(
-                    f"{self.checkpoint}: {name} is {reprlib.repr(value)}, expected a number from {low} to {high}; "
+                    f"{self.checkpoint}: {name} is {short(value)}, expected a number from {low} to {high}; "
                     "restore it or train again"
                 )
-        if not isinstance(facts["pace"], str):
+        if not all(isinstance(facts[name], str) for name in ("pace", "version")):
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         return tensors, facts
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds one line to the log."""
         try:
-            with open(self.log, "a", encoding="utf-8") as log:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
+            with os.fdopen(os.open(self.log, flags, 0o644), "a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         except OSError as error:
             raise unwritable(self.log, error) from None
@@ -186,7 +183,7 @@ class RunFolder:
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # a kill in the middle of a write leaves half a line
         write_text(self.log, "".join(kept))
 
@@ -230,12 +227,9 @@ class RunFolder:
             InputError: it is missing or damaged.
         """
         file = self.path / "signal.json"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-                raise ValueError("no kind in it")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: missing or damaged ({error}); give a folder that nerf fit wrote") from None
+        record = read_json(file, "give a folder that nerf fit wrote")
+        if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+            raise InputError(f"{file}: damaged (no kind in it); give a folder that nerf fit wrote")
         return record
 
     def save_scene(self, record: dict[str, Any], cameras: Cameras) -> None:
@@ -258,15 +252,27 @@ class RunFolder:
             InputError: the record is missing or damaged.
         """
         file = self.path / "scene.json"
+        record = read_json(file, "copy the whole run folder")
+
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
             views = record.pop("cameras")
-            if not all(isinstance(record[name], str) for name in ("name", "folder", "backend")):
-                raise TypeError("name, folder and backend must be words")
+            for name in ("name", "folder", "backend"):
+                if not isinstance(record[name], str):
+                    raise TypeError(f"{name} is no word")
+            if not isinstance(record["threads"], int):
+                raise TypeError("threads is no whole number")
             found = {name: torch.tensor(views[name]) for name in CAMERA_ARRAYS if name in views}
             cameras = Cameras(width=views["width"], height=views["height"], **found)
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
-            raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
+            names = record["views"]
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError("views are no list of names")
+            if len(names) != len(cameras) or len(cameras) == 0:
+                raise ValueError(f"{len(names)} names of {len(cameras)} cameras")
+        except KeyError as error:
+            raise InputError(f"{file}: damaged ({error} is missing); copy the whole run folder") from None
+        except (ValueError, AttributeError, TypeError, RuntimeError, OverflowError, InputError) as error:
+            text = " ".join(str(error).split())
+            raise InputError(f"{file}: damaged ({text}); copy the whole run folder") from None
         return record, cameras
 
 
@@ -277,7 +283,7 @@ def _opened_lock(file: Path) -> BinaryIO:
         InputError: it cannot be written.
     """
     try:
-        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "r+b")
+        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644), "r+b")
     except OSError as error:
         raise unwritable(file, error) from None
 

@@ -115,16 +115,31 @@ def test_long_functions_are_in_paragraphs():
 
 
 def test_what_a_run_says_goes_through_the_report():
-    # The command line prints the answers of its commands; two files of the engine are programs, too.
-    may_print = re.compile(r"cli/|report\.py|engine/(build|nvrtc)\.py")
+    # There strangers' words become plain. Two files of the engine are programs, too.
+    may_print = re.compile(r"report\.py|engine/(build|nvrtc)\.py")
+    writes = re.compile(r"\bprint\(|sys\.(__)?std(out|err)|\btqdm\b|warnings\.warn\(|print_exc\(|os\.write\(")
     wrong = [
-        f"{name}:{node.lineno}"
+        f"{name}: {ast.unparse(node)}"
         for file in FILES
         if not may_print.match(name := str(file.relative_to(REPOSITORY / "nerf")))
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        if isinstance(node, (ast.Call, ast.Attribute, ast.Import, ast.ImportFrom))
+        and writes.match(ast.unparse(node))
+        or isinstance(node, (ast.Import, ast.ImportFrom))
+        and "tqdm" in ast.unparse(node)
     ]
     assert wrong == []
+
+
+def test_json_and_yaml_of_strangers_are_read_at_one_place():
+    # Formats that are read with errors of their own kind may parse by themselves; nothing else does.
+    may_parse = ("files.py", "scenes/blender.py", "scenes/transforms.py", "runs.py")
+    parsing = {
+        str(file.relative_to(REPOSITORY / "nerf"))
+        for file in FILES
+        if re.search(r"json\.loads?\(|yaml\.(safe_)?load\(", file.read_text())
+    }
+    assert parsing <= {*may_parse}
 
 
 def test_every_name_that_ffmpeg_is_given_is_a_file():

@@ -1,5 +1,9 @@
 """What a run says, and who listens."""
 
+import os
+import subprocess
+import sys
+
 from nerf.report import listen, say, silence
 
 
@@ -28,3 +32,33 @@ def test_silence_inside_silence_stays_silent_until_the_outer_one_ends(capsys):
         say("scene", "outer")
     say("scene", "after")
     assert capsys.readouterr().out == "after\n"
+
+
+PROGRAM = """
+import os, sys
+from nerf.report import complain, progress, say
+os.close(sys.stdin.fileno())
+sys.stdin = None
+for number in range(1000):
+    say("scene", "x" * 1000)
+    complain("x" * 1000)
+for _ in progress(range(3), title="filming"):
+    pass
+open(sys.argv[1], "w").write("written")
+"""
+
+
+def test_a_terminal_that_is_gone_ends_no_work_and_is_not_complained_of(tmp_path):
+    done = tmp_path / "done"
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(done)], stdout=write, stderr=write)
+    os.close(write)
+    os.close(read)
+    assert process.wait(timeout=60) == 0 and done.read_text() == "written"
+
+
+def test_a_terminal_of_an_old_encoding_is_shown_codes(tmp_path):
+    program = "from nerf.report import say; say('scene', 'é ✓')"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == b"\\xe9 \\u2713\n"

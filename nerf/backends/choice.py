@@ -30,6 +30,13 @@ class Backend:
     name: str  # native, cuda, tcnn or reference
     detail: str  # what it runs on, and why it was taken
 
+    @property
+    def bits(self) -> str:
+        """What decides the bits of a training: the backend and, of the native engine, the instruction set."""
+        from nerf.engine import library
+
+        return f"{self.name} {library().name}" if self.name == "native" else self.name
+
     def refuses(self, settings: Settings, training: bool) -> str:
         """Returns in words what of the settings this backend does not compute, or an empty text.
 

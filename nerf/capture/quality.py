@@ -51,11 +51,11 @@ class CaptureCheck:
     warnings: list[str]
     pictures: list[PictureFacts]  # the softest first
 
-    def text(self) -> str:
-        """Returns the page as plain text."""
+    def lines(self) -> list[str]:
+        """Returns the page as lines of text."""
         wide = max(len(what) for what, _ in self.facts)
         lines = [f"{what:<{wide}}  {how}" for what, how in self.facts]
-        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+        return [*lines, *(f"warning: {warning}" for warning in self.warnings)]
 
 
 def detail(picture: Tensor) -> float:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from nerf.backends.choice import BACKENDS
 from nerf.errors import nearest
+from nerf.report import complain
 
-if TYPE_CHECKING:
-    pass
-
-USER_ERROR = 2  # exit statuses
+OWN_ERROR = 1  # exit statuses
+USER_ERROR = 2
 INTERRUPTED = 130  # as shells report Ctrl-C
 
 
@@ -37,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        print(f"nerf: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        complain(f"nerf: error: {message} (see {self.prog} --help)")
         raise SystemExit(USER_ERROR)
 
 

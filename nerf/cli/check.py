@@ -8,6 +8,7 @@ from pathlib import Path
 from nerf.cli.arguments import whole
 from nerf.config import Settings, photograph_settings, settings_from_dict
 from nerf.files import check_writable
+from nerf.report import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
     file = arguments.out or Path("runs") / scene_folder.name / "check.html"
     check_writable(file)
-    print(look_over(scene_folder, settings, file).text())
-    print(f"page: {file}")
+    for line in (*look_over(scene_folder, settings, file).lines(), f"page: {file}"):
+        say("check", line)
     return 0

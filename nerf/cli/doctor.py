@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from nerf.report import say
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds nothing: the command takes no options."""
@@ -13,6 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints what is installed and what will be used, and tries every backend; returns 1 if one computes wrongly."""
     from nerf.workflows.doctor import page
 
-    text, well = page()
-    print(text)
+    lines, well = page()
+    for line in lines:
+        say("doctor", line)
     return 0 if well else 1

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nerf.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 from nerf.cli.arguments import run_argument
+from nerf.errors import InputError
+from nerf.report import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     metrics = evaluate_run(trained, scene, arguments.split)
     for score in metrics["views"]:
-        print(f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
-    print(
+        say("view", f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")
+    say(
+        "figures",
         f"mean of {len(metrics['views'])} {arguments.split} views on {metrics['background']}: "
-        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written to {arguments.run_folder}"
+        f"{metrics['psnr']:.2f} dB, SSIM {metrics['ssim']:.4f}; written to {arguments.run_folder}",
     )
     return 0

@@ -8,6 +8,8 @@ from pathlib import Path
 from nerf.backends.choice import choose_backend
 from nerf.cli.arguments import INTERRUPTED, between, named_settings, size, whole
 from nerf.errors import InputError
+from nerf.files import check_readable, check_writable
+from nerf.report import progress, say
 
 FIT_BACKENDS = ("auto", "native", "reference")  # signals are fitted on the CPU
 
@@ -80,12 +82,13 @@ def decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 def decode(arguments: argparse.Namespace) -> int:
     """Writes a fitted signal to a file, at any resolution; or a compressed picture, as it is."""
+    check_readable(arguments.source)
     if arguments.source.is_file():
         from nerf.signals.compression.container import decompress
 
         if arguments.size or arguments.region or arguments.rate or arguments.resolution:
             raise InputError(f"{arguments.source}: compressed pictures have one size; leave the options out")
-        print(decompress(arguments.source, arguments.out))
+        say("output", decompress(arguments.source, arguments.out))
         return 0
 
     from nerf.runs import RunFolder
@@ -99,7 +102,7 @@ def decode(arguments: argparse.Namespace) -> int:
         resolution=arguments.resolution,
     )
     backend = choose_backend(arguments.backend, "cpu")
-    print(decode_run(RunFolder(arguments.source), arguments.out, request, backend))
+    say("output", decode_run(RunFolder(arguments.source), arguments.out, request, backend))
     return 0
 
 
@@ -115,22 +118,21 @@ def compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compress(arguments: argparse.Namespace) -> int:
     """Compresses a picture."""
-    from tqdm import tqdm
-
-    from nerf.files import check_writable
     from nerf.signals.compression.encoding import Target, read_8_bit_picture
     from nerf.signals.compression.encoding import compress as compress_picture
 
+    check_readable(arguments.file)
     out = arguments.out or arguments.file.with_suffix(".nrfp")
     check_writable(out)
     target = Target(psnr=arguments.psnr) if arguments.psnr else Target(bits_per_pixel=arguments.bpp or 0.5)
     picture = read_8_bit_picture(arguments.file)
-    with tqdm(desc="compressing", unit="step") as bar:
+    with progress(title="compressing", unit="step") as bar:
         found = compress_picture(picture, out, target, arguments.seed, bar.update)
 
-    print(
+    say(
+        "output",
         f"{out}: {found['bytes']:.0f} bytes, {found['bits_per_pixel']:.3f} bits per pixel, "
-        f"{found['psnr']:.2f} dB; decode it with nerf decode {out} --out FILE.png"
+        f"{found['psnr']:.2f} dB; decode it with nerf decode {out} --out FILE.png",
     )
     return 0
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from nerf import __version__
 from nerf.cli import check, doctor, evaluate, export, fit, render, train
-from nerf.cli.arguments import INTERRUPTED, USER_ERROR, Parser
+from nerf.cli.arguments import INTERRUPTED, OWN_ERROR, USER_ERROR, Parser
 from nerf.errors import InputError
+from nerf.files import write_text
 from nerf.memory import is_out_of_memory, use_huge_pages
+from nerf.report import complain
+from nerf.text import clipped
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -43,21 +51,61 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments.settings = rest
 
     try:
-        return arguments.run(arguments)
+        with _ends_in_order():
+            return arguments.run(arguments)
     except InputError as error:
-        for line in str(error).splitlines():  # of several outputs that failed
-            print(f"nerf: error: {line}", file=sys.stderr)
-        return USER_ERROR
-    except BrokenPipeError:
-        return USER_ERROR
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        print("nerf: error: not enough memory; lower --resolution, --size or train.samples", file=sys.stderr)
+        for line in error.args:  # of several outputs that failed
+            complain(f"nerf: error: {line}")
         return USER_ERROR
     except KeyboardInterrupt:
-        print("nerf: interrupted", file=sys.stderr)
+        complain("nerf: interrupted")
         return INTERRUPTED
+    except Exception as error:
+        if is_out_of_memory(error):
+            complain("nerf: error: not enough memory; lower --resolution, --size or train.samples")
+            return USER_ERROR
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        complain(
+            f"nerf: error: {clipped(told)}: a mistake of nerf itself, not of yours; report it with "
+            f"{_kept_traceback(arguments)}"
+        )
+        return OWN_ERROR
+
+
+def _kept_traceback(arguments: argparse.Namespace) -> str:
+    """Returns the file into which the traceback of the error in hand was written: in the run folder, or a new one."""
+    text = traceback.format_exc().encode("utf-8", "backslashreplace").decode("utf-8")
+    named = (getattr(arguments, name, None) for name in ("run_folder", "out"))
+    run = next((path for path in named if path is not None and (path / "settings.yaml").is_file()), None)
+    if run is not None:
+        with suppress(InputError):
+            write_text(run / "error.txt", text)
+            return str(run / "error.txt")
+    with tempfile.NamedTemporaryFile("w", prefix="nerf-error-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    return file.name
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """Inside, SIGTERM and a closed terminal end the program as an error would: what it was writing is removed.
+
+    SIGHUP stays ignored where it is, as under nohup. Python tells signals to the main thread alone.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+        numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+        before = {number: signal.signal(number, _end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)  # as shells report a signal
 
 
 COMMANDS = {

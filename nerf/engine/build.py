@@ -21,9 +21,11 @@ SOURCES = Path(__file__).parent / "src"
 FLAGS = (
     *("-std=c++20", "-O3", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"),
+    # A mistake in a buffer ends the process rather than being of use to whoever made the file.
+    *("-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"),
 )
 # A template's weak symbols must not be shared between libraries of different instruction sets.
-LINUX_FLAGS = ("-Wl,-Bsymbolic", "-Wl,--as-needed")
+LINUX_FLAGS = ("-Wl,-Bsymbolic", "-Wl,--as-needed", "-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack")
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,17 @@ class DriverLauncher:
         self.device = torch.device("cuda", torch.cuda.current_device())
         major, minor = torch.cuda.get_device_capability(self.device)
         torch.zeros(1, device=self.device)  # makes the context that the kernels are loaded into
-        cubin, compiled = nvrtc.cached_cubin(f"sm_{major}{minor}", features)
+        architecture = f"sm_{major}{minor}"
+        cubin, compiled = nvrtc.cached_cubin(architecture, features)
         from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]  compiled, no stubs
 
         self._driver = driver
         if compiled:
-            say("engine", f"CUDA: kernels compiled for sm_{major}{minor}, kept in {nvrtc.cache_folder()}")
+            say("engine", f"CUDA: kernels compiled for {architecture}, kept in {nvrtc.cache_folder()}")
         with torch.cuda.device(self.device):
             error, self._module = driver.cuModuleLoadData(cubin)
+            if error and not compiled:  # what was kept may be another driver's
+                error, self._module = driver.cuModuleLoadData(nvrtc.cached_cubin(architecture, features, anew=True)[0])
             if error:
                 raise InputError(
                     f"CUDA: the driver does not take kernels of NVRTC {nvrtc.available()} ({error.name}); "

@@ -115,19 +115,44 @@ def reports(log: str) -> tuple[KernelReport, ...]:
     return tuple(sorted(found, key=lambda report: report.name))
 
 
-def cached_cubin(architecture: str, features: int) -> tuple[bytes, bool]:
-    """Returns the kernels' cubin, and whether it had to be compiled.
+def cached_cubin(architecture: str, features: int, anew: bool = False) -> tuple[bytes, bool]:
+    """Returns the kernels' cubin, and whether it had to be compiled. anew: what is kept is not looked at.
+
+    Kernels run with all that the user may do: what others could have written is compiled again, and so is what was cut.
 
     Raises:
         InputError: see `compile_kernels`.
     """
     file = cache_folder() / f"{source_hash(architecture, features)}.cubin"
-    if file.is_file():
-        return file.read_bytes(), False
+    if not anew and (kept := _kept_cubin(file)):
+        return kept, False
     cubin = compile_kernels(architecture, features).cubin
-    with replacing(file) as partial:
-        partial.write_bytes(cubin)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _is_mine(file.parent):
+        with replacing(file) as partial:
+            partial.write_bytes(hashlib.sha256(cubin).digest() + cubin)
     return cubin, True
+
+
+def _kept_cubin(file: Path) -> bytes:
+    """Returns the cubin in a file of the cache; nothing if it is not whole, or somebody else may have written it."""
+    if not (_is_mine(file.parent) and file.is_file() and _is_mine(file)):
+        return b""
+    data = file.read_bytes()
+    check = data[: hashlib.sha256().digest_size]
+    cubin = data[len(check) :]
+    return cubin if hashlib.sha256(cubin).digest() == check else b""
+
+
+def _is_mine(path: Path) -> bool:
+    """Returns whether a file or folder is this user's, and nobody else may write to it."""
+    if not hasattr(os, "getuid"):
+        return True
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def source_hash(architecture: str, features: int) -> str:

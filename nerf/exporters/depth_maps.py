@@ -13,6 +13,7 @@ from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.depth_views import DepthViews
 from nerf.rendering.model import RadianceModel
+from nerf.report import progress
 from nerf.scenes.picture_names import file_names
 
 GREATEST_COUNT = 65535  # of a 16-bit picture
@@ -59,14 +60,12 @@ def write_depths(
             for nothing.
         views: what these cameras see of the model, if that has been rendered already.
     """
-    from tqdm import trange
-
     folder.mkdir(parents=True, exist_ok=True)
     eye = cameras.world_from_camera[:, :, 3]
     unit = scale * model.box.farthest(eye) / GREATEST_COUNT
     files = [f"{word}.{depth_format}" for word in file_names(names)]
 
-    for frame in trange(len(cameras), desc="depth maps", unit="view"):
+    for frame in progress(range(len(cameras)), title="depth maps", unit="view"):
         distance = model.distances(cameras, frame) if views is None else views.distance[frame]
         forward = cameras.image_rays(frame).direction @ cameras.world_from_camera[frame, :, 2]
         depth = (distance * forward.view(distance.shape) * scale).numpy()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nerf.rendering.depth_views import DepthViews, interpolated, surrounding_pixels
 from nerf.rendering.model import RadianceModel
+from nerf.report import progress
 
 BEHIND = 2.0  # steps that a point may lie behind what a camera sees, and still be seen by it
 FACING = 2  # power of the cosine by which a camera counts: what it sees aslant is blurred, and gloss is worst there
@@ -29,11 +30,9 @@ def seen_color(model: RadianceModel, views: DepthViews, point: Tensor, normal: T
         normal: unit vectors, outwards.
         slack: scene units that a point may lie behind the surface that is seen.
     """
-    from tqdm import trange
-
     total = torch.zeros(len(point), 3)
     weight = torch.zeros(len(point))
-    for frame in trange(len(views), desc="colours of the surface", unit="view"):
+    for frame in progress(range(len(views)), title="colours of the surface", unit="view"):
         layers = _opaque_colors(model, views, frame)
         for start in range(0, len(point), POINTS_AT_ONCE):
             some = slice(start, start + POINTS_AT_ONCE)

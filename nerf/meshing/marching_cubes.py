@@ -11,6 +11,7 @@ from nerf.errors import InputError
 from nerf.geometry.scene_box import CropBox
 from nerf.meshing.volume import Volume
 from nerf.rendering.depth_views import EMPTY
+from nerf.report import progress
 
 # Of a volume's values, which are about 1: at a lattice point of value 0 several vertices would fall together, and
 # nothing would tell them apart when blocks are joined.
@@ -35,13 +36,12 @@ def extract(volume: Volume, crop: CropBox | None, depth: int) -> tuple[numpy.nda
         InputError: nothing is inside.
     """
     from skimage.measure import marching_cubes
-    from tqdm import tqdm
 
     vertices: list[numpy.ndarray] = []
     faces: list[numpy.ndarray] = []
     count = 0
     seam: dict[bytes, int] = {}  # vertices of the plane that the next block shares: position -> number
-    for first in tqdm(range(0, volume.resolution, depth), desc="marching cubes", unit="block"):
+    for first in progress(range(0, volume.resolution, depth), title="marching cubes", unit="block"):
         last = min(first + depth, volume.resolution)
         values = _closed(volume, crop, first, last)
         if values.max() <= 0 or values.min() > 0:

@@ -11,6 +11,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.model import RadianceModel
+from nerf.report import progress
 
 MOST_PIXELS = 2**26  # of all views together, 256 MiB of distances
 EMPTY = "the model is empty: no ray meets a surface; train longer"
@@ -95,9 +96,7 @@ def render_depths(model: RadianceModel, cameras: Cameras) -> DepthViews:
     Raises:
         InputError: no ray meets anything.
     """
-    from tqdm import trange
-
-    frames = trange(len(cameras), desc="looking from the cameras", unit="view")
+    frames = progress(range(len(cameras)), title="looking from the cameras", unit="view")
     views = DepthViews(cameras, torch.stack([model.distances(cameras, frame) for frame in frames]))
     if not views.distance.isfinite().any():
         raise InputError(EMPTY)

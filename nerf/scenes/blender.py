@@ -17,6 +17,7 @@ import torch
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
+from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
@@ -81,6 +82,7 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
 
 def _read_json(file: Path) -> object:
     """Returns what the file of a split holds; if there is no such file, the error names those that there are."""
+    check_readable(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -88,7 +90,7 @@ def _read_json(file: Path) -> object:
         raise InputError(f"{file}: not found; the folder has {', '.join(there) or 'no transforms file'}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON ({error})") from None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nerf import report
 from nerf.scenes.digger import Triangles, digger_triangles
 from nerf.scenes.raytracing import (
     CAMERA_ANGLE_X,
@@ -125,8 +126,6 @@ def digger_surface(viewpoints: np.ndarray) -> tuple[ShadedSurface, Triangles, np
 
 def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progress: bool) -> None:
     """Writes all files of the scene. cameras: world_from_camera by split. size: pixels a side."""
-    from tqdm import tqdm
-
     (folder / "README.txt").write_text(README, encoding="utf-8")
     (folder / "ground_truth" / "test").mkdir(parents=True)
     for split, poses in cameras.items():
@@ -134,7 +133,7 @@ def _write_scene(folder: Path, cameras: dict[str, np.ndarray], size: int, progre
         _write_transforms(folder / f"transforms_{split}.json", split, poses)
 
     total = sum(len(poses) for poses in cameras.values())
-    with tqdm(total=total, desc="built-in scene: preparing the digger", disable=not progress) as bar:
+    with report.progress(total=total, title="built-in scene: preparing the digger", hidden=not progress) as bar:
         surface, fine, seen = digger_surface(cameras["train"][:, :3, 3])
         _write_mesh(folder / "ground_truth" / "mesh.ply", fine, seen)
 

@@ -230,8 +230,7 @@ def _text_images(file: Path) -> dict[int, ColmapImage]:
     for where, line in lines:
         if not line:
             continue
-        head = line.split(maxsplit=9)[:9]
-        name = (line.split(maxsplit=9) + [""])[9]  # which may have spaces
+        *head, name = [*line.split(maxsplit=9), *[""] * 9][:10]  # the name may have spaces
         if not name:
             raise InputError(f"{where}: expected a number, a pose of 7 numbers, a camera and a name")
 

@@ -17,7 +17,7 @@ import numpy
 from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
-from nerf.report import say
+from nerf.report import progress, say
 from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.picture_names import PICTURE_FOLDERS, picture_files, unread_note
 from nerf.scenes.pictures import exif_tags, open_picture
@@ -278,7 +278,6 @@ def _sharpest_frames(video: Path) -> Iterator[tuple[int, Any]]:
     """
     from imageio_ffmpeg import count_frames_and_secs, read_frames
     from PIL import Image
-    from tqdm import tqdm
 
     best = (-1.0, 0, None)  # of the part that is read: the sharpest frame's sharpness, the part, the frame
     try:
@@ -289,7 +288,7 @@ def _sharpest_frames(video: Path) -> Iterator[tuple[int, Any]]:
         width, height = next(frames)["size"]
 
         n_parts = min(total, FRAMES_OF_VIDEO)
-        for index, data in enumerate(tqdm(frames, total=total, desc="choosing sharp frames", unit="frame")):
+        for index, data in enumerate(progress(frames, total=total, title="choosing sharp frames", unit="frame")):
             part = min(index * n_parts // total, n_parts - 1)
             frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
             if part != best[1]:

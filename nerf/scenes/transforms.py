@@ -39,7 +39,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         tree = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON ({error})") from None
     return tree if isinstance(tree, dict) else {}
 

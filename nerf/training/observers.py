@@ -7,10 +7,9 @@ what it wants to know; it changes nothing, so that a watched training gives the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nerf.report import progress
 from nerf.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -56,35 +55,22 @@ class LogFile(Observer):
 
 
 class ProgressBar(Observer):
-    """Shows how far the training is, its figure, and the time left; without a word once nobody can see it."""
+    """Shows how far the training is, its figure, and the time left."""
 
     bar: Any = None
     validation: float | None = None
 
     def begun(self, trainer: Trainer) -> None:
-        from tqdm import tqdm
-
         settings = trainer.settings
         self.counted = trainer.task.counted
         self.by_clock = settings.max_seconds > 0
-        with self._seen():
-            if self.by_clock:
-                self.total: float = settings.max_seconds
-                form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
-                self.bar = tqdm(total=self.total, initial=trainer.seconds, desc="training", bar_format=form)
-            else:
-                self.total = settings.steps or math.inf
-                self.bar = tqdm(total=settings.steps, initial=trainer.step, desc="training", unit="step")
-
-    @contextmanager
-    def _seen(self) -> Iterator[None]:
-        """Inside, a stream that is gone, as of a closed terminal, switches the bar off: the training goes on."""
-        try:
-            yield
-        except (OSError, ValueError):  # ValueError: the stream was closed on this side
-            if self.bar is not None:
-                self.bar.disable = True  # tqdm writes no more, not even when it is forgotten
-            self.bar = None
+        if self.by_clock:
+            self.total: float = settings.max_seconds
+            form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
+            self.bar = progress(title="training", total=self.total, done=trainer.seconds, form=form)
+        else:
+            self.total = settings.steps or math.inf
+            self.bar = progress(title="training", total=settings.steps, done=trainer.step, unit="step")
 
     def figures(self, figures: Figures) -> None:
         if self.bar is None:
@@ -94,14 +80,12 @@ class ProgressBar(Observer):
         if self.validation is not None:
             shown["val"] = f"{self.validation:.2f}"
         done = figures.seconds if self.by_clock else figures.step
-        with self._seen():
-            self.bar.set_postfix(shown, refresh=False)
-            self.bar.update(min(done, self.total) - self.bar.n)
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(min(done, self.total) - self.bar.n)
 
     def validated(self, step: int, value: float) -> None:
         self.validation = value
 
     def closed(self) -> None:
         if self.bar is not None:
-            with self._seen():
-                self.bar.close()
+            self.bar.close()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nerf.config import TrainSettings
 from nerf.errors import InputError
+from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.training.observers import Observer
 from nerf.training.schedule import Schedule
@@ -94,8 +95,11 @@ class Trainer:
         horizon: int,
         run: RunFolder,
         observers: Sequence[Observer] = (),
+        bits: str = "",
     ) -> None:
+        """bits: what decides the bits of the training beside settings and data, see `Backend.bits`."""
         self.task = task
+        self.bits = bits
         self.settings = settings
         self.run = run
         self.observers = list(observers)
@@ -115,9 +119,20 @@ class Trainer:
         self._saved = self.step
         self.seconds = facts["seconds"]
         self.schedule = Schedule.parse(facts["pace"])
+        self._say_other_bits(str(facts.get("bits", self.bits)))
         self._replanned = (self.step, self.seconds)
         self.run.truncate_log(self.step)
         self.run.remove_leftovers()
+
+    def _say_other_bits(self, before: str) -> None:
+        """Says so if this training cannot go on with the bits that it would have had uninterrupted."""
+        if before == self.bits:
+            return
+        kind, _, isa = before.partition(" ")
+        mend = f"NERF_ISA={isa}" if isa and self.bits.startswith(kind) else f"--backend {kind}"
+        say(
+            "training", f"trained so far on {before}, now on {self.bits}: it goes on with other bits; {mend} keeps them"
+        )
 
     def save(self) -> None:
         """Writes a checkpoint.
@@ -134,7 +149,7 @@ class Trainer:
                 f"saved{kept}; train again with a lower optimizer.learning_rate"
             )
 
-        facts = {"step": self.step, "seconds": self.seconds, "pace": self.schedule.text()}
+        facts = {"step": self.step, "seconds": self.seconds, "pace": self.schedule.text(), "bits": self.bits}
         self.run.save_checkpoint(tensors, facts)
         self._saved = self.step
         for observer in self.observers:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import check_beside, write_text
+from nerf.files import check_beside, check_readable, parsed_json, write_text
 from nerf.geometry.cameras import Cameras, look_at
 
 FORMAT = "nerf camera track"
@@ -70,11 +70,12 @@ def read_keys(file: Path, cameras: Cameras, up: Tensor) -> Keys:
     Raises:
         InputError: the file cannot be read, or a key of it is not a camera.
     """
+    check_readable(file)
     try:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{file}: larger than {MOST_BYTES >> 20} MiB; that is no file of key frames")
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        tree = parsed_json(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: no key frames can be read from it ({error})") from None
     keys = tree.get("frames") if isinstance(tree, dict) else None
     if not isinstance(keys, list) or len(keys) < 2 or not all(isinstance(key, dict) for key in keys):

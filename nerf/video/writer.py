@@ -15,7 +15,7 @@ from typing import cast
 
 from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
-from nerf.report import say
+from nerf.report import progress, say
 from nerf.scenes.pictures import open_picture
 from nerf.video.frames import Frames
 from nerf.video.keyframes import check_track
@@ -98,11 +98,10 @@ def write_video(file: Path, frames: Frames, fps: int) -> None:
 def _render(folder: Path, file: Path, frames: Frames) -> None:
     """Writes all frames as pictures into a new folder."""
     from PIL import Image
-    from tqdm import tqdm
 
     try:
         folder.mkdir()
-        for frame in tqdm(range(len(frames.cameras)), desc=f"filming {file.name}", unit="frame"):
+        for frame in progress(range(len(frames.cameras)), title=f"filming {file.name}", unit="frame"):
             picture = Image.fromarray(frames[frame].numpy())
             picture.save(folder / FRAME_NAME.format(frame), compress_level=1)
     except OSError as error:

@@ -16,7 +16,7 @@ class OutputError(InputError):
     """Outputs that could not be written, a line each; the others were."""
 
     def __init__(self, failures: list[InputError]) -> None:
-        super().__init__("\n".join(map(str, failures)))
+        super().__init__(*map(str, failures))
         self.failures = failures  # each with its cause
 
 

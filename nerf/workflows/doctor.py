@@ -37,11 +37,11 @@ OPTIONAL = {
 TOLERANCE = 0.02
 
 
-def page() -> tuple[str, bool]:
-    """Returns the page, and whether every self-test passed."""
+def page() -> tuple[list[str], bool]:
+    """Returns the page's lines, and whether every self-test passed."""
     tests = list(self_tests())
     lines = [f"{name:<11}{text}" for name, text in [*facts(), *((name, text) for name, text, _ in tests)]]
-    return "\n".join(lines), all(passed for _, _, passed in tests)
+    return lines, all(passed for _, _, passed in tests)
 
 
 def facts() -> Iterator[tuple[str, str]]:

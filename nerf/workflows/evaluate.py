@@ -14,9 +14,10 @@ from nerf import __version__
 from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.exporters.images import write_depth, write_rgb
-from nerf.files import write_text
+from nerf.files import inside_run, write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
+from nerf.report import progress
 from nerf.scenes import SceneFolder, Views, load_scene
 from nerf.workflows.align import aligned_camera, aligned_colors
 from nerf.workflows.trained import TrainedRun
@@ -40,19 +41,18 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
 
 
 def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
-    from tqdm import tqdm
-
     settings = run.settings.scene
     splits = load_scene(SceneFolder(run.record["name"], scene, ""), (split,), settings).splits
     if split not in splits:
         raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
     views = splits[split]
-    folder = run.folder.path / split
+
+    folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
     file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
     unit = depth_unit(run, views)
     scores = []
-    for frame, name in enumerate(tqdm(views.names, desc=f"evaluating {split}", unit="view")):
+    for frame, name in enumerate(progress(views.names, title=f"evaluating {split}", unit="view")):
         picture = aligned_picture(run, views, frame, split)
         rgb = picture.over(BACKGROUNDS[settings.background])
         truth = views.picture(frame, settings.background)

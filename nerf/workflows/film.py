@@ -23,7 +23,7 @@ PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 
 
 def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> str:
-    """Writes a film of what is in the box, and its camera track, and returns the sentences that say so."""
+    """Writes a film of what is in the box, and its camera track, and returns the sentence that says so."""
     trained = replace(trained, model=cropped(trained.model, crop))
     request = replace(request, floor=trained.floor)
     path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))
@@ -39,7 +39,7 @@ def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | 
     width = path.cameras.width * len(request.shown)
     height = path.cameras.height
     frames = f"{len(path.cameras)} frames of {width} x {height}, {request.fps} a second"
-    return f"film: {file} ({path.name}, {frames})\ncamera track: {track}"
+    return f"film: {file} ({path.name}, {frames}); camera track: {track}"
 
 
 def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:

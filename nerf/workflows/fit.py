@@ -14,7 +14,7 @@ from nerf import __version__
 from nerf.backends.choice import Backend
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
-from nerf.files import write_text
+from nerf.files import check_readable, write_text
 from nerf.memory import machine_memory
 from nerf.report import say
 from nerf.runs import RunFolder
@@ -41,6 +41,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     """
     if not source.file.exists():
         raise InputError(f"{source.file}: not found; name an existing file")
+    check_readable(source.file)
     signal = signal_class(source.signal).read(source.file, settings)
     say("signal", f"{source.signal}: {source.file}: {signal.describe()}")
     task = SignalTask(signal, settings, backend.name)
@@ -53,7 +54,9 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     _check_memory(task)
 
     # Go on from a checkpoint, or begin a run of its own.
-    trainer = Trainer(task, settings.train, settings.optimizer.horizon, run, [ProgressBar(), LogFile(run)])
+    trainer = Trainer(
+        task, settings.train, settings.optimizer.horizon, run, [ProgressBar(), LogFile(run)], backend.bits
+    )
     record = _record(source, signal, backend)
     if resume and run.checkpoint.is_file():
         if run.load_signal().get("sha256") != record["sha256"]:

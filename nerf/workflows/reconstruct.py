@@ -12,6 +12,7 @@ from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.exporters.images import write_rgb
+from nerf.files import inside_run
 from nerf.geometry.up import floor_normal
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
@@ -46,7 +47,7 @@ def reconstruct(
     scene = read_scene(folder, settings, backend)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
-    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching)
+    trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching, backend.bits)
     begin_run(trainer, task, folder, scene, backend, resume)
     say_needs(task)
     if trainer.step == 0:
@@ -190,5 +191,5 @@ def _preview(run: RunFolder, task: RadianceTask, scene: Scene, step: int) -> flo
     background = task.settings.scene.background
     rgb = task.averaged().picture(views.cameras, 0).over(BACKGROUNDS[background])
     truth = views.picture(0, background)
-    write_rgb(run.path / "validation" / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
+    write_rgb(inside_run(run.path / "validation") / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
     return psnr(rgb, truth)

@@ -11,6 +11,7 @@ from typing import Any
 from nerf.config import settings_from_dict
 from nerf.errors import InputError
 from nerf.runs import RunFolder
+from nerf.text import short
 
 _LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its capture decided
 
@@ -42,7 +43,7 @@ def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], confi
                 continue
             if not setting.startswith(free):
                 raise InputError(
-                    f"--resume: {setting} is {old!r} in {run.path}, not {value!r}; start a new run with --out"
+                    f"--resume: {setting} is {short(old)} in {run.path}, not {short(value)}; start a new run with --out"
                 )
             changes.setdefault(section, {})[name] = value
     return settings_from_dict(changes, "--resume", saved)

@@ -89,7 +89,7 @@ def test_poses_of_few_points_or_large_errors_are_doubted():
     check = checked(dataclasses.replace(textured(), tracked=tracked), points=torch.rand(50, 3))
     assert any("p_05" in warning and "capture.poses=refine" in warning for warning in check.warnings)
     assert any("p_09" in warning and "1.5 pixels off in 1 of 24" in warning for warning in check.warnings)
-    assert "reprojection  0.6" in check.text() and "3 to 100 points" in check.text()
+    assert "reprojection  0.6" in "\n".join(check.lines()) and "3 to 100 points" in "\n".join(check.lines())
 
 
 def test_the_command_prints_the_page_and_writes_it_whole(tmp_path, capsys):

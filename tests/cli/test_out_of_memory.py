@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,10 +56,22 @@ def test_the_engine_raises_what_python_raises():
         engine_fails(b"wrong sizes")
 
 
-def test_another_error_of_a_library_is_no_want_of_memory(ball_scene, tmp_path, monkeypatch):
+def test_another_error_is_one_line_and_its_traceback_is_kept(ball_scene, tmp_path, monkeypatch, capsys):
     def fail(*_, **__):
-        raise RuntimeError("torn")
+        raise RuntimeError("torn\x1b[2J")
 
     monkeypatch.setattr("nerf.workflows.train.reconstruct", fail)
-    with pytest.raises(RuntimeError, match="torn"):
-        main(["train", "--scene", str(ball_scene), "--out", str(tmp_path / "run")])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["train", "--scene", str(ball_scene), "--out", str(tmp_path / "run")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    (kept,) = tmp_path.glob("nerf-error-*.txt")
+    assert line.startswith("nerf: error: RuntimeError: torn\\x1b[2J: ") and line.endswith(str(kept))
+    assert "in fail" in kept.read_text()
+
+
+def test_a_run_keeps_the_traceback_of_its_own_error(ball_run, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(ball_run, tmp_path / "run")
+    monkeypatch.setattr("nerf.workflows.evaluate.evaluate", lambda *_: 1 / 0)
+    assert main(["evaluate", str(run)]) == 1
+    assert str(run / "error.txt") in capsys.readouterr().err
+    assert "ZeroDivisionError" in (run / "error.txt").read_text()

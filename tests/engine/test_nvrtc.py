@@ -74,3 +74,20 @@ def test_a_compiler_that_is_not_installed_is_named(monkeypatch):
 
 def test_the_docs_table_has_every_kernel():
     assert sorted(re.findall(r"^\| `(\w+)` \| \d", TABLE.read_text(), re.MULTILINE)) == sorted(KERNELS)
+
+
+def test_a_kept_cubin_that_is_cut_foreign_or_open_to_others_is_compiled_again(tmp_path, monkeypatch):
+    made = iter([b"one", b"two", b"three", b"four", b"five"])
+    monkeypatch.setenv("NERF_CACHE", str(tmp_path))
+    monkeypatch.setattr(nvrtc, "compile_kernels", lambda *_: nvrtc.Compiled(next(made), ()))
+    assert nvrtc.cached_cubin("sm_90", 4) == (b"one", True) and nvrtc.cached_cubin("sm_90", 4) == (b"one", False)
+    (file,) = nvrtc.cache_folder().iterdir()
+    assert nvrtc.cache_folder().stat().st_mode & 0o777 == 0o700
+    file.write_bytes(file.read_bytes()[:-1])
+    assert nvrtc.cached_cubin("sm_90", 4) == (b"two", True)
+    file.write_bytes(b"")
+    assert nvrtc.cached_cubin("sm_90", 4) == (b"three", True)
+    file.chmod(0o666)
+    assert nvrtc.cached_cubin("sm_90", 4) == (b"four", True)
+    nvrtc.cache_folder().chmod(0o777)
+    assert nvrtc.cached_cubin("sm_90", 4) == (b"five", True)

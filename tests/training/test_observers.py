@@ -240,3 +240,19 @@ def test_a_training_runs_in_a_thread_of_its_own(tmp_path):
     with ThreadPoolExecutor() as threads:
         task = threads.submit(trained, tmp_path, []).result()
     assert task.steps_taken == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "mend"),
+    [("native avx2", "native avx512", "NERF_ISA=avx2"), ("reference", "native avx2", "--backend reference")],
+)
+def test_a_run_that_goes_on_with_other_bits_says_so_and_how_to_keep_them(first, then, mend, tmp_path, capsys):
+    for bits, said in ((first, False), (first, False), (then, True)):
+        trainer = Trainer(ball_task(), TrainSettings(steps=1), 10, RunFolder(tmp_path), bits=bits)
+        if trainer.run.checkpoint.is_file():
+            trainer.resume()
+        trainer.save()
+        assert (f"trained so far on {first}, now on {then}" in capsys.readouterr().out) == said
+    trainer.bits = "native none"
+    trainer._say_other_bits(first)
+    assert mend in capsys.readouterr().out

@@ -218,7 +218,7 @@ def test_a_failed_write_leaves_the_last_checkpoint_whole(ball_run, tmp_path, mon
 @pytest.mark.parametrize("text", ["[]", '"a"', "{", '{"cameras": {}}', '{"name": 3}', ""])
 def test_a_damaged_record_of_the_scene_is_refused_by_name(text, tmp_path):
     (tmp_path / "scene.json").write_text(text)
-    with pytest.raises(InputError, match="scene.json: missing or damaged"):
+    with pytest.raises(InputError, match="scene.json: damaged"):
         RunFolder(tmp_path).load_scene()
 
 

@@ -1,5 +1,7 @@
 #include "threads.h"
 
+#include <unistd.h>
+
 namespace nerf {
 
 // Two phases of a step follow each other within microseconds, but the machine may be shared: wait a little, then sleep.
@@ -16,8 +18,20 @@ template <class T> static void wait_while(std::atomic<T>& value, T old) {
 }
 
 Pool& Pool::shared() {
-    static Pool pool;
-    return pool;
+    struct Owner {
+        Pool* pool = new Pool;
+        pid_t process = getpid();
+        ~Owner() {
+            if (process == getpid()) delete pool;  // a parent's pool cannot be ended here: its threads are not
+        }
+    };
+    static Owner owner;
+    // A process that has just been forked has one thread: none can be here at the same time.
+    if (owner.process != getpid()) {
+        owner.pool = new Pool;
+        owner.process = getpid();
+    }
+    return *owner.pool;
 }
 
 Pool::~Pool() {

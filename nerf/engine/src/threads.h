@@ -12,7 +12,8 @@ namespace nerf {
 
 class Pool {
 public:
-    // The pool of this library; its threads are started when first needed.
+    // The pool of this library in this process; its threads are started when first needed. A child of fork() has none of
+    // its parent's threads, only what they left in memory: it gets a pool of its own.
     static Pool& shared();
 
     // Calls work(job, thread) for job = 0 .. n_jobs - 1, on `threads` threads, this one included (thread 0).
