@@ -29,6 +29,7 @@ from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import replacing, unwritable, write_text
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import NO_ORIGIN
 from nerf.report import say
 
 CHECKPOINT_FORMAT = 1
@@ -248,6 +249,7 @@ class RunFolder:
             "lens": cameras.lens.tolist(),
             "size": cameras.size.tolist(),
             "world_from_camera": cameras.world_from_camera.tolist(),
+            "origin": list(cameras.origin),
         }
         write_text(self.path / "scene.json", json.dumps({**record, "cameras": views}))
 
@@ -264,8 +266,11 @@ class RunFolder:
             if not all(isinstance(record[name], str) for name in ("name", "folder", "backend")):
                 raise TypeError("name, folder and backend must be words")
             found = {name: torch.tensor(views[name]) for name in CAMERA_ARRAYS if name in views}
-            cameras = Cameras(width=views["width"], height=views["height"], **found)
-        except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
+            x, y, z = map(float, views.get("origin", NO_ORIGIN))
+            if not all(map(math.isfinite, (x, y, z))):
+                raise ValueError("origin is not finite")
+            cameras = Cameras(width=views["width"], height=views["height"], **found, origin=(x, y, z))
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, InputError) as error:
             raise InputError(f"{file}: missing or damaged ({error}); copy the whole run folder") from None
         return record, cameras
 

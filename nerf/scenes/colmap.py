@@ -94,7 +94,7 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     ]
     photos = found_photos(photos, notes, str(model))
 
-    position = torch.from_numpy(points.position[trusted(points)].astype(numpy.float32))
+    position = torch.from_numpy(points.position[trusted(points)])
     return photo_capture("colmap", photos, notes, settings.holdout, left, position)
 
 

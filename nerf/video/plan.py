@@ -85,7 +85,7 @@ def plan(
         raise InputError("--path keys and --keys FILE go together")
 
     if name == "test":
-        held_out = test_cameras().resized(*panel_size(request, cameras))
+        held_out = test_cameras().about(cameras.origin).resized(*panel_size(request, cameras))
         held_out = held_out[: request.frames] if request.frames < len(held_out) else held_out
         return CameraPath(name, _zoomed(held_out, request.view), False)
     if name in ("tour", "keys"):
@@ -182,7 +182,8 @@ def _film_cameras(poses: Tensor, cameras: Cameras, request: FilmRequest, view: T
     """
     lens = cameras[:1].resized(*panel_size(request, cameras))
     count = len(poses)
-    filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
+    focal = lens.focal.repeat(count, 1)
+    filmed = Cameras(poses, focal, lens.center.repeat(count, 1), lens.width, lens.height, origin=cameras.origin)
     if view is not None:
         focal = filmed.height / 2 / torch.tan(view / 2)
         filmed = replace(filmed, focal=filmed.focal * (focal / filmed.focal[:, 1])[:, None])
