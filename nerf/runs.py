@@ -28,6 +28,7 @@ from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import parsed_json, read_json, read_yaml, replacing, unwritable, write_text
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import NO_ORIGIN
 from nerf.report import say
 from nerf.text import short
 
@@ -242,6 +243,7 @@ class RunFolder:
             "lens": cameras.lens.tolist(),
             "size": cameras.size.tolist(),
             "world_from_camera": cameras.world_from_camera.tolist(),
+            "origin": list(cameras.origin),
         }
         write_text(self.path / "scene.json", json.dumps({**record, "cameras": views}))
 
@@ -262,7 +264,10 @@ class RunFolder:
             if not isinstance(record["threads"], int):
                 raise TypeError("threads is no whole number")
             found = {name: torch.tensor(views[name]) for name in CAMERA_ARRAYS if name in views}
-            cameras = Cameras(width=views["width"], height=views["height"], **found)
+            x, y, z = map(float, views.get("origin", NO_ORIGIN))
+            if not all(map(math.isfinite, (x, y, z))):
+                raise ValueError("origin is not finite")
+            cameras = Cameras(width=views["width"], height=views["height"], **found, origin=(x, y, z))
             names = record["views"]
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise TypeError("views are no list of names")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.geometry.camera_rig import camera_box, forward_facing
+from nerf.errors import InputError
+from nerf.geometry.camera_rig import angle_to_attention, camera_box, forward_facing
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.contraction import Contraction
+from nerf.geometry.origin import relative
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.march import march_reference
 from nerf.scenes.scene import Views
@@ -16,26 +18,71 @@ NEAR_OF_DEPTH = 0.7  # rays begin at this part of the least depth that any pictu
 NEAR_OF_RADIUS = 0.1  # or at this part of the cameras' distance, where no depths are known
 SEEN_CELLS = 64  # cells along a side, when looking which part of space the pictures show
 SEEN_RAYS = 48  # rays along a side of a picture, likewise
+AWAY = 90.0  # degrees between the axes and the point nearest to them all from which that lies behind the cameras
+LEAST_SHOWN = 1e-3  # part of the pictures that a cube must fill for anything to be learned in it
 ENOUGH = 2  # pictures that must show what lies among the cameras: a cloud there explains a single one
 
 
 def center_of_attention(views: Views) -> tuple[Tensor, float]:
     """Returns the point (3,) that the cameras look at, and their median distance from it.
 
-    Cameras that all face one way fix no point: the middle of the depths that they see decides, if known.
+    Cameras that all face one way fix no point, and those that look away from one another one behind them: the middle
+    of the depths that they see decides, if known. Of the latter the point is among them.
 
     Raises:
         InputError: the cameras stand in one place.
     """
     eye = views.cameras.world_from_camera[:, :, 3]
     axis = views.cameras.world_from_camera[:, :, 2]
-    if views.depths is not None and forward_facing(views.cameras):
-        depth = 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
+    depth = None if views.depths is None else 2 / (1 / views.depths).sum(dim=1)  # the middle in disparity
+    if depth is not None and forward_facing(views.cameras):
         center = (eye + depth[:, None] * axis).mean(0)
+    elif depth is not None and angle_to_attention(views.cameras) > AWAY:
+        return eye.mean(0), depth.median().item()
     else:
         box = camera_box(views.cameras)
         center = box.corner + box.side / 2
     return center, (eye - center).norm(dim=1).median().item()
+
+
+def given_box(cameras: Cameras, bounds: float) -> SceneBox:
+    """Returns the cube of half side `bounds` about the origin of the input's frame.
+
+    If the pictures show next to nothing of that, it stands about the point that the cameras look at instead.
+
+    Raises:
+        InputError: they look at no one point, either.
+    """
+    about_origin = SceneBox(relative(torch.zeros(3), cameras.origin) - bounds, 2 * bounds)
+    if _part_shown(cameras, about_origin) > LEAST_SHOWN:
+        return about_origin
+
+    if angle_to_attention(cameras) < AWAY:
+        box = camera_box(cameras)
+        about_attention = SceneBox(box.corner + box.side / 2 - bounds, 2 * bounds)
+        if _part_shown(cameras, about_attention) > LEAST_SHOWN:
+            return about_attention
+    raise InputError(
+        f"scene.bounds={bounds:g}: no camera sees the cube of that half side about the origin of the poses, nor one "
+        "about what the cameras look at; leave it 0, or give a larger one"
+    )
+
+
+def _part_shown(cameras: Cameras, box: SceneBox) -> float:
+    """Returns the part of the pictures in which a cube lies, the mean over all."""
+    part = 0.0
+    for frame, (width, height) in enumerate(cameras.size.tolist()):
+        column, row = (torch.linspace(0, side - 1, SEEN_RAYS).round().long() for side in (width, height))
+        pixel = torch.cartesian_prod(column, row)
+        rays = cameras.rays(torch.full((len(pixel),), frame), pixel[:, 0], pixel[:, 1])
+
+        # Where rays enter and leave the cube; along an axis, what is infinite stays so.
+        first = (box.corner - rays.origin) / rays.direction
+        second = (box.corner + box.side - rays.origin) / rays.direction
+        enter = torch.minimum(first, second).amax(dim=1)
+        leave = torch.maximum(first, second).amin(dim=1)
+        part += ((leave > enter) & (leave > 0)).float().mean().item() / len(cameras)
+    return part
 
 
 def contracted_space(views: Views, resolution: int) -> tuple[SceneBox, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.capture.bounds import contracted_space
+from nerf.capture.bounds import contracted_space, given_box
 from nerf.geometry.camera_rig import camera_box
 from nerf.geometry.scene_box import SceneBox
 from nerf.scenes.scene import Views
@@ -114,7 +114,7 @@ def scene_space(
 ) -> tuple[SceneBox, Tensor]:
     """Returns the box of the scene and its cells that can hold matter, (G, G, G) bool, [x, y, z].
 
-    The box has half side `bounds` about the origin if that is given. Otherwise it comes from the silhouettes or,
+    The box has half side `bounds` if that is given, see `given_box`. Otherwise it comes from the silhouettes or,
     without alpha, from the cameras. Without alpha every cell can hold matter. Photographs of what lies all around get
     a contracted space, see `nerf.capture.bounds`.
 
@@ -132,7 +132,7 @@ def scene_space(
         silhouettes = find_silhouettes(views)
 
     if bounds > 0:
-        box = SceneBox(torch.full((3,), -bounds), 2 * bounds)
+        box = given_box(views.cameras, bounds)
     else:
         box = camera_box(views.cameras)
         if silhouettes is not None:

@@ -14,9 +14,11 @@ from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
+from nerf.geometry.origin import absolute_poses
 from nerf.scenes.picture_names import unique_words
 from nerf.scenes.pictures import SUFFIXES
 
+DIGITS = 17  # of numbers in COLMAP's text: quaternions turn far-away places by what they are rounded
 OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0])  # y down, z forward -> y up, z back
 
 
@@ -43,7 +45,7 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
     """Writes poses as transforms.json: OpenGL camera axes, 4 x 4 camera-to-world matrices, intrinsics by frame."""
     frames = []
     for frame, name in enumerate(names):
-        pose = cameras.world_from_camera[frame].double()
+        pose = absolute_poses(cameras.world_from_camera[frame], cameras.origin).double()
         matrix = torch.cat([pose[:, :3] * OPENGL_FROM_OPENCV, pose[:, 3:]], dim=1).tolist()
         focal = cameras.focal[frame].tolist()
         center = cameras.center[frame].tolist()
@@ -88,6 +90,14 @@ def quaternion(rotation: Tensor) -> list[float]:
     return [w, x, y, z]
 
 
+def _turned(quaternion: list[float], point: Tensor) -> list[float]:
+    """Returns a point (3,) float64 turned by a unit quaternion w, x, y, z."""
+    from scipy.spatial.transform import Rotation
+
+    w, x, y, z = quaternion
+    return Rotation.from_quat([x, y, z, w]).apply(point.numpy()).tolist()
+
+
 def colmap_camera(numbers: list[float]) -> tuple[str, list[float]]:
     """Returns COLMAP's name and parameters for focal length (2), principal point (2) and lens (12)."""
     terms: dict[str, float] = dict(zip(("fx", "fy", "cx", "cy", *TERMS), numbers))
@@ -111,10 +121,11 @@ def write_colmap(folder: Path, cameras: Cameras, names: list[str]) -> None:
     # The poses.
     lines = ["# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME; then a line of 2D points, here none"]
     for frame, name in enumerate(names):
-        pose = cameras.world_from_camera[frame].double()
-        camera_from_world = pose[:, :3].T
-        numbers = quaternion(camera_from_world) + (-camera_from_world @ pose[:, 3]).tolist()
-        pose_text = " ".join(f"{value:.12g}" for value in numbers)
+        pose = absolute_poses(cameras.world_from_camera[frame], cameras.origin).double()
+        turn = quaternion(pose[:, :3].T)
+        # Turned by what the reader will turn it back with, which float32's rotation is not to its last digit.
+        numbers = turn + _turned(turn, -pose[:, 3])
+        pose_text = " ".join(f"{value:.{DIGITS}g}" for value in numbers)
         lines += [f"{frame + 1} {pose_text} {which[frame].item() + 1} {name}", ""]
     write_text(folder / "images.txt", "\n".join(lines) + "\n")
 

@@ -76,7 +76,8 @@ class ExportContext:
     def placement(self) -> Placement:
         """From the frame of the input poses to the one that is asked for."""
         request = self.request
-        return placement(request.up, find_up(self.cameras).direction, request.scale, request.unit)
+        origin = self.cameras.origin
+        return placement(request.up, find_up(self.cameras).direction, request.scale, request.unit, origin)
 
     def rendered_views(self) -> DepthViews | None:
         """Returns how far the cameras see, if that was rendered for the surface and is what the cameras see exactly.

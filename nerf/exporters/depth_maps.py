@@ -11,6 +11,7 @@ from nerf.exporters.cameras import check_folder
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import replacing, write_text
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import absolute_poses
 from nerf.rendering.depth_views import DepthViews
 from nerf.rendering.model import RadianceModel
 from nerf.report import progress
@@ -82,7 +83,7 @@ def write_depths(
                 "file": file,
                 "focal": cameras.focal[frame].tolist(),
                 "center": cameras.center[frame].tolist(),
-                "world_from_camera": cameras.world_from_camera[frame].tolist(),
+                "world_from_camera": absolute_poses(cameras.world_from_camera[frame], cameras.origin).tolist(),
             }
             for frame, file in enumerate(files)
         ],

@@ -8,13 +8,12 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import check_writable, replacing
+from nerf.files import check_writable
 from nerf.meshing.mesh import Mesh, present
+from nerf.meshing.ply import write_ply
 
 POINTS_SEED = 0
 SHORTEST_NORMAL = 1e-12  # between normals that cancel out any direction is as good
-FIELDS = [("x", "f4"), ("y", "f4"), ("z", "f4"), ("nx", "f4"), ("ny", "f4"), ("nz", "f4")]
-COLORS = [("red", "u1"), ("green", "u1"), ("blue", "u1")]
 
 
 def check(path: Path, request: ExportRequest) -> None:
@@ -25,7 +24,7 @@ def check(path: Path, request: ExportRequest) -> None:
 def write(context: ExportContext, path: Path) -> str:
     """Writes points of the surface; returns the sentence that says so."""
     count = context.request.count
-    write_points(path, sampled(context.surface()[0], count))
+    write_ply(path, sampled(context.surface()[0], count), context.placement.origin)
     return f"point cloud: {path} ({count} points; {context.placement.words})"
 
 
@@ -58,17 +57,3 @@ def sampled(mesh: Mesh, count: int) -> Mesh:
         normals=(normal / length).astype(numpy.float32),
         rgb=((present(mesh.rgb)[index] * weight).sum(1) + 0.5).astype(numpy.uint8),
     )
-
-
-def write_points(file: Path, points: Mesh) -> None:
-    """Writes positions, normals and colours as binary .ply, atomically."""
-    table = numpy.empty(len(points.vertices), dtype=FIELDS + COLORS)
-    columns = numpy.concatenate([points.vertices, present(points.normals), present(points.rgb)], axis=1).T
-    for (name, dtype), column in zip(FIELDS + COLORS, columns):
-        table[name] = column.astype(dtype)
-
-    ply_types = {"f4": "float", "u1": "uchar"}
-    head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
-    head += [f"property {ply_types[dtype]} {name}" for name, dtype in FIELDS + COLORS]
-    with replacing(file) as partial:
-        partial.write_bytes("\n".join([*head, "end_header", ""]).encode("ascii") + table.tobytes())

@@ -13,6 +13,8 @@ PARALLEL = 0.9  # length of the mean optical axis above which cameras all face o
 INWARDS = 0.8  # of the cameras must have before them what they look at
 STEEP = 0.95  # cosine with up beyond which cameras face up or down
 
+ONE_PLACE = 1e-6  # of the coordinates: cameras nearer than this to what they look at are in one place
+
 
 def forward_facing(cameras: Cameras) -> bool:
     """Returns whether the cameras all face about one way, rather than look at something from all around."""
@@ -50,15 +52,38 @@ def camera_box(cameras: Cameras) -> SceneBox:
     eye = cameras.world_from_camera[:, :, 3].double()
     axis = cameras.world_from_camera[:, :, 2].double()
 
+    center = _nearest_to_axes(eye, axis)
+    side = (eye - center).norm(dim=1).median().item()
+    if not side > ONE_PLACE * eye.abs().max().item():
+        raise InputError(
+            "the cameras stand in one place: their poses do not tell the size of the scene; photograph from several "
+            "places, or give scene.bounds, half the side of a cube that holds it"
+        )
+    return SceneBox((center - side / 2).float(), side)
+
+
+def angle_to_attention(cameras: Cameras) -> float:
+    """Returns the median angle, degrees, between the cameras' axes and the point nearest to them all.
+
+    It is small where they look at something together, and above 90 where they look away from one another; 180 of
+    cameras in one place.
+    """
+    eye = cameras.world_from_camera[:, :, 3].double()
+    axis = cameras.world_from_camera[:, :, 2].double()
+    toward = _nearest_to_axes(eye, axis) - eye
+    distance = toward.norm(dim=1)
+    if not distance.median().item() > ONE_PLACE * eye.abs().max().item():
+        return 180.0
+    cosine = (toward * axis).sum(dim=1) / distance.clamp(min=torch.finfo(torch.float64).tiny)
+    return cosine.clamp(-1, 1).acos().rad2deg().median().item()
+
+
+def _nearest_to_axes(eye: Tensor, axis: Tensor) -> Tensor:
+    """Returns the point (3,) nearest to axes through eyes (F, 3) along unit vectors (F, 3), float64, least squares."""
     # Normal equations of the squared distances from the axes.
     off_axis = torch.eye(3, dtype=torch.float64) - axis[:, :, None] * axis[:, None, :]
     normal = off_axis.sum(0)
     # Parallel axes fix no point along themselves: a small pull towards the mean eye decides.
     normal += 1e-6 * len(eye) * torch.eye(3, dtype=torch.float64)
     target = (off_axis @ eye[:, :, None]).sum(0)[:, 0] + 1e-6 * len(eye) * eye.mean(0)
-    center = torch.linalg.solve(normal, target)
-
-    side = (eye - center).norm(dim=1).median().item()
-    if not side > 1e-6 * max(1.0, eye.abs().max().item()):
-        raise InputError("the cameras stand in one place: the scene's size cannot be told from them; give scene.bounds")
-    return SceneBox((center - side / 2).float(), side)
+    return torch.linalg.solve(normal, target)

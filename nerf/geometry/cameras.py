@@ -2,20 +2,25 @@
 
 Axes of a camera: x to the right, y down, z forward (OpenCV). Pixel (column, row) covers
 [column, column + 1) x [row, row + 1), so its centre is at +0.5. ``world_from_camera`` is a (3, 4)
-matrix [R | c]: rotation, centre. The world is the frame of the input poses; lengths are scene units.
+matrix [R | c]: rotation, centre. The world is the frame of the input poses, but for an origin where those are far from
+their own; lengths are scene units.
 How a lens bends rays: `nerf.geometry.lenses`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from nerf.errors import InputError
 from nerf.geometry.lenses import TERMS, distort, normalized_from_point, ray_from_normalized, undistort
+from nerf.geometry.origin import NO_ORIGIN, Origin, absolute_poses, relative
 
 NOT_GIVEN = torch.empty(0)
+MOST_PIXELS = 16384  # along a side of a picture
+NOT_ORTHONORMAL = 1e-3  # by which R R^T may miss the identity
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ class Cameras:
     height: int
     lens: Tensor = NOT_GIVEN  # (F, 12) float32, see `nerf.geometry.lenses`; pinholes if not given
     size: Tensor = NOT_GIVEN  # (F, 2) int64, width and height of each picture; the largest if not given
+    origin: Origin = NO_ORIGIN  # what the poses are relative to, in the frame of the input
 
     def __post_init__(self) -> None:
         if self.lens is NOT_GIVEN:
             object.__setattr__(self, "lens", torch.zeros(len(self), len(TERMS)))
         if self.size is NOT_GIVEN:
             object.__setattr__(self, "size", torch.tensor([[self.width, self.height]]).repeat(len(self), 1))
+        _check(self)
 
     def __len__(self) -> int:
         return self.world_from_camera.shape[0]
@@ -56,7 +63,15 @@ class Cameras:
     def __getitem__(self, which: slice | Tensor) -> Cameras:
         each = (self.world_from_camera, self.focal, self.center, self.lens, self.size)
         pose, focal, center, lens, size = (value[which] for value in each)
-        return Cameras(pose, focal, center, self.width, self.height, lens, size)
+        return Cameras(pose, focal, center, self.width, self.height, lens, size, self.origin)
+
+    def about(self, origin: Origin) -> Cameras:
+        """Returns the same cameras with poses relative to another origin."""
+        if origin == self.origin:
+            return self
+        pose = self.world_from_camera
+        eye = relative(absolute_poses(pose, self.origin)[:, :, 3], origin)
+        return replace(self, world_from_camera=torch.cat([pose[:, :, :3], eye[:, :, None]], dim=2), origin=origin)
 
     @property
     def pinhole(self) -> bool:
@@ -110,7 +125,44 @@ class Cameras:
         factor = height / self.size[:, 1:]
         offset = self.center - self.size / 2
         center = offset * factor + torch.tensor([width / 2, height / 2])
-        return Cameras(self.world_from_camera, self.focal * factor, center, width, height, self.lens)
+        focal = self.focal * factor
+        return Cameras(self.world_from_camera, focal, center, width, height, self.lens, origin=self.origin)
+
+
+def _check(cameras: Cameras) -> None:
+    """Refuses cameras that are none, wherever they come from.
+
+    Raises:
+        InputError: a tensor has another shape or type than it should, a number is not finite, a focal length is not
+            positive, a picture too small or too large, or a pose no rotation.
+    """
+    count = len(cameras)
+    shapes = {"world_from_camera": (3, 4), "focal": (2,), "center": (2,), "lens": (len(TERMS),), "size": (2,)}
+    for name, shape in shapes.items():
+        value: Tensor = getattr(cameras, name)
+        whole = name == "size"
+        if value.shape != (count, *shape) or value.dtype != (torch.int64 if whole else torch.float32):
+            raise InputError(
+                f'cameras: "{name}" is {value.dtype} of shape {tuple(value.shape)}, expected '
+                f"{'int64' if whole else 'float32'} of shape {(count, *shape)}"
+            )
+        if not value.isfinite().all():
+            frame = int((~value.isfinite().view(count, -1).all(dim=1)).nonzero()[0])
+            raise InputError(f'camera {frame}: "{name}" has a number that is not finite')
+
+    largest = (cameras.width, cameras.height)
+    sides = torch.cat([cameras.size.flatten(), torch.tensor(largest)])
+    if not 1 <= int(sides.min()) <= int(sides.max()) <= MOST_PIXELS or (cameras.size > torch.tensor(largest)).any():
+        raise InputError(f"cameras: sizes of pictures are from 1 to {MOST_PIXELS} pixels, and {largest} is the largest")
+    if not (cameras.focal > 0).all():
+        frame = int((cameras.focal <= 0).any(dim=1).nonzero()[0])
+        raise InputError(f"camera {frame}: focal length {cameras.focal[frame].tolist()} is not positive")
+
+    turn = cameras.world_from_camera[:, :, :3].detach()
+    off = (turn @ turn.mT - torch.eye(3)).abs().amax(dim=(1, 2))
+    wrong = ~(off <= NOT_ORTHONORMAL) | (torch.linalg.det(turn) < 0)
+    if wrong.any():
+        raise InputError(f"camera {int(wrong.nonzero()[0])}: its pose is no rotation (orthonormal, right-handed)")
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:

@@ -9,14 +9,19 @@ from torch import Tensor
 
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import FAR, Contraction
+from nerf.geometry.origin import Origin, relative
 
 
 @dataclass(frozen=True)
 class CropBox:
     """An axis-aligned box in the frame of the input poses."""
 
-    low: Tensor  # (3,) float32, least coordinates, scene units
-    high: Tensor  # (3,) float32, greatest coordinates
+    low: Tensor  # (3,) least coordinates, scene units
+    high: Tensor  # (3,) greatest coordinates
+
+    def about(self, origin: Origin) -> CropBox:
+        """Returns the box relative to an origin, float32."""
+        return CropBox(relative(self.low, origin), relative(self.high, origin))
 
     def holds(self, point: Tensor) -> Tensor:
         """Returns (N,) bool for points (N, 3)."""

@@ -8,20 +8,25 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import NO_ORIGIN, Origin
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A rotation and a scale about the origin."""
+    """A rotation and a scale about the origin of the input's frame.
+
+    Points and cameras are relative to an origin of their own before and after: what writes them adds `origin`.
+    """
 
     turn: Tensor  # (3, 3), the rotation
     scale: float
     unit: str  # what lengths are in afterwards; "" = scene units
+    origin: Origin = NO_ORIGIN  # what points are relative to afterwards, in the new frame
 
     def points(self, point: Tensor) -> Tensor:
-        """Returns points (N, 3) in the new frame."""
+        """Returns points (N, 3) in the new frame, relative to `origin`."""
         return self.scale * point @ self.turn.T
 
     def directions(self, direction: Tensor) -> Tensor:
@@ -32,7 +37,7 @@ class Placement:
         """Returns the cameras in the new frame."""
         pose = cameras.world_from_camera
         turned = torch.cat([self.turn @ pose[:, :, :3], self.points(pose[:, :, 3])[:, :, None]], dim=2)
-        return replace(cameras, world_from_camera=turned)
+        return replace(cameras, world_from_camera=turned, origin=self.origin)
 
     @property
     def words(self) -> str:
@@ -42,7 +47,7 @@ class Placement:
         return f"{self.unit or 'scene units'}, {frame}"
 
 
-def placement(up: str, scene_up: Tensor, scale: float, unit: str) -> Placement:
+def placement(up: str, scene_up: Tensor, scale: float, unit: str, origin: Origin = NO_ORIGIN) -> Placement:
     """Returns the placement that turns the scene's up direction to a signed axis, by the smallest rotation.
 
     Args:
@@ -50,9 +55,17 @@ def placement(up: str, scene_up: Tensor, scale: float, unit: str) -> Placement:
         scene_up: (3,), which way is up in the frame of the input poses.
         scale: of lengths.
         unit: of lengths afterwards; "" = scene units.
+        origin: what points are relative to before.
     """
-    if not up:
-        return Placement(torch.eye(3), scale, unit)
+    turn = torch.eye(3, dtype=torch.float64) if not up else _turn(up, scene_up)
+    if origin != NO_ORIGIN:
+        x, y, z = (scale * (turn @ torch.tensor(origin, dtype=torch.float64))).tolist()
+        origin = (x, y, z)
+    return Placement(turn.float(), scale, unit, origin)
+
+
+def _turn(up: str, scene_up: Tensor) -> Tensor:
+    """Returns the smallest rotation (3, 3) float64 from a direction to a signed axis."""
 
     target = torch.zeros(3, dtype=torch.float64)
     target["xyz".index(up[-1])] = -1.0 if up[0] == "-" else 1.0
@@ -63,9 +76,9 @@ def placement(up: str, scene_up: Tensor, scale: float, unit: str) -> Placement:
 
     if along < -1 + 1e-9:  # upside down: half a turn about any axis across
         axis = torch.nn.functional.normalize(torch.linalg.cross(source, identity[source.abs().argmin()]), dim=0)
-        turn = 2 * axis[:, None] * axis - identity
-    else:  # Rodrigues' formula with the angle between the two
-        x, y, z = across.tolist()
-        skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
-        turn = identity + skew + skew @ skew / (1 + along)
-    return Placement(turn.float(), scale, unit)
+        return 2 * axis[:, None] * axis - identity
+
+    # Rodrigues' formula with the angle between the two.
+    x, y, z = across.tolist()
+    skew = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
+    return identity + skew + skew @ skew / (1 + along)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ def upright(cameras: Cameras, up: Up) -> Cameras:
     """Returns the cameras, without their lenses, turned by a quarter where their pictures lie on their side."""
     pose = cameras.world_from_camera
     if not up.sideways:
-        return Cameras(pose, cameras.focal, cameras.center, cameras.width, cameras.height, size=cameras.size)
+        return replace(cameras, lens=torch.zeros_like(cameras.lens))
 
     right, down, forward, eye = pose.unbind(2)
     turned = (right @ up.direction).mean().item()
@@ -118,8 +118,16 @@ def upright(cameras: Cameras, up: Up) -> Cameras:
     else:
         axes = [-down, right]
         center = torch.stack([height - y, x], dim=1)
-    turned_pose = torch.stack([*axes, forward, eye], dim=2)
-    return Cameras(turned_pose, cameras.focal.flip(1), center, cameras.height, cameras.width, size=cameras.size.flip(1))
+    return replace(
+        cameras,
+        world_from_camera=torch.stack([*axes, forward, eye], dim=2),
+        focal=cameras.focal.flip(1),
+        center=center,
+        width=cameras.height,
+        height=cameras.width,
+        lens=torch.zeros_like(cameras.lens),
+        size=cameras.size.flip(1),
+    )
 
 
 def leveled(poses: Tensor, up: Tensor) -> Tensor:

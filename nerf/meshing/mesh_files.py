@@ -10,8 +10,10 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.files import check_beside, check_writable, replacing, write_text
+from nerf.geometry.origin import NO_ORIGIN, Origin
 from nerf.geometry.similarity import METRES, Placement
 from nerf.meshing.mesh import Mesh, present
+from nerf.meshing.ply import write_ply
 
 if TYPE_CHECKING:
     from trimesh.visual import TextureVisuals
@@ -31,17 +33,22 @@ def check_mesh_file(file: Path, textured: bool = False) -> None:
     check_writable(file)
 
 
-def write_mesh(file: Path, mesh: Mesh, unit: str = "") -> None:
+def write_mesh(file: Path, mesh: Mesh, unit: str = "", origin: Origin = NO_ORIGIN) -> None:
     """Writes a mesh, atomically, with its texture, else with its vertex colours; .stl has neither.
 
     glTF wants linear vertex colours, and metres: lengths in a named unit are turned into them.
+
+    origin: what vertices are relative to. It is added in double precision: to the numbers of .ply and .obj, as the
+    translation of the node in .glb; .stl cannot hold it, and stays relative to it.
 
     Raises:
         InputError: the file cannot be written.
     """
     suffix = file.suffix.lower()
     if suffix == ".obj":
-        return _write_obj(file, mesh)
+        return _write_obj(file, mesh, origin)
+    if suffix == ".ply" and origin != NO_ORIGIN:
+        return write_ply(file, mesh, origin)
     import trimesh
     from trimesh.visual import ColorVisuals
 
@@ -55,6 +62,13 @@ def write_mesh(file: Path, mesh: Mesh, unit: str = "") -> None:
     elif suffix != ".stl":
         rgb = present(mesh.rgb)
         shape.visual = ColorVisuals(shape, vertex_colors=_linear(rgb) if suffix == ".glb" else rgb)
+
+    if suffix == ".glb" and origin != NO_ORIGIN:
+        place = numpy.eye(4)
+        place[:3, 3] = numpy.array(origin) * METRES.get(unit, 1.0)
+        scene = trimesh.Scene()
+        scene.add_geometry(shape, transform=place)
+        shape = scene
 
     options = {".stl": {}, ".ply": {"vertex_normal": True}, ".glb": {"include_normals": True}}
     with replacing(file) as partial:
@@ -92,16 +106,19 @@ def _check_texture_files(file: Path) -> None:
         check_beside(file.with_suffix(".png"), lambda text: False)
 
 
-def _write_obj(file: Path, mesh: Mesh) -> None:
+def _write_obj(file: Path, mesh: Mesh, origin: Origin) -> None:
     """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole."""
     from PIL import Image
 
+    table = mesh.vertices if origin == NO_ORIGIN else mesh.vertices.astype(numpy.float64) + origin
+    place = " %.8g" if origin == NO_ORIGIN else " %.15g"
+    form = "v" + 3 * place
     if mesh.texture is None:
         head = ""
-        table = numpy.concatenate([mesh.vertices, present(mesh.rgb) / numpy.float32(255)], axis=1)
+        table = numpy.concatenate([table, present(mesh.rgb) / numpy.float32(255)], axis=1)
+        form += 3 * " %.8g"
     else:
         head = f"mtllib {file.stem}.mtl\nusemtl surface\n"
-        table = mesh.vertices
         _check_texture_files(file)
         write_text(file.with_suffix(".mtl"), _material(file))
         with replacing(file.with_suffix(".png")) as partial:
@@ -109,7 +126,7 @@ def _write_obj(file: Path, mesh: Mesh) -> None:
 
     with replacing(file) as partial, open(partial, "w", encoding="utf-8") as text:
         text.write(head)
-        numpy.savetxt(text, table, "v" + " %.8g" * table.shape[1])
+        numpy.savetxt(text, table, form)
         numpy.savetxt(text, present(mesh.normals), "vn %.6g %.6g %.6g")
         if head:
             numpy.savetxt(text, present(mesh.uv), "vt %.8g %.8g")
@@ -123,8 +140,9 @@ def mesh_report(mesh: Mesh, how: dict[str, object], placement: Placement) -> dic
         "triangles": len(mesh.faces),
         **how,
         "extent": mesh.extent.tolist(),
-        "lowest": mesh.vertices.min(0).tolist(),
-        "highest": mesh.vertices.max(0).tolist(),
+        "lowest": (mesh.vertices.min(0) + numpy.array(placement.origin)).tolist(),
+        "highest": (mesh.vertices.max(0) + numpy.array(placement.origin)).tolist(),
+        "origin": list(placement.origin),
         "units": placement.words,
     }
 

@@ -23,8 +23,8 @@ def crop_box(numbers: list[float]) -> CropBox:
     Raises:
         InputError: it holds nothing.
     """
-    low = torch.tensor(numbers[:3])
-    high = torch.tensor(numbers[3:])
+    low = torch.tensor(numbers[:3], dtype=torch.float64)
+    high = torch.tensor(numbers[3:], dtype=torch.float64)
     if not (low < high).all():
         raise InputError(f"--crop: {numbers[:3]} is not below {numbers[3:]}; give x0 y0 z0 x1 y1 z1, least first")
     return CropBox(low, high)

@@ -75,7 +75,7 @@ def pinhole_cameras(cameras: Cameras) -> Cameras:
     width = max(1, int(cameras.width * factor))
     height = max(1, int(cameras.height * factor))
     resized = cameras.resized(width, height)
-    pinholes = Cameras(resized.world_from_camera, resized.focal, resized.center, width, height)
+    pinholes = Cameras(resized.world_from_camera, resized.focal, resized.center, width, height, origin=cameras.origin)
 
     same = all(
         torch.equal(ours, theirs)

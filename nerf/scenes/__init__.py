@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
+from nerf.geometry.origin import NO_ORIGIN, Origin, relative
 from nerf.scenes.formats import check_format, chosen_format, has_photographs
 from nerf.scenes.scene import Scene, Views
 
@@ -78,14 +79,30 @@ def load_scene(scene_folder: SceneFolder, splits: tuple[str, ...], settings: Sce
     row, also = chosen_format(scene_folder.folder, settings.format)
     capture = row.open(scene_folder.folder, settings)
     views = {split: capture.read[split]() for split in splits if split in capture.read}
+    origin = next((each.cameras.origin for each in views.values()), NO_ORIGIN)
+    views = {split: replace(each, cameras=each.cameras.about(origin)) for split, each in views.items()}
+    points = None if capture.points is None else relative(capture.points, origin)
+
     found = [_of_split(note, split) for split in views for note in views[split].notes]
-    return Scene(capture.kind, views, capture.points, (*capture.notes, *also, *found), row.photographs)
+    notes = (*capture.notes, *also, *found, *_origin_note(origin))
+    return Scene(capture.kind, views, points, notes, row.photographs)
 
 
 def _of_split(note: str, split: str) -> str:
     """Returns a note on a split's pictures that says of which split, if it is not the one that is learned from."""
     warning = "warning: " if note.startswith("warning: ") else ""
     return note if split == "train" else f"{warning}{split} split: {note.removeprefix(warning)}"
+
+
+def _origin_note(origin: Origin) -> list[str]:
+    """Returns what to say of an origin, if there is one."""
+    if origin == NO_ORIGIN:
+        return []
+    place = ", ".join(f"{value:.12g}" for value in origin)
+    return [
+        f"origin: the cameras stand far from that of their coordinates; computed is from ({place}), which everything "
+        "written gets back"
+    ]
 
 
 __all__ = [

@@ -19,6 +19,7 @@ from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import near_origin
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
@@ -65,7 +66,7 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
     if len({path.stem for path in paths}) < len(paths):
         names = file_names([path.relative_to(folder).as_posix() for path in paths])
 
-    poses = torch.stack([_pose(frame, i, file) for i, frame in enumerate(frames)])
+    poses, origin = near_origin(numpy.stack([_pose(frame, i, file) for i, frame in enumerate(frames)]))
     images, white = _read_images(paths, downscale)
 
     _, height, width, _ = images.shape
@@ -76,6 +77,7 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
         torch.tensor([[width / 2, height / 2]]).repeat(len(paths), 1),
         width,
         height,
+        origin=origin,
     )
     return Views(names, images, white, cameras)
 
@@ -111,8 +113,8 @@ def _file_path(frame: object, index: int, file: Path) -> str:
     return text
 
 
-def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
-    """Returns world_from_camera (3, 4) float32 with the camera's y and z axes turned from OpenGL's."""
+def _pose(frame: dict, index: int, file: Path) -> numpy.ndarray:
+    """Returns world_from_camera (3, 4) float64 with the camera's y and z axes turned from OpenGL's."""
     try:
         matrix = numpy.array(frame.get("transform_matrix"), dtype=numpy.float64)
     except (TypeError, ValueError, OverflowError):
@@ -121,8 +123,8 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
         raise InputError(f'{file}: frame {index}: "transform_matrix" is not a 4 x 4 matrix of numbers')
 
     with numpy.errstate(over="ignore"):
-        single = matrix.astype(numpy.float32)
-    if not numpy.isfinite(single).all():
+        finite = numpy.isfinite(matrix.astype(numpy.float32)).all()
+    if not finite:
         raise InputError(
             f'{file}: frame {index}: "transform_matrix" has a value that is not finite; '
             "correct the pose or remove the frame"
@@ -140,7 +142,7 @@ def _pose(frame: dict, index: int, file: Path) -> torch.Tensor:
             "(its axes must be orthonormal and right-handed)"
         )
 
-    return torch.from_numpy(single[:3] * numpy.array([1, -1, -1, 1], numpy.float32))
+    return matrix[:3] * numpy.array([1.0, -1.0, -1.0, 1.0])
 
 
 def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:

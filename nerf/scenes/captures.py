@@ -14,6 +14,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
+from nerf.geometry.origin import near_origin
 from nerf.scenes.masks import read_mask
 from nerf.scenes.picture_names import file_names, plain_name, some
 from nerf.scenes.pictures import PictureStack, picture_size, read_pictures
@@ -105,15 +106,16 @@ def _views(photos: list[Photo], downscale: int) -> Views:
     stack = read_pictures([photo.path for photo in photos], shapes, downscale)
     height, width = stack.images.shape[1:3]
 
-    poses = numpy.stack([photo.world_from_camera for photo in photos])
+    poses, origin = near_origin(numpy.stack([photo.world_from_camera for photo in photos]))
     cameras = Cameras(
-        torch.from_numpy(poses.astype(numpy.float32, order="C")),
+        poses,
         torch.tensor([photo.focal for photo in photos], dtype=torch.float32) * scale,
         torch.tensor([photo.center for photo in photos], dtype=torch.float32) * scale,
         width,
         height,
         torch.tensor([list(photo.lens) for photo in photos], dtype=torch.float32),
         stack.size,
+        origin,
     )
 
     # What only some photographs tell is not known of the split.

@@ -96,7 +96,7 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     ]
     photos = with_masks(found_photos(photos, notes, str(model)), scene, notes)
 
-    position = torch.from_numpy(points.position[trusted(points)].astype(numpy.float32))
+    position = torch.from_numpy(points.position[trusted(points)])
     return photo_capture("colmap", photos, notes, settings.holdout, left, position)
 
 

@@ -53,7 +53,7 @@ class Capture:
 
     kind: str  # the format that the folder is kept in
     read: Mapping[str, Callable[[], Views]]  # by split: reads the split's pictures
-    points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
+    points: Tensor | None = None  # (N, 3) float64, sparse points of surfaces in the frame of the input
     notes: Sequence[str] = ()  # what was found and chosen, and warnings, one line each
 
 
@@ -62,7 +62,7 @@ class Scene:
     """The splits of one folder that were asked for."""
 
     kind: str  # the format that the folder is kept in
-    splits: dict[str, Views]
+    splits: dict[str, Views]  # all relative to one origin, see `nerf.geometry.origin`
     points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
     notes: tuple[str, ...] = ()  # what was found and chosen, and warnings, one line each
     photographs: bool = True  # of a whole place; False: renders of one thing

@@ -19,6 +19,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.files import replacing
+from nerf.geometry.origin import FAR_AWAY, NO_ORIGIN
 from nerf.meshing.mesh import Mesh, is_watertight
 from nerf.meshing.mesh_files import FORMATS, check_mesh_file, write_mesh
 from nerf.meshing.sphere_tracing import shape_picture, surface_mesh
@@ -215,8 +216,12 @@ class SignedDistance(Signal):
         check_mesh_file(file)
 
         mesh = self.mesh(field, request.resolution or RESOLUTION)
-        vertices = (mesh.vertices.astype(numpy.float64) * self.side + self.corner).astype(numpy.float32)
-        write_mesh(file, replace(mesh, vertices=vertices, rgb=numpy.full(vertices.shape, GREY, numpy.uint8)))
+        x, y, z = self.corner.tolist()
+        origin = (x, y, z) if numpy.abs(self.corner).max() > FAR_AWAY * self.side else NO_ORIGIN
+        moved = mesh.vertices.astype(numpy.float64) * self.side + (self.corner - origin)
+        vertices = moved.astype(numpy.float32)
+        mesh = replace(mesh, vertices=vertices, rgb=numpy.full(vertices.shape, GREY, numpy.uint8))
+        write_mesh(file, mesh, origin=origin)
         return f"{file}: {len(mesh.faces)} triangles, watertight: {is_watertight(mesh)}"
 
     def _export_picture(self, field: CoordinateField, file: Path, size: tuple[int, int]) -> str:

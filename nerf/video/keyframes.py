@@ -20,6 +20,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.files import check_beside, check_readable, parsed_json, write_text
 from nerf.geometry.cameras import Cameras, look_at
+from nerf.geometry.origin import Origin, absolute_poses, relative
 
 FORMAT = "nerf camera track"
 MOST_BYTES = 2**26  # of a file with key frames
@@ -53,7 +54,7 @@ def write_track(file: Path, cameras: Cameras, fps: int, loop: bool, seen: Tensor
     frames = [
         {
             "time": frame / fps,
-            "world_from_camera": cameras.world_from_camera[frame].tolist(),
+            "world_from_camera": absolute_poses(cameras.world_from_camera[frame], cameras.origin).tolist(),
             "focal": cameras.focal[frame].tolist(),
             "center": cameras.center[frame].tolist(),
             "seen": round(seen[frame].item(), 4),
@@ -65,7 +66,9 @@ def write_track(file: Path, cameras: Cameras, fps: int, loop: bool, seen: Tensor
 
 
 def read_keys(file: Path, cameras: Cameras, up: Tensor) -> Keys:
-    """Returns the key frames in a file; what it leaves out is taken from the training cameras and from `up` (3,).
+    """Returns the key frames in a file, relative to the origin of the training cameras.
+
+    What it leaves out is taken from those and from `up` (3,).
 
     Raises:
         InputError: the file cannot be read, or a key of it is not a camera.
@@ -86,7 +89,7 @@ def read_keys(file: Path, cameras: Cameras, up: Tensor) -> Keys:
     views = []
     for number, key in enumerate(keys):
         where = f"{file}: key frame {number}"
-        poses.append(_pose(key, up, where))
+        poses.append(_pose(key, up, cameras.origin, where))
         views.append(_view(key, tree, default, where))
     return Keys(torch.stack(poses), torch.tensor(views), tree.get("loop") is True, _times(keys, tree, file))
 
@@ -102,13 +105,13 @@ def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Tensor:
     return numbers
 
 
-def _pose(key: dict[str, Any], up: Tensor, where: str) -> Tensor:
-    """Returns the pose (3, 4) of a key frame."""
+def _pose(key: dict[str, Any], up: Tensor, origin: Origin, where: str) -> Tensor:
+    """Returns the pose (3, 4) of a key frame, relative to an origin."""
     if "world_from_camera" not in key:
         if not {"eye", "target"} <= key.keys():
             raise InputError(f'{where}: expected "world_from_camera", or "eye" and "target"')
-        eye = _numbers(key["eye"], (3,), f'{where}: "eye"').float()
-        target = _numbers(key["target"], (3,), f'{where}: "target"').float()
+        eye = relative(_numbers(key["eye"], (3,), f'{where}: "eye"'), origin)
+        target = relative(_numbers(key["target"], (3,), f'{where}: "target"'), origin)
         pose = look_at(eye, target, up)
         if torch.linalg.det(pose[:, :3]) < 0.5:
             raise InputError(f'{where}: "eye" and "target" are in one place, or one above the other')
@@ -119,7 +122,7 @@ def _pose(key: dict[str, Any], up: Tensor, where: str) -> Tensor:
     turn = pose[:, :3]
     if not torch.allclose(turn @ turn.T, torch.eye(3, dtype=torch.float64), atol=1e-3) or torch.linalg.det(turn) < 0:
         raise InputError(f"{where}: world_from_camera: its first three columns are no rotation")
-    return pose.float()
+    return torch.cat([turn.float(), relative(pose[:, 3], origin)[:, None]], dim=1)
 
 
 def _view(key: dict[str, Any], tree: dict[str, Any], default: float, where: str) -> float:

@@ -97,7 +97,7 @@ def plan(
         raise InputError("--path keys and --keys FILE go together")
 
     # What can be refused is, before the work.
-    held_out = test_cameras() if name == "test" else None
+    held_out = test_cameras().about(cameras.origin) if name == "test" else None
     if request.keys:
         read_keys(request.keys, cameras, find_up(cameras).direction)
 
@@ -279,7 +279,14 @@ class Planner:
         """
         lens = self.cameras[:1].resized(*self.panel_size(self.cameras))
         count = len(poses)
-        filmed = Cameras(poses, lens.focal.repeat(count, 1), lens.center.repeat(count, 1), lens.width, lens.height)
+        filmed = replace(
+            lens,
+            world_from_camera=poses,
+            focal=lens.focal.repeat(count, 1),
+            center=lens.center.repeat(count, 1),
+            lens=lens.lens.repeat(count, 1),
+            size=lens.size.repeat(count, 1),
+        )
         if view is not None:
             focal = filmed.height / 2 / torch.tan(view / 2)
             filmed = replace(filmed, focal=filmed.focal * (focal / filmed.focal[:, 1])[:, None])

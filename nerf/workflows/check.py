@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerf.capture.camera_check import checked_scene
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
 from nerf.capture.visual_hull import find_silhouettes, scene_space
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.fields.table import new_field
+from nerf.geometry.origin import absolute
 from nerf.geometry.scene_box import SceneBox
 from nerf.memory import INTERPRETER_BYTES
 from nerf.rendering.metrics import SSIM_WINDOW
@@ -39,7 +41,7 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     Raises:
         InputError: the scene cannot be read.
     """
-    scene = load_scene(folder, ("train", "test"), settings.scene)
+    scene = checked_scene(load_scene(folder, ("train", "test"), settings.scene))
     check_sizes(scene, folder.folder)
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
@@ -87,15 +89,19 @@ def bounds_text(box: SceneBox, settings: Settings, views: Views) -> str:
     """Returns where the scene is and from what that is known."""
     if box.contraction is not None:
         space = box.contraction
-        source = "the cameras" if views.depths is None else "the cameras and the points they see"
+        source = "the cameras" if views.depths is None else "the cameras and the depths that they see"
+        center = absolute(space.center, views.cameras.origin)
         return (
-            f"bounds: none; space is contracted about {_point_text(space.center)}, radius {space.radius:.3f}, "
+            f"bounds: none; space is contracted about {_point_text(center)}, radius {space.radius:.3f}, "
             f"near {space.near:.3f}, from {source}"
         )
     source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
         source = "scene.bounds"
-    return f"bounds: cube of side {box.side:.3f} around {_point_text(box.corner + box.side / 2)}, from {source}"
+        if not torch.equal(absolute(box.corner + box.side / 2, views.cameras.origin).float(), torch.zeros(3)):
+            source += ", about what the cameras look at: no camera sees such a cube about the origin"
+    center = absolute(box.corner + box.side / 2, views.cameras.origin)
+    return f"bounds: cube of side {box.side:.3f} around {_point_text(center)}, from {source}"
 
 
 def _point_text(point: Tensor) -> str:

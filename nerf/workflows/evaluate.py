@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,6 +20,7 @@ from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
 from nerf.report import progress
 from nerf.scenes import SceneFolder, Views, load_scene
+from nerf.scenes.captures import FEWEST_TO_HOLD_OUT
 from nerf.workflows.align import aligned_camera, aligned_colors
 from nerf.workflows.trained import TrainedRun
 
@@ -44,9 +46,11 @@ def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
     settings = run.settings.scene
     splits = load_scene(SceneFolder(run.record["name"], scene, ""), (split,), settings).splits
     if split not in splits:
-        raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
-    views = splits[split]
-
+        raise InputError(
+            f"{scene}: no picture of the {split} split: with fewer than {FEWEST_TO_HOLD_OUT} pictures, or with "
+            "scene.holdout=0, none is held out; score those that it learned from with --split train, or add pictures"
+        )
+    views = replace(splits[split], cameras=splits[split].cameras.about(run.cameras.origin))
     folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
     file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures

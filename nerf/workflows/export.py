@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,4 +51,7 @@ def export(trained: TrainedRun, request: ExportRequest) -> None:
 
 
 def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
+    if request.surface.crop is not None:
+        crop = request.surface.crop.about(trained.cameras.origin)
+        request = replace(request, surface=replace(request.surface, crop=crop))
     return ExportContext(trained.model, trained.cameras, picture_names(trained.record["views"]), request)

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from nerf.backends.choice import Backend
+from nerf.capture.camera_check import checked_scene
 from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
@@ -63,7 +64,7 @@ def reconstruct(
 def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Scene:
     """Returns the pictures to learn from and to validate with, and says what was read."""
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
-    scene = load_scene(folder, ("train", "val"), settings.scene)
+    scene = checked_scene(load_scene(folder, ("train", "val"), settings.scene))
     check_sizes(scene, folder.folder)
     for note in scene.notes:
         say("scene", note)
@@ -160,8 +161,8 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
 def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None:
     """Refuses to go on with other pictures than the run began with."""
     record, cameras = run.load_scene()
-    same_names = record.get("views") == list(views.names)
-    if not same_names or not torch.equal(cameras.world_from_camera, views.cameras.world_from_camera):
+    same = record.get("views") == list(views.names) and cameras.origin == views.cameras.origin
+    if not same or not torch.equal(cameras.world_from_camera, views.cameras.world_from_camera):
         raise InputError(
             f"--resume: {run.path} was trained on {record['folder']}, not on {folder.folder}; name that scene"
         )

@@ -59,7 +59,7 @@ def test_an_output_that_fails_leaves_the_others_written(error, ball_run, tmp_pat
     def fail(file, points):
         raise error
 
-    monkeypatch.setattr(pointcloud, "write_points", fail)
+    monkeypatch.setattr(pointcloud, "write_ply", fail)
     words = ["export", str(ball_run), "--resolution", "24", "--mesh", str(tmp_path / "ball.ply")]
     words += ["--points", str(tmp_path / "points.ply"), "--cameras", str(tmp_path / "cameras")]
     assert main([*words, "--depth", str(tmp_path / "depth")]) == 2

@@ -4,8 +4,9 @@ import numpy
 import pytest
 
 from nerf.errors import InputError
-from nerf.exporters.pointcloud import check_points_file, sampled, write_points
+from nerf.exporters.pointcloud import check_points_file, sampled
 from nerf.meshing.mesh import Mesh
+from nerf.meshing.ply import write_ply
 from nerf.scenes.raytracing import load_open3d
 from tests.meshing.test_mesh_files import ball
 
@@ -27,7 +28,7 @@ def test_points_are_uniform_by_area():
 
 def test_points_are_read_back(tmp_path):
     points = sampled(ball(), 1000)
-    write_points(tmp_path / "ball.ply", points)
+    write_ply(tmp_path / "ball.ply", points)
     back = load_open3d().io.read_point_cloud(str(tmp_path / "ball.ply"))
     assert numpy.allclose(numpy.asarray(back.points), points.vertices)
     assert numpy.allclose(numpy.asarray(back.normals), points.normals, atol=1e-6)
