@@ -38,11 +38,10 @@ SEEN = 0.97  # of the pixels of every frame must show what training cameras saw
 JUDGED_FRAMES = 16  # of a path, by which it is judged while it is chosen
 JUDGED_SIDE = 24  # pixels of the longer side of the pictures by which it is judged
 # Times the cameras' distance, a spiral's spread, the extent of what a picture shows, and the arc, that are tried.
-REACHES = (1.0, 0.87, 1.15, 0.75, 1.32)
+REACHES = (1.0, 0.85, 1.2, 0.7)
 SPREADS = (1.0, 0.75, 0.5, 0.3)
-VIEWS = (1.0, 0.87, 0.75)
-SWINGS = (1.0, 0.8, 0.6)
-MOST_FRAMINGS = 24
+VIEWS = (1.0, 0.85, 0.7)
+SWINGS = (1.0, 0.75, 0.5)
 FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of the surface is measured
 
 
@@ -251,7 +250,7 @@ class Planner:
             for view in (VIEWS if self.request.view == 0 else VIEWS[:1])
             for reach in (REACHES if round_thing else SPREADS)
         ]
-        return sorted(choices, key=_departure)[:MOST_FRAMINGS]
+        return sorted(choices, key=_departure)
 
     def _at(self, name: str, framing: Framing) -> Cameras:
         """Returns the cameras of a path."""
