@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from nerf.backends.choice import choose_backend
-from nerf.config import Settings, photograph_settings, read_settings
+from nerf.config import PLACE, Settings, default_settings, read_settings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
 from nerf.rendering.metrics import psnr
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=400, help="pixels a side of video and lenses")
     arguments, overrides = parser.parse_known_args()
     words = ["train.max_seconds=1", f"train.steps={arguments.steps}", f"scene.downscale={arguments.downscale}"]
-    settings = read_settings(None, [*words, *overrides], photograph_settings())
+    settings = read_settings(None, [*words, *overrides], default_settings(PLACE))
     # Without steps, which fox takes to compare poses alone, the settings would be refused.
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, max_seconds=0.0))
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nerf.backends.choice import choose_backend
-from nerf.config import Settings, photograph_settings, read_settings
+from nerf.config import default_settings, read_settings
 from nerf.errors import InputError as InputError
 from nerf.exporters.context import ExportRequest
 from nerf.fields.coordinate import CoordinateField
@@ -23,7 +23,7 @@ from nerf.report import listen as listen
 from nerf.report import say
 from nerf.report import silence as silence
 from nerf.runs import RunFolder
-from nerf.scenes import Scene, find_scene, has_photographs
+from nerf.scenes import Scene, find_scene, ground_of
 from nerf.scenes import load_scene as _load_scene
 from nerf.signals.registry import signal_class
 from nerf.signals.settings import read_fit_settings
@@ -56,7 +56,7 @@ def load_scene(
     """
     use_huge_pages()
     folder = find_scene(str(scene))
-    base = photograph_settings() if has_photographs(folder.folder) else Settings()
+    base = default_settings(ground_of(folder.folder))
     return _load_scene(folder, tuple(splits), read_settings(None, _words(settings), base).scene)
 
 

@@ -180,9 +180,16 @@ PHOTOGRAPHS = {
 }  # fmt: skip
 
 
-def photograph_settings() -> Settings:
-    """Returns the defaults for photographs."""
-    return settings_from_dict(PHOTOGRAPHS, "defaults for photographs")
+PLACE = "place"  # a background that is none: the pictures show a whole place
+
+
+def default_settings(ground: str) -> Settings:
+    """Returns the defaults for pictures with some background, see `nerf.scenes.scene.Scene.ground`."""
+    if ground == PLACE:
+        return settings_from_dict(PHOTOGRAPHS, "defaults for photographs")
+    if ground:
+        return settings_from_dict({"scene": {"background": ground}, "train": {"background": ground}}, "the background")
+    return Settings()
 
 
 @overload

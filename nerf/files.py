@@ -133,30 +133,32 @@ def check_readable(path: Path) -> None:
         raise InputError(f"{path}: neither a file nor a folder; name one")
 
 
-def read_json(file: Path, mend: str) -> Any:
+def read_json(file: Path, mend: str, finite: bool = True) -> Any:
     """Returns what a JSON file holds: numbers are finite, and words can be names of files.
 
-    Whole numbers of more digits than `MOST_DIGITS` become floats. mend: how an error's sentence ends.
+    Whole numbers of more digits than `MOST_DIGITS` become floats. mend: how an error's sentence ends. finite: whether
+    other numbers are refused here; the reader who lets them through can say what they are.
 
     Raises:
         InputError: it cannot be read, or is not such JSON.
     """
     check_readable(file)
     try:
-        return parsed_json(file.read_text(encoding="utf-8-sig"))
+        return parsed_json(file.read_text(encoding="utf-8-sig"), finite)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); {mend}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: damaged, not valid JSON ({error}); {mend}") from None
 
 
-def parsed_json(text: str) -> Any:
+def parsed_json(text: str, finite: bool = True) -> Any:
     """Returns what a JSON text says, see `read_json`.
 
     Raises:
         ValueError, RecursionError: it is not such JSON.
     """
-    tree = json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+    number = _finite if finite else float
+    tree = json.loads(text, parse_float=number, parse_int=_whole, parse_constant=number)
     if re.search(r"\\u[dD][89a-fA-F]", text):
         json.dumps(tree, ensure_ascii=False).encode("utf-8")  # half of a UTF-16 pair has no UTF-8
     return tree

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerf.config import PLACE
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import camera_box, forward_facing
 from nerf.geometry.cameras import Cameras
@@ -26,7 +27,7 @@ FEW_POINTS = 0.15  # part of the median number of points that a picture sees
 UNEVEN = 0.5  # stops, standard deviation of the pictures' brightness
 MOST_NAMED = 12  # names in a warning
 GAMMA = 2.2  # of display colours, nearly
-PRESETS = {  # by Scene.photographs
+PRESETS = {  # by whether Scene.ground is PLACE
     True: "the defaults for photographs: pictures of a whole place, without silhouettes",
     False: "the defaults for renders of one thing, with silhouettes",
 }
@@ -110,7 +111,7 @@ def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
         *_tracked_facts(pictures, scene),
         ("bounds", bounds),
         ("memory", f"about {memory / 2**30:.1f} GiB"),
-        ("settings", PRESETS[scene.photographs]),
+        ("settings", PRESETS[scene.ground == PLACE]),
     ]
     return CaptureCheck(facts, warnings, pictures)
 

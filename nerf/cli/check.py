@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nerf.cli.arguments import whole
-from nerf.config import Settings, photograph_settings, settings_from_dict
+from nerf.config import default_settings, settings_from_dict
 from nerf.files import check_writable
 from nerf.report import say
 
@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Checks a capture as training would read it, and writes a page about it."""
-    from nerf.scenes import find_scene, has_photographs
+    from nerf.scenes import find_scene, ground_of
     from nerf.workflows.check import look_over
 
     scene_folder = find_scene(arguments.scene)
-    base = photograph_settings() if has_photographs(scene_folder.folder) else Settings()
+    base = default_settings(ground_of(scene_folder.folder))
     settings = settings_from_dict({"scene": {"downscale": arguments.downscale}}, "--downscale", base)
     file = arguments.out or Path("runs") / scene_folder.name / "check.html"
     check_writable(file)

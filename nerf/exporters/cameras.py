@@ -69,15 +69,13 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
 
 
 def _lens_entries(lens: list[float]) -> dict[str, object]:
-    """Returns camera_model and the terms of a lens (12) as nerfstudio writes them; k4 of OPENCV is in its denominator.
+    """Returns camera_model and the terms of a lens (12) as nerfstudio writes them; k4 is the factor of r^8.
 
     Terms for which the format has no name are left out.
     """
     terms = dict(zip(TERMS, lens))
     if not any(lens):
         return {"camera_model": "PINHOLE"}
-    if not terms["fisheye"]:
-        terms["k4"] = terms["d1"]
     entries = {name: terms[name] for name in ("k1", "k2", "k3", "k4", "p1", "p2") if terms[name]}
     return {"camera_model": "OPENCV_FISHEYE" if terms["fisheye"] else "OPENCV", **entries}
 

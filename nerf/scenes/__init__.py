@@ -8,7 +8,7 @@ from pathlib import Path
 from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
 from nerf.geometry.origin import NO_ORIGIN, Origin, relative
-from nerf.scenes.formats import check_format, chosen_format, has_photographs
+from nerf.scenes.formats import check_format, chosen_format, ground_of
 from nerf.scenes.scene import Scene, Views
 
 BUILTIN = "lego"  # the name under which the built-in scene is written
@@ -85,7 +85,7 @@ def load_scene(scene_folder: SceneFolder, splits: tuple[str, ...], settings: Sce
 
     found = [_of_split(note, split) for split in views for note in views[split].notes]
     notes = (*capture.notes, *also, *found, *_origin_note(origin))
-    return Scene(capture.kind, views, points, notes, row.photographs)
+    return Scene(capture.kind, views, points, notes, row.ground(scene_folder.folder))
 
 
 def _of_split(note: str, split: str) -> str:
@@ -112,6 +112,6 @@ __all__ = [
     "Views",
     "check_format",
     "find_scene",
-    "has_photographs",
+    "ground_of",
     "load_scene",
 ]

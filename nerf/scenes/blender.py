@@ -1,58 +1,140 @@
-"""Blender (NeRF-synthetic) format: ``transforms_<split>.json`` beside PNG files with alpha.
+"""Blender (NeRF-synthetic) format: ``transforms_<split>.json`` beside pictures, mostly PNG files with alpha.
 
 The file's cameras look along -z with y up (OpenGL); `_pose` turns them to the project's axes (z forward, y down).
-The world stays as it is.
+The world stays as it is. Files that say more of their cameras than one angle of view, and pictures of a whole place,
+are read as photographs are, see `nerf.scenes.frames`.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy
 import torch
 
-from nerf.config import SceneSettings
+from nerf.config import PLACE, SceneSettings
 from nerf.errors import InputError
 from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import near_origin
+from nerf.scenes.captures import checked_photo, photo_capture
+from nerf.scenes.frames import Frame, has_intrinsics, open_frames, unread_notes
+from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
+JUDGED = 8  # pictures that tell what is behind the thing
+BORDER = 0.99  # of a picture's border must have a colour for it to be what is behind the thing
+NEARLY = 6  # of 255 by which colours of a border may differ from white or black: compression
+
 
 def is_blender(folder: Path) -> bool:
     """Returns whether the folder holds this format."""
-    return any((folder / f"transforms_{split}.json").exists() for split in SPLITS)
+    return any(_file(folder, split).exists() for split in SPLITS)
+
+
+def blender_ground(folder: Path) -> str:
+    """Returns what is behind the thing in the pictures, see `Scene.ground`: their values tell, not their kind of file.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    file = _file(folder, "train")
+    if not file.is_file():
+        return ""
+    _, frames = open_frames(file)
+    paths = find_pictures(folder, [_file_path(frame, i, file) for i, frame in enumerate(frames)], str(file))
+    paths = [path for path in paths if path.is_file()]
+    chosen = sorted({round(index) for index in numpy.linspace(0, len(paths) - 1, JUDGED).tolist()} if paths else ())
+
+    borders = []
+    for index in chosen:
+        pixels = read_picture(paths[index])
+        if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+            return ""
+        borders += [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+    if not borders:
+        return ""
+
+    border = numpy.concatenate(borders)[:, :3]
+    for ground, value in (("white", 255), ("black", 0)):
+        if (abs(border.astype(numpy.int16) - value) <= NEARLY).all(axis=1).mean() >= BORDER:
+            return ground
+    return PLACE
 
 
 def open_blender(folder: Path, settings: SceneSettings) -> Capture:
-    """Returns the capture in a folder: its splits train and test, and val if there is such a file."""
-    splits = [split for split in SPLITS if split != "val" or (folder / "transforms_val.json").is_file()]
-    return Capture("blender", {split: partial(load_blender, folder, split, settings.downscale) for split in splits})
-
-
-def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
-    """Returns the pictures and cameras of one split.
+    """Returns the capture in a folder: its splits train and test, and val if there is such a file.
 
     Raises:
-        InputError: a file is missing, damaged or contradicts another; the message names it.
+        InputError: a file is missing or damaged.
     """
-    file = folder / f"transforms_{split}.json"
-    tree = _read_json(file)
-    if not isinstance(tree, dict):
-        tree = {}
-    frames = tree.get("frames")
-    if not isinstance(frames, list) or not frames:
-        raise InputError(f'{file}: no "frames"; expected a list with one entry per picture')
-    angle = _camera_angle(tree, file)
+    splits = [split for split in SPLITS if split != "val" or _file(folder, "val").is_file()]
+    notes: list[str] = []
+    ground = ""
+    file = _file(folder, "train")  # the other splits are of the same kind, and read only if they are asked for
+    if file.is_file():
+        tree, frames = open_frames(file)
+        notes += unread_notes(tree, frames, file)
+        ground = blender_ground(folder)
+        if ground == PLACE or has_intrinsics(tree, frames):
+            return _with_intrinsics(folder, settings, ground, notes)
 
-    # A picture is called by its file alone, or with its folders where that is not unique.
-    texts = [_file_path(frame, i, file) for i, frame in enumerate(frames)]
+    if ground:
+        notes.append(f"background: {ground}, as the borders of the pictures are (they have no alpha)")
+    read = {split: partial(load_blender, folder, split, settings.downscale) for split in splits}
+    return Capture("blender", read, notes=notes)
+
+
+def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: list[str]) -> Capture:
+    """Returns the capture of a folder whose files say more of the cameras, or whose pictures show a whole place."""
+    photos = []
+    for split in SPLITS:
+        file = _file(folder, split)
+        if not file.is_file():
+            continue
+
+        tree, frames = open_frames(file)
+        texts = [_file_path(frame, index, file) for index, frame in enumerate(frames)]
+        paths = _found(folder, texts, file)
+        for index, (frame, path) in enumerate(zip(frames, paths)):
+            where = f'{file}: frame {index} ("{texts[index]}")'
+            name = path.relative_to(folder).as_posix()
+            photo = Frame({**tree, **frame}, name, path, where).photo(folder, path)
+            photos.append(replace(checked_photo(photo, where), split=split))
+
+    photos = with_masks(photos, folder, notes)
+    capture = photo_capture("blender", photos, notes, 0, settings.downscale)
+    if ground == PLACE:
+        return replace(
+            capture, notes=[*capture.notes, "pictures of a whole place: they have no alpha, nor one background"]
+        )
+    bounded = {split: partial(_bounded, read) for split, read in capture.read.items()}
+    return replace(capture, read=bounded)
+
+
+def _bounded(read: Callable[[], Views]) -> Views:
+    """Returns the views of one thing that a split holds."""
+    return replace(read(), unbounded=False)
+
+
+def _file(folder: Path, split: str) -> Path:
+    """Returns the file that lists the pictures of a split."""
+    return folder / f"transforms_{split}.json"
+
+
+def _found(folder: Path, texts: list[str], file: Path) -> list[Path]:
+    """Returns where the pictures that a file names lie.
+
+    Raises:
+        InputError: one is missing, or is listed twice.
+    """
     paths = find_pictures(folder, texts, str(file))
     for index, path in enumerate(paths):
         if not path.is_file():
@@ -62,6 +144,22 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
             )
     if len(set(paths)) < len(paths):
         raise InputError(f"{file}: the same picture is listed twice; remove one of its frames")
+    return paths
+
+
+def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
+    """Returns the pictures and cameras of one split.
+
+    Raises:
+        InputError: a file is missing, damaged or contradicts another; the message names it.
+    """
+    file = _file(folder, split)
+    _check_there(file)
+    tree, frames = open_frames(file)
+    angle = _camera_angle(tree, file)
+
+    # A picture is called by its file alone, or with its folders where that is not unique.
+    paths = _found(folder, [_file_path(frame, i, file) for i, frame in enumerate(frames)], file)
     names = unique_words([path.stem for path in paths])
     if len({path.stem for path in paths}) < len(paths):
         names = file_names([path.relative_to(folder).as_posix() for path in paths])
@@ -82,18 +180,12 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
     return Views(names, images, white, cameras)
 
 
-def _read_json(file: Path) -> object:
-    """Returns what the file of a split holds; if there is no such file, the error names those that there are."""
+def _check_there(file: Path) -> None:
+    """Raises InputError, naming the files that there are, if that of a split is missing."""
     check_readable(file)
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        there = [f"transforms_{split}.json" for split in SPLITS if (file.parent / f"transforms_{split}.json").exists()]
-        raise InputError(f"{file}: not found; the folder has {', '.join(there) or 'no transforms file'}") from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not valid JSON ({error})") from None
+    if not file.exists():
+        there = [_file(file.parent, split).name for split in SPLITS if _file(file.parent, split).exists()]
+        raise InputError(f"{file}: not found; the folder has {', '.join(there) or 'no transforms file'}")
 
 
 def _camera_angle(tree: dict, file: Path) -> float:

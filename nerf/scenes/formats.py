@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerf.config import SceneSettings
+from nerf.config import PLACE, SceneSettings
 from nerf.errors import InputError, nearest
-from nerf.scenes.blender import is_blender, open_blender
+from nerf.scenes.blender import blender_ground, is_blender, open_blender
 from nerf.scenes.colmap import is_colmap, open_colmap
 from nerf.scenes.llff import is_llff, open_llff
 from nerf.scenes.scene import Capture
@@ -31,12 +31,12 @@ class Format:
     files: str  # what a folder of this format holds, as messages and the help say it
     detect: Callable[[Path], bool]  # whether a folder holds it
     open: Callable[[Path, SceneSettings], Capture]  # reads all of it but the pictures
-    photographs: bool = True  # False: renders of one thing, which train with default settings of their own
+    ground: Callable[[Path], str] = lambda folder: PLACE  # what is behind the thing in its pictures, see `Scene.ground`
     poses: bool = True  # False: poses have to be found first, so it is taken only where nothing has poses
 
 
 FORMATS = (
-    Format("blender", "transforms_train.json", is_blender, open_blender, photographs=False),
+    Format("blender", "transforms_train.json", is_blender, open_blender, blender_ground),
     Format("transforms", "transforms.json", is_transforms, open_transforms),
     Format("colmap", "a COLMAP model", is_colmap, open_colmap),
     Format("llff", "poses_bounds.npy", is_llff, open_llff),
@@ -55,9 +55,16 @@ def found_formats(folder: Path) -> list[Format]:
     return found or [row for row in FORMATS if not row.poses and row.detect(folder)]
 
 
-def has_photographs(folder: Path) -> bool:
-    """Returns whether what is read from a folder by default are photographs, not renders."""
-    return any(row.photographs for row in found_formats(folder)[:1])
+def ground_of(folder: Path, name: str = AUTO) -> str:
+    """Returns what is behind the thing in the pictures of a folder, see `Scene.ground`; "" if it holds no format.
+
+    name: the value of scene.format.
+
+    Raises:
+        InputError: a file that tells it is damaged.
+    """
+    chosen = next((row for row in found_formats(folder) if name in (AUTO, row.name)), None)
+    return "" if chosen is None else chosen.ground(folder)
 
 
 def check_format(name: str) -> None:

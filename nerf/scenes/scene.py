@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nerf.color import over
+from nerf.config import PLACE
 from nerf.geometry.cameras import Cameras
 
 SPLITS = ("train", "val", "test")
@@ -65,7 +66,8 @@ class Scene:
     splits: dict[str, Views]  # all relative to one origin, see `nerf.geometry.origin`
     points: Tensor | None = None  # (N, 3) float32, sparse points of surfaces in the world
     notes: tuple[str, ...] = ()  # what was found and chosen, and warnings, one line each
-    photographs: bool = True  # of a whole place; False: renders of one thing
+    # What is behind the thing in the pictures: PLACE, "white" or "black" as it was rendered, or "" where alpha says it.
+    ground: str = PLACE
 
 
 def box_average(images: Tensor, white: int, factor: int) -> tuple[Tensor, int]:

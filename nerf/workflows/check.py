@@ -41,8 +41,9 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     Raises:
         InputError: the scene cannot be read.
     """
-    scene = checked_scene(load_scene(folder, ("train", "test"), settings.scene))
+    scene = load_scene(folder, ("train", "test"), settings.scene)
     check_sizes(scene, folder.folder)
+    scene = checked_scene(scene)
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)

@@ -51,6 +51,7 @@ def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
             "scene.holdout=0, none is held out; score those that it learned from with --split train, or add pictures"
         )
     views = replace(splits[split], cameras=splits[split].cameras.about(run.cameras.origin))
+
     folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
     file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures

@@ -64,8 +64,9 @@ def reconstruct(
 def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Scene:
     """Returns the pictures to learn from and to validate with, and says what was read."""
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
-    scene = checked_scene(load_scene(folder, ("train", "val"), settings.scene))
+    scene = load_scene(folder, ("train", "val"), settings.scene)
     check_sizes(scene, folder.folder)
+    scene = checked_scene(scene)
     for note in scene.notes:
         say("scene", note)
     views = scene.splits["train"]

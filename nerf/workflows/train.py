@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerf.backends.choice import Backend
-from nerf.config import Settings, photograph_settings, read_settings
+from nerf.config import PLACE, Settings, default_settings, read_settings
 from nerf.errors import InputError
 from nerf.fields.table import check_field
 from nerf.meshing.mesh_files import check_mesh_file
 from nerf.report import say
 from nerf.runs import RunFolder
-from nerf.scenes import check_format, find_scene, has_photographs
+from nerf.scenes import check_format, find_scene, ground_of
 from nerf.training.observers import Observer
 from nerf.training.trainer import TrainingEnd
 from nerf.video.writer import check_video_file
@@ -57,8 +57,10 @@ def train(request: TrainRequest, backend: Backend, observers: Sequence[Observer]
         _check_outputs(settings, run)
         folder = find_scene(request.scene)
         goes_on = request.resume and (run.path / "settings.yaml").is_file()
-        if has_photographs(folder.folder) and not goes_on:
-            settings = read_settings(request.config, request.settings, photograph_settings())
+        ground = "" if goes_on else ground_of(folder.folder, settings.scene.format)
+        if ground:
+            settings = read_settings(request.config, request.settings, default_settings(ground))
+        if ground == PLACE:
             say("settings", "settings: the defaults for photographs (see nerf train --help)")
         return reconstruct(run, folder, settings, backend, resume=request.resume, observers=observers)
 

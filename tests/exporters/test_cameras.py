@@ -32,7 +32,8 @@ def test_transforms_are_read_back_by_our_own_loader(tmp_path):
 @pytest.mark.parametrize("kind", ["transforms", "colmap"])
 def test_lenses_and_sizes_are_handed_on(tmp_path, kind):
     terms = {"k1": -0.1, "k2": 0.03, "p1": 0.004, "p2": -0.002}
-    lens = [lens_terms(False, {**terms, "k3": 0.01, "d1": 0.02}), lens_terms(True, {**terms, "k4": 0.01}), [0.0] * 12]
+    other = {"k3": 0.01, "k4": 0.02} if kind == "transforms" else {"k3": 0.01, "d1": 0.02}
+    lens = [lens_terms(False, {**terms, **other}), lens_terms(True, {**terms, "k4": 0.01}), [0.0] * 12]
     size = torch.tensor([[32, 32], [32, 24], [32, 32]])
     cameras = replace(cameras_round(3, 32), lens=torch.tensor(lens), size=size)
     for name, (width, height) in zip(NAMES, size.tolist()):

@@ -148,7 +148,7 @@ def test_a_factor_that_does_not_divide_the_size_is_refused(ball_scene):
 
 def test_text_that_is_not_json_and_missing_splits_are_named(ball_scene):
     (ball_scene / "transforms_train.json").write_text("{")
-    with pytest.raises(InputError, match="transforms_train.json: not valid JSON"):
+    with pytest.raises(InputError, match="transforms_train.json: damaged, not valid JSON"):
         load_blender(ball_scene, "train")
     (ball_scene / "transforms_train.json").unlink()
     with pytest.raises(InputError, match="transforms_train.json: not found; the folder has transforms_val.json"):

@@ -9,7 +9,7 @@ import pytest
 from nerf.cli.main import main
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes import SceneFolder, has_photographs, load_scene
+from nerf.scenes import SceneFolder, ground_of, load_scene
 from nerf.scenes.captures import Photo, photo_capture
 from nerf.scenes.formats import FORMATS, Format, chosen_format, found_formats
 from tests.scenes import photo_folder as made
@@ -35,7 +35,7 @@ def toy_folder(tmp_path, monkeypatch):
     """Returns a folder of a format that is known by one row more."""
     monkeypatch.setattr(
         "nerf.scenes.formats.FORMATS",
-        (*FORMATS, Format("toy", "toy.json", is_toy, open_toy, photographs=False)),
+        (*FORMATS, Format("toy", "toy.json", is_toy, open_toy, ground=lambda folder: "")),
     )
     folder = tmp_path / "scene"
     made.write_pictures(folder)
@@ -49,10 +49,10 @@ def load(folder, **settings):
 
 def test_one_row_makes_a_format_that_scenes_are_read_in(toy_folder):
     scene = load(toy_folder, downscale=2)
-    assert (scene.kind, scene.photographs, scene.notes[0]) == ("toy", False, "format: toy")
+    assert (scene.kind, scene.ground, scene.notes[0]) == ("toy", "", "format: toy")
     assert [len(scene.splits[split]) for split in ("train", "test")] == [10, 2]
     assert scene.splits["test"].images.shape[1:3] == (made.HEIGHT // 2, made.WIDTH // 2)
-    assert not has_photographs(toy_folder)
+    assert ground_of(toy_folder) == ""
     made.write_transforms(toy_folder)
     assert [row.name for row in found_formats(toy_folder)] == ["transforms", "toy"]
     assert load(toy_folder, format="toy").kind == "toy"

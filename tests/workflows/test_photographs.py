@@ -11,7 +11,7 @@ from PIL import Image
 
 from nerf.backends.reference import ReferenceEngine
 from nerf.cli.main import main
-from nerf.config import Settings, photograph_settings, read_settings, settings_from_dict
+from nerf.config import PLACE, Settings, default_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import new_model
@@ -62,14 +62,14 @@ def test_photographs_become_scores_a_film_and_a_mesh_in_the_input_frame(ball_pho
 
 
 def test_photographs_have_defaults_of_their_own_that_the_user_overrules():
-    assert photograph_settings() != Settings()
-    settings = read_settings(None, ["field.levels=3"], photograph_settings())
-    assert settings.field.levels == 3 and settings.train == photograph_settings().train
+    assert default_settings(PLACE) != Settings()
+    settings = read_settings(None, ["field.levels=3"], default_settings(PLACE))
+    assert settings.field.levels == 3 and settings.train == default_settings(PLACE).train
 
 
 @pytest.mark.parametrize(("given", "around", "one_way"), [(0, 512, 320), (100, 100, 100)])
 def test_what_faces_one_way_is_marched_coarsely_unless_told(given, around, one_way):
-    settings = settings_from_dict({"render": {"steps": given}}, "test", photograph_settings())
+    settings = settings_from_dict({"render": {"steps": given}}, "test", default_settings(PLACE))
     views = ball_views()
     assert resolved_settings(settings, views).render.steps == around
     poses = torch.eye(3, 4).repeat(len(views), 1, 1)
@@ -90,7 +90,7 @@ def test_a_run_keeps_how_its_capture_is_marched(ball_photographs, tmp_path, caps
 
 def test_a_model_that_no_capture_has_decided_on_is_refused():
     with pytest.raises(InputError, match="render.steps is 0"):
-        new_model(photograph_settings(), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine)
+        new_model(default_settings(PLACE), SceneBox(torch.zeros(3), 1.0), make_engine=ReferenceEngine)
 
 
 def test_pictures_too_small_to_be_scored_are_refused_before_training(tmp_path, capsys):
