@@ -107,7 +107,7 @@ def inside(folder: Path, text: str, where: str) -> Path:
     return folder / text if "\\" in text and (folder / text).is_file() else folder / name
 
 
-def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
+def find_pictures(folder: Path, names: Sequence[str], where: str, moved: bool = True) -> list[Path]:
     """Returns where the pictures lie that a scene's file names; of a missing one, where it should be.
 
     A name means, in this order: the file of that name; the one that differs in case, in the composition of accents, or
@@ -118,6 +118,7 @@ def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
         folder: what names are relative to.
         names: as the file has them, with backslashes or slashes.
         where: the file, for messages.
+        moved: whether to look elsewhere.
 
     Raises:
         InputError: a name leads out of the folder, two files fit to one name, or one file to two names.
@@ -132,7 +133,7 @@ def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
     held = {path.parent for path in claimed}
     held |= {paths[index].parent for index, path in near.items() if path}
     for index in missing:
-        if near[index] is None and paths[index].parent not in held:
+        if moved and near[index] is None and paths[index].parent not in held:
             near[index] = shelf.elsewhere(paths[index], names[index], where)
 
     named: dict[Path, str] = {}

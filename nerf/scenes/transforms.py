@@ -124,7 +124,7 @@ def _photo(folder: Path, values: dict[str, Any], name: str, path: Path, size_fro
     mask = values.get("mask_path")
     if mask is not None and not isinstance(mask, str):
         raise InputError(f'{where}: "mask_path" is {mask!r}; expected a file name')
-    masked = find_pictures(folder, [mask], where)[0] if mask else None
+    masked = find_pictures(folder, [mask], where, moved=False)[0] if mask else None
     if masked is not None and not masked.is_file():
         raise InputError(f'{where}: mask "{mask}" not found; restore it or remove "mask_path"')
 

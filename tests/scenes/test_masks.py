@@ -131,3 +131,10 @@ def test_dark_masks_of_lossy_formats_stay_black(tmp_path):
     made.write_transforms(tmp_path, mask_path="mask.jpg")
     with pytest.raises(InputError, match="masks leave no pixel"):
         load(tmp_path)
+
+
+def test_a_picture_is_never_taken_for_a_missing_mask(tmp_path):
+    made.write_pictures(tmp_path / "images")
+    made.write_transforms(tmp_path, mask_path=f"masks/{made.name(1)}")
+    with pytest.raises(InputError, match='mask "masks/sub/p_01.png" not found'):
+        load(tmp_path)
