@@ -267,6 +267,8 @@ def _deep(image: ImageFile, path: Path) -> numpy.ndarray:
     premultiplied = "a;16" in str(image.tile[0][-1])
     if premultiplied or channels not in DEEP_PIXELS or image.mode not in ("LA", "RGB", "RGBA"):
         raise InputError(f"{path}: {image.mode} of 16 bits a channel; expected grey or RGB, convert the picture")
+    image.load()  # damage that ffmpeg would paint over is found by Pillow
+
     decoder = ["-noautorotate", "-f", CONTAINERS[str(image.format)]]
     frames = read_frames(
         ffmpeg_name(path),
@@ -278,6 +280,8 @@ def _deep(image: ImageFile, path: Path) -> numpy.ndarray:
     try:
         size = next(frames)["size"]
         data = next(frames)
+    except StopIteration:
+        raise ValueError("its pixels cannot be decoded") from None
     finally:
         frames.close()
     if tuple(size) != (width, height):

@@ -152,6 +152,14 @@ def test_sixteen_bits_a_channel_are_read_whole(tmp_path, channels, suffix):
     assert found.dtype == numpy.uint16 and (found == pixels).all()
 
 
+def test_damaged_pictures_of_sixteen_bits_are_refused_not_filled_up(tmp_path):
+    whole = write_png(tmp_path / "a.png", RGB.astype(numpy.uint16) * 257).read_bytes()
+    for data in (whole[: len(whole) // 2], whole.replace(b"\0\0\0\x1e", b"\0\0\0\x1f", 1)):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(InputError, match="a.png: not a readable picture"):
+            read_whole_picture(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize(("kind", "word"), [(numpy.float32, "floating point"), (numpy.int32, "32 bits")])
 def test_pixels_of_more_than_sixteen_bits_are_refused(tmp_path, kind, word):
     Image.fromarray(numpy.full((20, 30), 1, kind)).save(tmp_path / "a.tif")
