@@ -345,7 +345,7 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
     if channels == 3 or 2 * sum(transparent) >= len(transparent):
         return PictureStack(images, white, size, {}, notes)
 
-    holes = {index: images[index, :, :, 3] * 2 >= white for index, is_so in enumerate(transparent) if is_so}
+    holes = {index: images[index, :, :, 3] > white // 2 for index, is_so in enumerate(transparent) if is_so}
     words = f"{len(holes)} of {len(paths)} pictures are transparent in places, which are left out" if holes else ""
     notes.append(f"alpha: {words or 'opaque everywhere, so it shows no silhouette'}")
     return PictureStack(_without_alpha(images), white, size, holes, notes)
