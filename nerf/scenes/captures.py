@@ -227,8 +227,12 @@ def found_photos(photos: list[Photo], notes: list[str], where: str) -> list[Phot
     if missing:
         notes.append(f"warning: {len(missing)} of {len(photos)} pictures are missing and skipped: {', '.join(missing)}")
 
-    # Names are compared as they end: what is before is the folder that they are relative to.
-    other = [photo for photo in found if not photo.path.as_posix().endswith(plain_name(photo.name, where))]
+    # Names are compared as they end: what is before is the folder that they are relative to. Suffixes may be left out.
+    ends = [(photo, plain_name(photo.name, where)) for photo in found]
+    other = [
+        photo for photo, end in ends
+        if not photo.path.as_posix().endswith(end) and not photo.path.with_suffix("").as_posix().endswith(end)
+    ]  # fmt: skip
     if other:
         notes.append(
             f"{len(other)} of {len(photos)} pictures were found under other names: {other[0].path} for "

@@ -135,7 +135,7 @@ class Frame:
         mask = values.get("mask_path")
         if mask is not None and not isinstance(mask, str):
             raise InputError(f'{self.where}: "mask_path" is {short(mask)}; expected a file name')
-        masked = find_pictures(folder, [mask], self.where)[0] if mask else None
+        masked = find_pictures(folder, [mask], self.where, moved=False)[0] if mask else None
         if masked is not None and not masked.is_file():
             raise InputError(f'{self.where}: mask "{mask}" not found; restore it or remove "mask_path"')
 

@@ -32,7 +32,7 @@ def with_masks(photos: Sequence[Photo], scene: Path, notes: list[str]) -> list[P
     do. Masks that fit to no picture are named in a note.
 
     Raises:
-        InputError: two masks fit to one picture.
+        InputError: two masks fit to one picture, or one mask to two pictures.
     """
     folders = [path for path in sorted(scene.iterdir()) if path.name.lower() in FOLDERS and path.is_dir()]
     files = {path: folder for folder in folders for path in files_under(folder) if is_picture(path)}
@@ -47,11 +47,16 @@ def with_masks(photos: Sequence[Photo], scene: Path, notes: list[str]) -> list[P
                 beside[key((folder / path.stem.removeprefix(MASK_BESIDE)).as_posix())].append(path)
 
     masked = []
+    owner: dict[Path, Photo] = {}
     for photo in photos:
         if photo.mask is None:
             file = _fitting(by_name, _names_in_folder(photo.path, scene))
             hidden = _fitting(beside, [photo.path.as_posix(), photo.path.with_suffix("").as_posix()])
-            photo = replace(photo, mask=file or hidden, mask_hides=file is None and hidden is not None)
+            mask = file or hidden
+            if mask is not None and owner.setdefault(mask, photo) is not photo:
+                both = f'"{owner[mask].name}" and "{photo.name}"'
+                raise InputError(f"{mask}: fits to both {both}; name masks by the pictures' folders and whole names")
+            photo = replace(photo, mask=mask, mask_hides=file is None and hidden is not None)
         masked.append(photo)
 
     used = {photo.mask for photo in masked}

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -107,7 +108,7 @@ def inside(folder: Path, text: str, where: str) -> Path:
     return folder / text if "\\" in text and (folder / text).is_file() else folder / name
 
 
-def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
+def find_pictures(folder: Path, names: Sequence[str], where: str, moved: bool = True) -> list[Path]:
     """Returns where the pictures lie that a scene's file names; of a missing one, where it should be.
 
     A name means, in this order: the file of that name; the one that differs in case, in the composition of accents, or
@@ -118,6 +119,7 @@ def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
         folder: what names are relative to.
         names: as the file has them, with backslashes or slashes.
         where: the file, for messages.
+        moved: whether to look elsewhere.
 
     Raises:
         InputError: a name leads out of the folder, two files fit to one name, or one file to two names.
@@ -132,7 +134,7 @@ def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
     held = {path.parent for path in claimed}
     held |= {paths[index].parent for index, path in near.items() if path}
     for index in missing:
-        if near[index] is None and paths[index].parent not in held:
+        if moved and near[index] is None and paths[index].parent not in held:
             near[index] = shelf.elsewhere(paths[index], names[index], where)
 
     named: dict[Path, str] = {}
@@ -146,21 +148,33 @@ def find_pictures(folder: Path, names: Sequence[str], where: str) -> list[Path]:
     return paths
 
 
+class _Entries:
+    """Some files, by what their names have in common with others."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.by_name: dict[str, list[Path]] = defaultdict(list)
+        self.by_stem: dict[str, list[Path]] = defaultdict(list)  # of pictures
+        for path in paths:
+            self.by_name[key(path.name)].append(path)
+            if is_picture(path):
+                self.by_stem[key(path.stem)].append(path)
+
+
 class _Shelf:
-    """The files of a folder, by what their names have in common with others."""
+    """The files of a folder among which one is sought that fits to a name."""
 
     def __init__(self, folder: Path, claimed: set[Path]) -> None:
         """claimed: files that are named exactly, and so are nobody else's."""
         self.folder = folder
         self.claimed = claimed
-        self._listed: dict[Path, list[Path]] = {}
+        self._listed: dict[Path, _Entries] = {}
 
     def near(self, path: Path, name: str, where: str) -> Path | None:
         """Returns the file in the folder named whose name is nearly that of `path`."""
         folders = [self.folder]
         for part in path.relative_to(self.folder).parts[:-1]:
-            folders = [entry for folder in folders for entry in self._list(folder) if key(entry.name) == key(part)]
-        return self._fitting(path, [entry for folder in folders for entry in self._list(folder)], name, where)
+            folders = [entry for folder in folders for entry in self._list(folder).by_name.get(key(part), [])]
+        return self._fitting(path, [self._list(folder) for folder in folders], lambda _: True, (name, where))
 
     def elsewhere(self, path: Path, name: str, where: str) -> Path | None:
         """Returns the picture in another folder that `path` must mean."""
@@ -172,32 +186,38 @@ class _Shelf:
             same = [*map(key, folders[len(folders) - least :])] == [*map(key, parts[len(parts) - least :])]
             return same or (len(folders) == 1 and folders[0] in PICTURE_FOLDERS)
 
-        return self._fitting(path, [entry for entry in self._tree if alike(entry)], name, where)
+        return self._fitting(path, [self._tree], alike, (name, where))
 
-    def _list(self, folder: Path) -> list[Path]:
+    def _list(self, folder: Path) -> _Entries:
         """Returns what a folder holds."""
         if folder not in self._listed:
-            self._listed[folder] = sorted(folder.iterdir()) if folder.is_dir() else []
+            self._listed[folder] = _Entries(sorted(folder.iterdir()) if folder.is_dir() else [])
         return self._listed[folder]
 
     @cached_property
-    def _tree(self) -> list[Path]:
+    def _tree(self) -> _Entries:
         """The pictures in the folder and its sub-folders, but for those that hold shrunk copies, masks and the like."""
-        return [path for path in files_under(self.folder, NO_ORIGINALS) if is_picture(path)]
+        return _Entries([path for path in files_under(self.folder, NO_ORIGINALS) if is_picture(path)])
 
-    def _fitting(self, path: Path, entries: list[Path], name: str, where: str) -> Path | None:
-        """Returns the one of some files that fits best to a name; two that fit alike are refused."""
-        free = [entry for entry in entries if entry not in self.claimed]
-        rules: list[Callable[[Path], bool]] = [
-            lambda entry: key(entry.name) == key(path.name),
-            lambda entry: is_picture(entry) and key(entry.stem) == key(path.name),
-            lambda entry: is_picture(entry) and is_picture(path) and key(entry.stem) == key(path.stem),
+    def _fitting(
+        self, path: Path, entries: Sequence[_Entries], may: Callable[[Path], bool], said: tuple[str, str]
+    ) -> Path | None:
+        """Returns the one file that fits best to a name; two that fit alike are refused.
+
+        may: whether a file comes into question. said: the name as it is written, and where.
+        """
+        found = [
+            [file for listed in entries for file in listed.by_name.get(key(path.name), [])],
+            [file for listed in entries for file in listed.by_stem.get(key(path.name), [])],
+            [file for listed in entries for file in listed.by_stem.get(key(path.stem), []) if is_picture(path)],
         ]
-        for rule in rules:
-            fitting = [entry for entry in free if rule(entry) and entry.is_file()]
+        for files in found:
+            fitting = [file for file in files if file not in self.claimed and may(file) and file.is_file()]
             if len(fitting) > 1:
-                two = " and ".join(entry.relative_to(self.folder).as_posix() for entry in fitting[:2])
-                raise InputError(f'{where}: "{name}" fits to both {two}; name the one that is meant, or remove one')
+                two = " and ".join(file.relative_to(self.folder).as_posix() for file in fitting[:2])
+                raise InputError(
+                    f'{said[1]}: "{said[0]}" fits to both {two}; name the one that is meant, or remove one'
+                )
             if fitting:
                 return fitting[0]
         return None

@@ -6,6 +6,7 @@ reach another. Its size is checked before a pixel is decoded.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import threading
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 LARGEST_SIDE = 65536  # pixels; a header that claims more is refused before anything is allocated
-MOST_VALUES = 2**30  # pixels times channels, likewise
+MOST_PIXELS = 2**28  # likewise: up to 2 GiB, where they have four channels of 16 bits
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif",
 )  # of the photographs of a capture  # fmt: skip
@@ -47,11 +48,13 @@ KINDS = {
     "AVIF": rb"....ftyp.{0,44}avi[fs]",
     "HEIF": rb"....ftyp.{0,44}(hei[cmsx]|hev[cmsx]|mif1|msf1)",
 }
+RAW = (".dng", ".cr2", ".nef", ".arw", ".pef", ".srw", ".3fr")  # suffixes of TIFF files that begin with a thumbnail
 HEAD = 64  # bytes in which a file's kind is told
 NO_HEIF = "HEIC and HEIF need pillow-heif: pip install 'nerf[heic]', or convert the picture to JPEG"
 NO_AVIF = "this Pillow reads no AVIF: pip install --upgrade pillow, or convert the picture to JPEG"
 EXR = b"\x76\x2f\x31\x01"  # how OpenEXR files begin
 
+LONGEST_EXIF = 2**20  # bytes
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # values of it that ask to turn a picture by 90 degrees
 CONTAINERS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # ffmpeg's words for what has 16 bits a channel
@@ -64,10 +67,8 @@ _opening = threading.Lock()  # while Pillow's own limit is lifted
 
 
 @contextmanager
-def open_picture(path: Path, most_values: int = MOST_VALUES) -> Iterator[ImageFile]:
+def open_picture(path: Path) -> Iterator[ImageFile]:
     """Yields a picture whose header has been read and whose size is bearable.
-
-    most_values: pixels times channels that it may have.
 
     Raises:
         InputError: the file is not a picture of `KINDS`, is damaged, whether that shows in the header or inside the
@@ -78,11 +79,10 @@ def open_picture(path: Path, most_values: int = MOST_VALUES) -> Iterator[ImageFi
     try:
         with _opened(path) as image:
             width, height = image.size
-            values = width * height * len(image.getbands())
-            if max(width, height) > LARGEST_SIDE or values > most_values:
+            if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
                 raise InputError(
-                    f"{path}: claims {width} x {height} pixels of {len(image.getbands())} channels; at most "
-                    f"{LARGEST_SIDE} a side and {most_values} values are read: shrink the picture"
+                    f"{path}: claims {width} x {height} pixels; at most {LARGEST_SIDE} a side and {MOST_PIXELS} in all "
+                    "are read: shrink the picture"
                 )
             yield image
     except (*DAMAGE, struct.error, zlib.error, Image.DecompressionBombError) as error:
@@ -95,6 +95,8 @@ def _opened(path: Path) -> ImageFile:
     from PIL import Image
 
     kind = _kind(path)
+    if kind == "TIFF" and path.suffix.lower() in RAW:
+        raise InputError(f"{path}: a raw picture; develop it and save it as JPEG or PNG")
     if kind == "HEIF":
         try:
             from pillow_heif import register_heif_opener
@@ -130,18 +132,39 @@ def _kind(path: Path) -> str:
     raise ValueError(what)
 
 
-def exif_tags(image: Image) -> Exif:
+def exif_tags(image: ImageFile) -> Exif:
     """Returns the EXIF tags of a picture, from its header: none if they are damaged."""
     from PIL import Image
 
-    # The method of PNG pictures would decode them, as tags may stand behind the pixels.
+    # The method of PNG pictures would decode them to find tags behind the pixels.
     try:
+        behind = _behind_pixels(image) if image.format == "PNG" and "exif" not in image.info else b""
+        if behind:
+            image.info["exif"] = b"Exif\0\0" + behind
         return Image.Image.getexif(image)
     except (SyntaxError, ValueError, struct.error):
         return Image.Exif()
 
 
-def orientation(image: Image) -> int:
+def _behind_pixels(image: ImageFile) -> bytes:
+    """Returns the EXIF chunk of a PNG that the header lacks, by the lengths of its chunks; empty if there is none."""
+    file = image.fp
+    if file is None:
+        return b""
+
+    found = b""
+    position = file.tell()
+    file.seek(8)
+    while not found and len(head := file.read(8)) == 8:
+        length, word = struct.unpack(">I4s", head)
+        if word == b"eXIf":
+            found = file.read(min(length, LONGEST_EXIF))
+        file.seek(length + 4, os.SEEK_CUR)
+    file.seek(position)
+    return found
+
+
+def orientation(image: ImageFile) -> int:
     """Returns how EXIF asks to turn a picture, 1 to 8: 1 is upright."""
     found = exif_tags(image).get(EXIF_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
@@ -158,7 +181,7 @@ def upright(pixels: numpy.ndarray, turn: int) -> numpy.ndarray:
     return pixels
 
 
-def _turn(image: Image, aspect: float | None) -> int:
+def _turn(image: ImageFile, aspect: float | None) -> int:
     """Returns the orientation to apply: EXIF's where the camera's aspect agrees that the picture lies on its side."""
     width, height = image.size
     turn = orientation(image)
@@ -244,6 +267,8 @@ def _deep(image: ImageFile, path: Path) -> numpy.ndarray:
     premultiplied = "a;16" in str(image.tile[0][-1])
     if premultiplied or channels not in DEEP_PIXELS or image.mode not in ("LA", "RGB", "RGBA"):
         raise InputError(f"{path}: {image.mode} of 16 bits a channel; expected grey or RGB, convert the picture")
+    image.load()  # damage that ffmpeg would paint over is found by Pillow
+
     decoder = ["-noautorotate", "-f", CONTAINERS[str(image.format)]]
     frames = read_frames(
         ffmpeg_name(path),
@@ -255,6 +280,8 @@ def _deep(image: ImageFile, path: Path) -> numpy.ndarray:
     try:
         size = next(frames)["size"]
         data = next(frames)
+    except StopIteration:
+        raise ValueError("its pixels cannot be decoded") from None
     finally:
         frames.close()
     if tuple(size) != (width, height):
@@ -283,7 +310,8 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
     """
     size = torch.tensor([[width // downscale, height // downscale] for width, height, _ in shapes])
     if (size == 0).any():
-        raise InputError(f"{paths[0]}: smaller than --downscale {downscale}; choose a smaller factor")
+        small = paths[int(size.amin(1).argmin())]
+        raise InputError(f"{small}: smaller than --downscale {downscale}; choose a smaller factor")
     channels = max(shape[2] for shape in shapes)
     width, height = size.amax(0).tolist()
 
@@ -317,7 +345,7 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
     if channels == 3 or 2 * sum(transparent) >= len(transparent):
         return PictureStack(images, white, size, {}, notes)
 
-    holes = {index: images[index, :, :, 3] * 2 >= white for index, is_so in enumerate(transparent) if is_so}
+    holes = {index: images[index, :, :, 3] > white // 2 for index, is_so in enumerate(transparent) if is_so}
     words = f"{len(holes)} of {len(paths)} pictures are transparent in places, which are left out" if holes else ""
     notes.append(f"alpha: {words or 'opaque everywhere, so it shows no silhouette'}")
     return PictureStack(_without_alpha(images), white, size, holes, notes)

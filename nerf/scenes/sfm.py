@@ -105,7 +105,8 @@ def find_poses(folder: Path) -> list[str]:
     names = photo_names(pictures)
     notes = _unread(pictures)
     if len(names) < FEWEST_PHOTOS:
-        raise InputError("; ".join([f"{pictures}: {len(names)} photographs, {FEWEST_PHOTOS} are needed", *notes]))
+        unread = "".join(f"; {note.removeprefix('warning: ')}" for note in notes)
+        raise InputError(f"{pictures}: {len(names)} photographs, {FEWEST_PHOTOS} are needed{unread}")
 
     # The model appears under its name only when it is whole.
     try:

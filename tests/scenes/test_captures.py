@@ -204,6 +204,18 @@ def test_unusual_pictures_are_read_right(photos, change, tolerance):
     assert (shown * 255 - torch.from_numpy(made.picture(1))).abs().max() <= tolerance
 
 
+def test_holes_of_a_few_photographs_are_left_out_and_make_no_silhouettes(photos):
+    write_sparse(photos)
+    rgba = numpy.dstack([made.picture(1), numpy.full((made.HEIGHT, made.WIDTH), 255, numpy.uint8)])
+    rgba[:, :8, 3] = 0
+    Image.fromarray(rgba).save(photos / "images" / made.name(1))
+    scene = load(photos)
+    views = scene.splits["train"]
+    assert not views.has_alpha and (views.images[0].numpy() == made.picture(1)).all()
+    assert views.used[1:].all() and (views.used[0].numpy() == (numpy.arange(made.WIDTH) >= 8)).all()
+    assert "alpha: 1 of 10 pictures are transparent in places, which are left out" in scene.notes
+
+
 def test_grey_pictures_of_16_bits_keep_their_greys(photos):
     write_sparse(photos)
     as_grey16(photos / "images" / made.name(1))

@@ -76,6 +76,18 @@ def test_two_masks_of_one_picture_are_refused(photos):
         load(photos)
 
 
+def test_a_mask_that_fits_to_two_pictures_is_refused(tmp_path):
+    made.write_pictures(tmp_path / "images")
+    (tmp_path / "images" / made.name(1)).rename(tmp_path / "images" / "p_00.png")
+    made.write_transforms(tmp_path)
+    file = tmp_path / "transforms.json"
+    file.write_text(file.read_text().replace(made.name(1), "p_00.png"))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(GREY).save(tmp_path / "masks" / "p_00.png")
+    with pytest.raises(InputError, match='masks/p_00.png: fits to both "images/sub/p_00.png" and "images/p_00.png"'):
+        load(tmp_path)
+
+
 MASKS = {
     "grey": GREY,
     "RGBA": numpy.dstack([GREY, GREY, GREY, WHITE]),
@@ -130,4 +142,11 @@ def test_dark_masks_of_lossy_formats_stay_black(tmp_path):
     Image.fromarray(dark).save(tmp_path / "mask.jpg")
     made.write_transforms(tmp_path, mask_path="mask.jpg")
     with pytest.raises(InputError, match="masks leave no pixel"):
+        load(tmp_path)
+
+
+def test_a_picture_is_never_taken_for_a_missing_mask(tmp_path):
+    made.write_pictures(tmp_path / "images")
+    made.write_transforms(tmp_path, mask_path=f"masks/{made.name(1)}")
+    with pytest.raises(InputError, match='mask "masks/sub/p_01.png" not found'):
         load(tmp_path)

@@ -2,6 +2,8 @@
 
 import socket
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy
@@ -67,7 +69,11 @@ def test_photographs_that_pycolmap_cannot_read_are_converted_for_it(tmp_path):
     pytest.importorskip("pycolmap")
     folder = tmp_path / "images"
     wall_photos(folder)
-    for view, suffix in enumerate((".avif", ".webp", ".png", ".avif", ".JPG", ".webp")):
+    heic = ".avif"
+    if find_spec("pillow_heif"):
+        heic = ".heic"
+        import_module("pillow_heif").register_heif_opener()
+    for view, suffix in enumerate((".avif", ".webp", ".png", heic, ".JPG", ".webp")):
         file = folder / f"w_{view}.png"
         Image.open(file).save(file.with_suffix(suffix), quality=95)
         if suffix != ".png":

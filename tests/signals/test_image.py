@@ -144,8 +144,9 @@ def test_pixels_of_32_bits_are_refused_not_clipped(tmp_path, capsys, kind):
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, capsys):
     Pillow.new("1", (20000, 20000)).save(tmp_path / "a.png")
-    assert main(["compress", str(tmp_path / "a.png"), "--out", str(tmp_path / "a.nrfp")]) == 2
-    assert "a.png: 20000 x 20000 pixels; at most" in capsys.readouterr().err
+    for words in (["compress"], ["fit", "image"]):
+        assert main([*words, str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 2
+        assert "a.png: claims 20000 x 20000 pixels; at most" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["grey", "RGBA", "0 and 1", "alpha alone"])

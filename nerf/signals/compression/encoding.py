@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from nerf.config import OptimizerSettings
-from nerf.errors import InputError
-from nerf.scenes.pictures import picture_size, read_whole_picture
+from nerf.scenes.pictures import read_whole_picture
 from nerf.seeding import generator
 from nerf.signals.compression.coding import Writer, code
-from nerf.signals.compression.container import CENTRE_UNIT, CHECK, MOST_PIXELS, Header, restored, write_compressed
+from nerf.signals.compression.container import CENTRE_UNIT, CHECK, Header, restored, write_compressed
 from nerf.signals.compression.contexts import PASSES, UNIT, earlier, outer_features, pass_features
 from nerf.signals.compression.network import LARGEST_INDEX, STEPS_A_LOGIT, WEIGHT_UNIT, Network
 from nerf.signals.compression.wavelet import analysis, deepest
@@ -185,11 +184,8 @@ def read_8_bit_picture(file: Path) -> numpy.ndarray:
     """Returns the picture (H, W, C) uint8 in a file.
 
     Raises:
-        InputError: the file is not a picture, is HDR, or has too many pixels, which its header tells.
+        InputError: the file is not a picture, is HDR, or has too many pixels.
     """
-    width, height, _ = picture_size(file)
-    if width * height > MOST_PIXELS:
-        raise InputError(f"{file}: {width} x {height} pixels; at most {MOST_PIXELS} are compressed, shrink the picture")
     values = read_whole_picture(file)
     return (values / 257).round().astype(numpy.uint8) if values.dtype == numpy.uint16 else values
 
