@@ -23,6 +23,7 @@ from nerf.scenes.scene import SPLITS, Capture
 
 FILE = "transforms.json"
 MODELS = ("OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", "FISHEYE")
+CONTRADICTORY = 1.25  # times a focal length that an angle beside it may mean
 OTHER_TERMS = ("k5", "k6", "s1", "s2", "s3", "s4")
 
 
@@ -70,6 +71,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
         size_from = path if index in there else paths[there[0]]
         photo = _photo(folder, {**tree, **frame}, name, path, size_from, where)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
+        _check_angles(tree, frame, photo, where)
 
     notes = [f"format: {FILE} ({len(frames)} frames)"]
     photos = found_photos(photos, notes, str(file))
@@ -154,6 +156,23 @@ def _focal(values: dict[str, Any], axis: str, side: float, where: str) -> float:
     if not 0 < angle < math.pi:
         raise InputError(f'{where}: "camera_angle_{axis}" is {angle}; expected radians below pi')
     return 0.5 * side / math.tan(0.5 * angle)
+
+
+def _check_angles(tree: dict[str, Any], frame: dict[str, Any], photo: Photo, where: str) -> None:
+    """Refuses a focal length and an angle of view that stand side by side and contradict each other."""
+    for axis, focal, side in zip("xy", photo.focal, photo.size):
+        keys = {f"fl_{axis}", f"camera_angle_{axis}"}
+        # A frame's own focal length says nothing against the angle of another camera at the top.
+        beside = frame if keys & frame.keys() else tree
+        if not keys <= beside.keys() or photo.lens[0]:
+            continue
+        by_angle = _focal({f"camera_angle_{axis}": beside[f"camera_angle_{axis}"]}, axis, side, where)
+        if not 1 / CONTRADICTORY < focal / by_angle < CONTRADICTORY:
+            raise InputError(
+                f'{where}: "fl_{axis}" is {focal:.6g} pixels, but "camera_angle_{axis}" over {side:g} pixels means '
+                f'{by_angle:.6g}: are the intrinsics those of pictures of another size, or parts of 1? give "w" and '
+                f'"h" of that size, or lengths in pixels, or remove the wrong one of the two'
+            )
 
 
 def _lens(values: dict[str, Any], where: str) -> list[float]:
