@@ -24,7 +24,7 @@ DEPTHS = 64  # that are tried
 SAME = 0.85  # correlation from which two patches show the same
 FLAT = 4.0 / 255  # standard deviation of brightness below which a patch shows nothing
 NEAR_BY = 12.0  # degrees between the axes of neighbours, if there are such
-NEIGHBOURS = 6  # of which the one that stands farthest off is taken
+NEIGHBOURS = 4  # of which the one that stands farthest off is taken
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     Raises:
         InputError: the scene cannot be read.
     """
-    scene = checked_scene(load_scene(folder, ("train", "test"), settings.scene))
+    scene = checked_scene(load_scene(folder, ("train", "test"), settings.scene), settings.scene.bounds)
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)

@@ -62,7 +62,7 @@ def reconstruct(
 def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Scene:
     """Returns the pictures to learn from and to validate with, and says what was read."""
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
-    scene = checked_scene(load_scene(folder, ("train", "val"), settings.scene))
+    scene = checked_scene(load_scene(folder, ("train", "val"), settings.scene), settings.scene.bounds)
     for note in scene.notes:
         say("scene", note)
     views = scene.splits["train"]

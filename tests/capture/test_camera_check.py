@@ -100,6 +100,19 @@ def test_cameras_that_look_outwards_get_the_depths_that_their_pictures_show():
     assert 1 < space.radius < 3 and 0.5 < space.near < 1.85
 
 
+def test_axes_that_meet_by_chance_near_a_pair_of_places_do_not_tell_the_distance():
+    generator = torch.Generator().manual_seed(0)
+    poses = []
+    for number in range(14):
+        eye = torch.tensor([1.2, 0.12 * (number % 2), 0.3])
+        poses.append(look_at(eye, torch.tensor([0.3, 0.0, 0.1]) + 0.2 * torch.randn(3, generator=generator), UP))
+    views = room(poses)
+    assert contracted_space(views, 16)[0].contraction.radius < 0.6
+    checked = checked_scene(scene(views)).splits["train"]
+    assert contracted_space(checked, 16)[0].contraction.radius > 1.5  # the wall is 3.2 away
+    assert checked_scene(scene(views), bounds=2.0).splits["train"] is views
+
+
 def test_pictures_of_nothing_are_warned_of_not_refused():
     views = outward()
     blank = dataclasses.replace(views, images=torch.full_like(views.images, 128))

@@ -64,6 +64,8 @@ def test_another_picture_size_keeps_the_rays_of_the_same_points():
         ({"center": torch.tensor([[math.inf, 2.0]])}, 'camera 0: "center" has a number that is not finite'),
         ({"lens": torch.zeros(1, 3)}, '"lens" is torch.float32 of shape .1, 3.'),
         ({"size": torch.tensor([[65, 40]])}, "sizes of pictures"),
+        ({"focal": torch.tensor([[70.0, 1e-30]])}, "camera 0: its place or the slope of its rays"),
+        ({"world_from_camera": torch.eye(3, 4)[None] + torch.tensor([0, 0, 0, 1e30])}, "its place or the slope"),
         ({"width": 2**30}, "sizes of pictures are from 1 to 16384"),
         ({"world_from_camera": 2 * torch.eye(3, 4)[None]}, "camera 0: its pose is no rotation"),
         ({"world_from_camera": torch.diag(torch.tensor([1.0, 1, -1, 1]))[None, :3]}, "its pose is no rotation"),
