@@ -128,6 +128,15 @@ def test_the_sweep_finds_the_wall_that_a_row_of_cameras_faces():
     assert abs(matches.depth.median().item() - HALF) < 0.3
 
 
+@pytest.mark.parametrize(("width", "height"), [(5, 3), (1, 1), (1200, 4)])
+def test_pictures_too_small_for_a_patch_are_swept_without_a_match(width, height):
+    poses = outward(4).cameras.world_from_camera
+    half = torch.tensor([[width / 2, height / 2]]).repeat(4, 1)
+    cameras = Cameras(poses, torch.full((4, 2), 2.0 * width), half, width, height)
+    images = torch.randint(255, (4, height, width, 3), dtype=torch.uint8)
+    assert sweep(Views(tuple("abcd"), images, 255, cameras, None, True), cameras).part == 0
+
+
 def test_silhouettes_that_do_not_meet_are_asked_of_the_pictures(ball_scene):
     views = load_blender(ball_scene, "train")
     assert checked_scene(scene(views)).splits["train"] is views
