@@ -24,8 +24,10 @@ WIDEST = 170.0  # degrees that a picture without a fisheye lens may show
 MATCHED = 0.15  # part of the patches found again from which poses fit their pictures
 CLEARLY = 2.5  # times as many found again as with the poses as given: then they are of another convention
 MISSED = 60.0  # degrees between the axes and the point nearest to them all from which that point says nothing
-FEWEST = 60  # patches with a depth, from which the scene's distance is told
+TOLD = 0.3  # part of the patches found again from which their depths are the scene's
+FEWEST = 60  # patches with a depth, likewise
 NEAREST = 0.7  # of the depth that a twentieth of them lies before: what is nearer still than any patch
+TOO_NEAR = 0.3  # of the least depth that pictures show: axes that meet there meet by chance
 HULL_CELLS = 32  # along a side, when looking whether silhouettes meet
 
 
@@ -71,10 +73,11 @@ MIXED_UP = (
 )
 
 
-def checked_scene(scene: Scene) -> Scene:
+def checked_scene(scene: Scene, bounds: float = 0.0) -> Scene:
     """Returns a scene whose cameras can be learned from; its notes say what is doubtful about them.
 
-    Photographs whose cameras do not tell how far the scene is get the depths that the pictures themselves show.
+    Photographs whose cameras do not tell how far the scene is get the depths that the pictures themselves show, unless
+    its `bounds` are given.
 
     Raises:
         InputError: a camera cannot be what its file says, or the poses fit their pictures under another convention.
@@ -89,13 +92,16 @@ def checked_scene(scene: Scene) -> Scene:
     if matches.asked and matches.part < MATCHED:
         _check_convention(train, matches)
 
-    if train.has_alpha or not train.unbounded or train.depths is not None or not _tells_nothing(train.cameras):
+    if bounds > 0 or train.has_alpha or not train.unbounded or train.depths is not None:
         return scene
     depths = _depths(matches)
+    if not _tells_nothing(train.cameras) and (depths is None or _distance(train.cameras) > TOO_NEAR * depths[0]):
+        return scene
     if depths is None:
         note = (
-            "warning: the cameras do not look at one place, and the pictures are too unlike to tell how far the scene "
-            "is: give scene.bounds, half the side of a cube that holds it, or a COLMAP model with points"
+            "warning: the cameras do not look at one place, and neighbouring pictures have too little in common to "
+            "tell how far the scene is: if it comes out blurred, give scene.bounds, half the side of a cube that holds "
+            "it, or a COLMAP model with points"
         )
         return replace(scene, notes=(*scene.notes, note))
 
@@ -136,6 +142,11 @@ def check_each(views: Views) -> None:
 def _tells_nothing(cameras: Cameras) -> bool:
     """Returns whether the cameras do not look at one place: then nothing tells from them how far the scene is."""
     return angle_to_attention(cameras) > MISSED
+
+
+def _distance(cameras: Cameras) -> float:
+    """Returns how far the cameras are from what they look at, in the median."""
+    return camera_box(cameras).side
 
 
 def _doubtful(views: Views, points: Tensor | None) -> bool:
@@ -179,7 +190,7 @@ def _check_convention(views: Views, given: Matches) -> None:
 
 def _depths(matches: Matches) -> tuple[float, float] | None:
     """Returns the least and the greatest depth of what pictures have in common; None if too little tells."""
-    if matches.part < MATCHED or len(matches.depth) < FEWEST:
+    if matches.part < TOLD or len(matches.depth) < FEWEST:
         return None
     near, far = torch.quantile(matches.depth, torch.tensor([0.05, 0.95])).tolist()
     return NEAREST * near, far

@@ -24,7 +24,7 @@ DEPTHS = 64  # that are tried
 SAME = 0.85  # correlation from which two patches show the same
 FLAT = 4.0 / 255  # standard deviation of brightness below which a patch shows nothing
 NEAR_BY = 12.0  # degrees between the axes of neighbours, if there are such
-NEIGHBOURS = 6  # of which the one that stands farthest off is taken
+NEIGHBOURS = 4  # of which the one that stands farthest off is taken
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Matches:
 
 def sweep(views: Views, cameras: Cameras) -> Matches:
     """Returns which patches of pictures their neighbours show, if the cameras stand as given, and how far they are."""
-    factor = max(1, max(cameras.width, cameras.height) // SIDE)
+    factor = max(1, min(max(cameras.width, cameras.height) // SIDE, int(cameras.size.min()) // (2 * PATCH + 1)))
     asked = 0
     found = 0
     depths = [torch.empty(0)]
@@ -74,6 +74,9 @@ def _matched(views: Views, cameras: Cameras, pair: tuple[int, int], factor: int)
     frame, other = pair
     width, height = cameras.size[frame].tolist()
     middle, offset = _patches(width, height, factor)
+    if len(middle) == 0:  # too small a picture
+        return torch.empty(0), torch.empty(0)
+
     pixel = middle[:, None] + offset
     column, row = pixel.reshape(-1, 2).unbind(1)
     patch = _sampled(_shrunk(views, frame, factor), factor, pixel + 0.5)
@@ -106,8 +109,8 @@ def _matched(views: Views, cameras: Cameras, pair: tuple[int, int], factor: int)
 def _patches(width: int, height: int, factor: int) -> tuple[Tensor, Tensor]:
     """Returns the middles (N, 2) of a picture's patches and the offsets (P, 2) of their pixels, whole pixels."""
     margin = (PATCH + 1) * factor
-    columns = torch.arange(margin, width - margin, SPACING * factor)
-    rows = torch.arange(margin, height - margin, SPACING * factor)
+    columns = torch.arange(margin, max(margin, width - margin), SPACING * factor)
+    rows = torch.arange(margin, max(margin, height - margin), SPACING * factor)
     along = torch.arange(-PATCH, PATCH + 1) * factor
     return torch.cartesian_prod(columns, rows), torch.cartesian_prod(along, along)
 

@@ -20,6 +20,7 @@ from nerf.geometry.origin import NO_ORIGIN, Origin, absolute_poses, relative
 
 NOT_GIVEN = torch.empty(0)
 MOST_PIXELS = 16384  # along a side of a picture
+LARGEST = 1e15  # of coordinates and of slopes of rays: their squares are finite in single precision, sums of them too
 NOT_ORTHONORMAL = 1e-3  # by which R R^T may miss the identity
 
 
@@ -157,6 +158,12 @@ def _check(cameras: Cameras) -> None:
     if not (cameras.focal > 0).all():
         frame = int((cameras.focal <= 0).any(dim=1).nonzero()[0])
         raise InputError(f"camera {frame}: focal length {cameras.focal[frame].tolist()} is not positive")
+
+    reach = torch.maximum(cameras.center.abs(), (cameras.size - cameras.center).abs()) / cameras.focal
+    reach = torch.maximum(reach.amax(dim=1), cameras.world_from_camera[:, :, 3].abs().amax(dim=1))
+    if not (reach < LARGEST).all():
+        frame = int((~(reach < LARGEST)).nonzero()[0])
+        raise InputError(f"camera {frame}: its place or the slope of its rays is beyond {LARGEST:g}")
 
     turn = cameras.world_from_camera[:, :, :3].detach()
     off = (turn @ turn.mT - torch.eye(3)).abs().amax(dim=(1, 2))

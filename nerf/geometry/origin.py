@@ -28,7 +28,8 @@ def near_origin(poses: numpy.ndarray) -> tuple[Tensor, Origin]:
     eye = poses[:, :, 3]
     middle = eye.mean(0)
     spread = float(numpy.abs(eye - middle).max())
-    if numpy.abs(eye).max() <= FAR_AWAY * spread:
+    # Cameras in one place have no spread: a unit stands for it.
+    if numpy.abs(eye).max() <= FAR_AWAY * (spread or 1.0):
         return torch.from_numpy(poses.astype(numpy.float32, order="C")), NO_ORIGIN
 
     if spread > 0:  # a round number says more to a reader, and costs nothing

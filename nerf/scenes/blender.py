@@ -106,7 +106,7 @@ def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: 
         for index, (frame, path) in enumerate(zip(frames, paths)):
             where = f'{file}: frame {index} ("{texts[index]}")'
             name = path.relative_to(folder).as_posix()
-            photo = Frame({**tree, **frame}, name, path, where).photo(folder, path)
+            photo = Frame(tree, frame, name, path, where).photo(folder, path)
             photos.append(replace(checked_photo(photo, where), split=split))
 
     photos = with_masks(photos, folder, notes)

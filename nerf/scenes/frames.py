@@ -26,6 +26,7 @@ from nerf.text import short
 MEND = "copy the file again or correct it"
 MODELS = ("OPENCV", "OPENCV_FISHEYE", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE", "FISHEYE")
 ANGLES = ("camera_angle_x", "camera_angle_y")
+CONTRADICTORY = 1.25  # times a focal length that an angle beside it may mean
 LENS_TERMS = ("k1", "k2", "k3", "k4", "p1", "p2")
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model", "is_fisheye", *LENS_TERMS)
 READ = (
@@ -108,10 +109,16 @@ def unread_notes(tree: dict[str, Any], frames: list[dict[str, Any]], file: Path)
 class Frame:
     """A frame as the file has it."""
 
-    values: dict[str, Any]  # its own, and those at the top that it does not have
+    top: dict[str, Any]  # values for all frames
+    own: dict[str, Any]  # its own, which win
     name: str  # of its picture, as it is to be sorted
     path: Path  # of its picture
     where: str  # for messages
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is true of the frame."""
+        return {**self.top, **self.own}
 
     def photo(self, folder: Path, size_from: Path) -> Photo:
         """Returns the photograph. size_from: the picture that tells the size if the file does not.
@@ -140,7 +147,26 @@ class Frame:
             raise InputError(f'{self.where}: mask "{mask}" not found; restore it or remove "mask_path"')
 
         focal = (focal_x, focal_y or focal_x)
-        return Photo(self.name, self.path, self._pose(), focal, center, (width, height), lens, mask=masked)
+        photo = Photo(self.name, self.path, self._pose(), focal, center, (width, height), lens, mask=masked)
+        self._check_angles(photo)
+        return photo
+
+    def _check_angles(self, photo: Photo) -> None:
+        """Refuses a focal length and an angle of view that stand side by side and contradict each other."""
+        for axis, focal, side in zip("xy", photo.focal, photo.size):
+            keys = {f"fl_{axis}", f"camera_angle_{axis}"}
+            # A frame's own focal length says nothing against the angle of another camera at the top.
+            beside = self.own if keys & self.own.keys() else self.top
+            if not keys <= beside.keys() or photo.lens[0]:
+                continue
+
+            by_angle = self._focal_of_angle(axis, side)
+            if not 1 / CONTRADICTORY < focal / by_angle < CONTRADICTORY:
+                raise InputError(
+                    f'{self.where}: "fl_{axis}" is {focal:.6g} pixels, but "camera_angle_{axis}" over {side:g} pixels '
+                    f"means {by_angle:.6g}: are the intrinsics those of pictures of another size, or parts of 1? give "
+                    f'"w" and "h" of that size, or lengths in pixels, or remove the wrong one of the two'
+                )
 
     def _number(self, key: str, default: float | None = None) -> float:
         value = self.values.get(key, default)
@@ -152,6 +178,9 @@ class Frame:
         """Returns the focal length along an axis, pixels, which may be given as a field of view over `side` pixels."""
         if f"fl_{axis}" in self.values:
             return self._number(f"fl_{axis}")
+        return self._focal_of_angle(axis, side)
+
+    def _focal_of_angle(self, axis: str, side: float) -> float:
         angle = self._number(f"camera_angle_{axis}")
         if not 0 < angle < math.pi:
             raise InputError(f'{self.where}: "camera_angle_{axis}" is {angle}; expected radians below pi')

@@ -43,7 +43,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
         where = f'{file}: frame {index} ("{name}")'
         # The size of a missing picture does not matter: it is only named.
         size_from = path if index in there else paths[there[0]]
-        photo = Frame({**tree, **frame}, name, path, where).photo(folder, size_from)
+        photo = Frame(tree, frame, name, path, where).photo(folder, size_from)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
 
     notes = [f"format: {FILE} ({len(frames)} frames)", *unread_notes(tree, frames, file)]

@@ -143,4 +143,5 @@ def refined_cameras(cameras: Cameras, tensors: dict[str, Tensor]) -> Cameras:
     """Returns cameras with the poses that a checkpoint has learned, if it has."""
     if STATE[0] not in tensors:
         return cameras
-    return dataclasses.replace(cameras, world_from_camera=tensors[STATE[0]].float())
+    pose = checked(tensors, STATE[0], cameras.world_from_camera.shape)
+    return dataclasses.replace(cameras, world_from_camera=pose.float())

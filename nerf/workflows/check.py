@@ -43,7 +43,7 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     """
     scene = load_scene(folder, ("train", "test"), settings.scene)
     check_sizes(scene, folder.folder)
-    scene = checked_scene(scene)
+    scene = checked_scene(scene, settings.scene.bounds)
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)
@@ -99,7 +99,7 @@ def bounds_text(box: SceneBox, settings: Settings, views: Views) -> str:
     source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
         source = "scene.bounds"
-        if not torch.equal(absolute(box.corner + box.side / 2, views.cameras.origin).float(), torch.zeros(3)):
+        if absolute(box.corner + box.side / 2, views.cameras.origin).abs().max() > box.side / 4:
             source += ", about what the cameras look at: no camera sees such a cube about the origin"
     center = absolute(box.corner + box.side / 2, views.cameras.origin)
     return f"bounds: cube of side {box.side:.3f} around {_point_text(center)}, from {source}"

@@ -66,7 +66,7 @@ def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Sce
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
     scene = load_scene(folder, ("train", "val"), settings.scene)
     check_sizes(scene, folder.folder)
-    scene = checked_scene(scene)
+    scene = checked_scene(scene, settings.scene.bounds)
     for note in scene.notes:
         say("scene", note)
     views = scene.splits["train"]

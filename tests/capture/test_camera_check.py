@@ -100,6 +100,19 @@ def test_cameras_that_look_outwards_get_the_depths_that_their_pictures_show():
     assert 1 < space.radius < 3 and 0.5 < space.near < 1.85
 
 
+def test_axes_that_meet_by_chance_near_a_pair_of_places_do_not_tell_the_distance():
+    generator = torch.Generator().manual_seed(0)
+    poses = []
+    for number in range(14):
+        eye = torch.tensor([1.2, 0.12 * (number % 2), 0.3])
+        poses.append(look_at(eye, torch.tensor([0.3, 0.0, 0.1]) + 0.2 * torch.randn(3, generator=generator), UP))
+    views = room(poses)
+    assert contracted_space(views, 16)[0].contraction.radius < 0.6
+    checked = checked_scene(scene(views)).splits["train"]
+    assert contracted_space(checked, 16)[0].contraction.radius > 1.5  # the wall is 3.2 away
+    assert checked_scene(scene(views), bounds=2.0).splits["train"] is views
+
+
 def test_pictures_of_nothing_are_warned_of_not_refused():
     views = outward()
     blank = dataclasses.replace(views, images=torch.full_like(views.images, 128))
@@ -113,6 +126,15 @@ def test_the_sweep_finds_the_wall_that_a_row_of_cameras_faces():
     matches = sweep(views, views.cameras)
     assert matches.part > 0.8
     assert abs(matches.depth.median().item() - HALF) < 0.3
+
+
+@pytest.mark.parametrize(("width", "height"), [(5, 3), (1, 1), (1200, 4)])
+def test_pictures_too_small_for_a_patch_are_swept_without_a_match(width, height):
+    poses = outward(4).cameras.world_from_camera
+    half = torch.tensor([[width / 2, height / 2]]).repeat(4, 1)
+    cameras = Cameras(poses, torch.full((4, 2), 2.0 * width), half, width, height)
+    images = torch.randint(255, (4, height, width, 3), dtype=torch.uint8)
+    assert sweep(Views(tuple("abcd"), images, 255, cameras, None, True), cameras).part == 0
 
 
 def test_silhouettes_that_do_not_meet_are_asked_of_the_pictures(ball_scene):

@@ -1,7 +1,12 @@
 """Cameras: rays, and points projected back to their pixels."""
 
+import dataclasses
+import math
+
+import pytest
 import torch
 
+from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
 
 
@@ -47,3 +52,25 @@ def test_another_picture_size_keeps_the_rays_of_the_same_points():
     one = cameras.rays(torch.tensor([0]), torch.tensor([10]), torch.tensor([20])).direction
     four = large.rays(torch.zeros(4, dtype=torch.int64), torch.tensor([20, 21, 20, 21]), torch.tensor([40, 40, 41, 41]))
     assert torch.allclose(torch.nn.functional.normalize(four.direction.mean(0), dim=0), one[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"focal": torch.tensor([[70.0]])}, '"focal" is torch.float32 of shape .1, 1., expected'),
+        ({"focal": torch.tensor([[70, 80]])}, '"focal" is torch.int64'),
+        ({"focal": torch.tensor([[70.0, 0.0]])}, "camera 0: focal length .70.0, 0.0. is not positive"),
+        ({"focal": torch.tensor([[70.0, math.nan]])}, 'camera 0: "focal" has a number that is not finite'),
+        ({"center": torch.tensor([[math.inf, 2.0]])}, 'camera 0: "center" has a number that is not finite'),
+        ({"lens": torch.zeros(1, 3)}, '"lens" is torch.float32 of shape .1, 3.'),
+        ({"size": torch.tensor([[65, 40]])}, "sizes of pictures"),
+        ({"focal": torch.tensor([[70.0, 1e-30]])}, "camera 0: its place or the slope of its rays"),
+        ({"world_from_camera": torch.eye(3, 4)[None] + torch.tensor([0, 0, 0, 1e30])}, "its place or the slope"),
+        ({"width": 2**30}, "sizes of pictures are from 1 to 16384"),
+        ({"world_from_camera": 2 * torch.eye(3, 4)[None]}, "camera 0: its pose is no rotation"),
+        ({"world_from_camera": torch.diag(torch.tensor([1.0, 1, -1, 1]))[None, :3]}, "its pose is no rotation"),
+    ],
+)
+def test_cameras_that_are_none_are_refused_wherever_they_come_from(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(camera(), **change)

@@ -37,6 +37,10 @@ def test_poses_far_from_their_origin_are_kept_relative_to_a_round_one_and_come_b
     assert numpy.abs(back.numpy() - given).max() < 1e-6  # single precision of lengths of 2
 
 
+def test_cameras_in_one_place_not_far_away_have_no_origin():
+    assert near_origin(numpy.repeat(poses((2, 0, 1))[:1], 3, axis=0))[1] == NO_ORIGIN
+
+
 def test_a_lone_camera_far_away_is_not_moved_by_its_origin():
     given = poses(UTM)[:1]
     near, origin = near_origin(given)

@@ -1,6 +1,7 @@
 """Photo formats: what they read alike, and one clear line for everything they cannot."""
 
 import json
+import math
 import struct
 from io import BytesIO
 
@@ -298,6 +299,25 @@ def test_names_cannot_wander_out_of_the_folder(photos):
     file.write_text(file.read_text().replace(made.name(3), "../../secret.png"))
     with pytest.raises(InputError, match="leads out of the scene folder"):
         load(photos)
+
+
+def test_a_focal_length_that_contradicts_the_angle_beside_it_is_refused(photos):
+    angle = 2 * math.atan(made.WIDTH / 2 / made.FOCAL)
+    made.write_transforms(photos, camera_angle_x=1.05 * angle)
+    load(photos)
+
+    made.write_transforms(photos, camera_angle_x=angle, fl_x=8 * made.FOCAL)
+    with pytest.raises(InputError, match='"fl_x" is 240 pixels, but "camera_angle_x" over 32 pixels means 30'):
+        load(photos)
+
+    # What a frame says of itself is not contradicted by the angle of another camera.
+    file = photos / "transforms.json"
+    tree = json.loads(file.read_text())
+    del tree["fl_x"]
+    for frame in tree["frames"]:
+        frame["fl_x"] = 8 * made.FOCAL
+    file.write_text(json.dumps(tree))
+    load(photos)
 
 
 @pytest.mark.parametrize(

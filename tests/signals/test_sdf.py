@@ -104,3 +104,18 @@ def test_the_command_refuses_a_mesh_with_holes_in_one_line(tmp_path, capsys):
     assert main(["fit", "sdf", str(tmp_path / "open.obj"), "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "1 hole (3 open edges)" in said
+
+
+def test_a_shape_far_from_its_origin_is_written_without_stairs(tmp_path):
+    class Nothing:
+        @staticmethod
+        def values(position):
+            return torch.zeros(len(position), 1)
+
+    corner = [448262.3, 5411932.7, 200.0]
+    signal = SignedDistance(2.0, corner)
+    signal.export(Nothing(), tmp_path / "ball.ply", DecodeRequest(resolution=24))
+    vertices = trimesh.load(tmp_path / "ball.ply", process=False).vertices
+    assert len(numpy.unique(vertices[:, 1])) > 100  # single precision would leave five
+    distance_of = numpy.linalg.norm(vertices - (numpy.array(corner) + 1), axis=1)
+    assert numpy.abs(distance_of - 0.7).max() < 0.02  # the ball that the field corrects, to a fraction of a cell
