@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from nerf.errors import InputError
 
 BESIDE_READ = 1024
+LEFT_ALONE = 3600.0  # seconds
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -23,6 +26,7 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written to.
     """
+    _sweep(file)
     partial = file.with_name(f".{file.stem}.partial-{os.getpid()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +41,32 @@ def replacing(file: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def _sweep(file: Path) -> None:
+    """Removes what programs that were killed while they wrote a file have left of it.
+
+    Their process is gone, and an hour is longer than any file is left alone while it is written, by another machine
+    on the same disk perhaps.
+    """
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        for left in file.parent.glob(f".{escape(file.stem)}.partial-*{escape(file.suffix)}"):
+            number = left.name.removeprefix(f".{file.stem}.partial-").removesuffix(file.suffix)
+            if number.isdigit() and not _lives(int(number)) and time.time() - left.stat().st_mtime > LEFT_ALONE:
+                left.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Returns whether there is a process of that number on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def unwritable(file: Path, error: OSError) -> InputError:
     """Returns the error, one line long, that says why a file cannot be written."""
     reason = " ".join(str(error.strerror or error).split())[:300]
@@ -49,9 +79,9 @@ def check_writable(file: Path) -> None:
     Raises:
         InputError: it cannot.
     """
-    if file.is_dir():
-        raise InputError(f"{file}: a folder; name a file")
     try:
+        if file.is_dir():
+            raise InputError(f"{file}: a folder; name a file")
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
