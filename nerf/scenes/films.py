@@ -82,6 +82,8 @@ def index_film(file: Path, most: int = 0, square: bool = False) -> FilmIndex:
     heads = {words[0]: words[-1] for line in lines if line.startswith("#") and len(words := line[1:].split()) == 3}
     rows = [line.split(",") for line in lines if not line.startswith("#")]
     if not rows or "dimensions" not in heads:
+        if "matches no streams" in complaint:
+            raise InputError(f"{file}: not a readable film: it holds no pictures; name a film")
         raise InputError(f"{file}: not a readable film ({complaint or 'no frames'}); restore the file")
     if process.returncode or complaint:
         say("film", f"warning: {file}: {len(rows)} frames are read, though ffmpeg says: {complaint}")

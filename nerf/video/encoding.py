@@ -6,7 +6,12 @@ turned RGB into luma and chroma is named in the file: players guess it by the si
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy
+
+from nerf.errors import InputError
+from nerf.scenes.films import index_film
 
 # Arguments of ffmpeg that turn RGB into limited-range BT.709 and say so. Its transfer curve is the one that players
 # show like sRGB.
@@ -24,3 +29,18 @@ def padded(frame: numpy.ndarray, size: tuple[int, int]) -> numpy.ndarray:
     """Returns a frame (H, W, C) of a size (width, height) that is no smaller: the last column and row are repeated."""
     more = (size[1] - frame.shape[0], size[0] - frame.shape[1])
     return numpy.ascontiguousarray(numpy.pad(frame, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge"))
+
+
+def check_written(film: Path, count: int) -> None:
+    """Raises OSError if a film has not so many frames: encoders do not say that a disk was full."""
+    found = frames_in(film)
+    if found != count:
+        raise OSError(f"the encoder wrote {found} of {count} frames")
+
+
+def frames_in(film: Path) -> int:
+    """Returns how many frames a film has, 0 if it cannot be read."""
+    try:
+        return len(index_film(film))
+    except InputError:
+        return 0

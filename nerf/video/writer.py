@@ -16,8 +16,7 @@ from typing import cast
 from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import say
-from nerf.scenes.films import index_film
-from nerf.video.encoding import BT709, padded, padded_size
+from nerf.video.encoding import BT709, check_written, padded, padded_size
 from nerf.video.frames import Frames
 from nerf.video.keyframes import check_track
 
@@ -166,17 +165,7 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     finally:
         encoder.close()
 
-    # Closing does not say whether the encoder could write: a full disk leaves a file that no player opens.
-    if _frames_in(file) != count:
-        raise OSError(f"the encoder wrote {_frames_in(file)} of {count} frames")
+    check_written(file, count)
     if size != frames.size:
         before = " x ".join(map(str, frames.size))
         say("film", f"film: {before} padded to {size[0]} x {size[1]}: players want even sides")
-
-
-def _frames_in(file: Path) -> int:
-    """Returns how many frames a film has, 0 if it cannot be read."""
-    try:
-        return len(index_film(file))
-    except InputError:
-        return 0

@@ -84,3 +84,11 @@ def test_sounds_of_another_format_are_told_how_to_become_wav(tmp_path, capsys):
         (tmp_path / name).write_bytes(b"ID3\x04" + bytes(200))
         assert main(["fit", "audio", str(tmp_path / name), "--out", str(tmp_path / "run")]) == 2
         assert "not .wav inside; convert it first: ffmpeg -i" in capsys.readouterr().err
+
+
+def test_coded_samples_are_told_how_to_become_plain_ones(tmp_path, capsys):
+    data = bytearray(tone(tmp_path / "a.wav", numpy.int16).read_bytes())
+    data[20:22] = (7).to_bytes(2, "little")  # mu-law
+    (tmp_path / "b.wav").write_bytes(data)
+    assert main(["fit", "audio", str(tmp_path / "b.wav"), "--out", str(tmp_path / "run")]) == 2
+    assert "coded as MULAW; convert it first: ffmpeg -i b.wav -c:a pcm_s16le" in capsys.readouterr().err

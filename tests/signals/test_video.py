@@ -8,6 +8,7 @@ import torch
 from imageio_ffmpeg import read_frames
 
 from nerf.cli.main import main
+from nerf.errors import InputError
 from nerf.scenes.films import _Decoder
 from nerf.signals.files.films import read_film, write_film
 from tests.films import moving_bars, remade
@@ -104,7 +105,7 @@ def test_a_film_without_pictures_is_refused(tmp_path, capfd):
 
     wavfile.write(tmp_path / "a.wav", 8000, numpy.zeros(800, numpy.int16))
     assert main(["fit", "video", str(tmp_path / "a.wav"), "--out", str(tmp_path / "run")]) == 2
-    assert len(lines := capfd.readouterr().err.strip().splitlines()) == 1 and "not a readable film" in lines[0]
+    assert len(lines := capfd.readouterr().err.strip().splitlines()) == 1 and "holds no pictures" in lines[0]
 
 
 def test_no_process_is_left_when_reading_stops_early(tmp_path):
@@ -112,3 +113,10 @@ def test_no_process_is_left_when_reading_stops_early(tmp_path):
     with pytest.raises(ZeroDivisionError), _Decoder(film, ["-f", "rawvideo"]) as process:
         raise ZeroDivisionError
     assert process.returncode is not None
+
+
+def test_a_film_that_the_disk_had_no_room_for_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("nerf.video.encoding.frames_in", lambda file: 2)
+    with pytest.raises(InputError, match="cannot be written .the encoder wrote 2 of 3 frames"):
+        write_film(tmp_path / "a.mp4", torch.zeros(3, 16, 16, 3, dtype=torch.uint8), 10)
+    assert [*tmp_path.iterdir()] == []

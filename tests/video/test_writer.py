@@ -12,7 +12,7 @@ from PIL import Image
 from nerf.cli.arguments import INTERRUPTED
 from nerf.cli.main import main
 from nerf.errors import InputError
-from nerf.video import writer as video
+from nerf.video import encoding
 from nerf.video.writer import check_video_file
 
 
@@ -87,7 +87,7 @@ def test_panels_lie_side_by_side(ball_run, tmp_path):
 
 
 def test_frames_are_kept_if_encoding_fails(ball_run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+    monkeypatch.setattr(encoding, "frames_in", lambda file: 1)
     file = tmp_path / "film.mp4"
     assert render(ball_run, file, "--frames", "2") == 2
     assert "the encoder wrote 1 of 2 frames" in (line := capsys.readouterr().err.splitlines()[-1])
@@ -108,7 +108,7 @@ def test_a_folder_of_the_users_beside_the_film_stays_as_it_is(ball_run, tmp_path
     own.parent.mkdir()
     own.write_text("ten years of work")
     if not encoder_works:
-        monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+        monkeypatch.setattr(encoding, "frames_in", lambda file: 1)
 
     assert render(ball_run, tmp_path / "look.mp4", "--frames", "2", "--size", "20x20") == (0 if encoder_works else 2)
     assert own.read_text() == "ten years of work" and [*own.parent.iterdir()] == [own]

@@ -12,7 +12,7 @@ from nerf.errors import InputError
 from nerf.files import ffmpeg_name, replacing
 from nerf.report import say
 from nerf.scenes.films import index_film
-from nerf.video.encoding import BT709, padded, padded_size
+from nerf.video.encoding import BT709, check_written, padded, padded_size
 
 MOST_VALUES = 2**32  # of all frames together
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".webm": "libvpx-vp9"}
@@ -98,3 +98,4 @@ def write_film(file: Path, frames: Tensor, rate: float) -> None:
                 writer.send(padded(frame.numpy(), size))
         finally:
             writer.close()
+        check_written(partial, len(frames))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -38,6 +39,12 @@ def read_sound(file: Path) -> tuple[Tensor, int]:
     except InputError:
         raise
     except (OSError, ValueError, EOFError, MemoryError, wavfile.WavFileWarning, ZeroDivisionError) as error:
+        coding = re.match(r"Unknown wave file format: (\w+)", str(error))
+        if coding is not None:
+            raise InputError(
+                f"{file}: its samples are coded as {coding[1]}; convert it first: "
+                f"ffmpeg -i {file.name} -c:a pcm_s16le {file.stem}-pcm.wav"
+            ) from None
         raise InputError(f"{file}: not a readable .wav ({' '.join(str(error).split())}); restore the file") from None
     except Exception as error:  # struct.error of a header that is cut off
         raise InputError(f"{file}: not a readable .wav ({error}); restore the file") from None

@@ -64,7 +64,7 @@ def read_volume(path: Path) -> VoxelVolume:
         volume = _read_nifti(path)
     elif name.endswith(".npy"):
         volume = _read_npy(path)
-    elif path.is_dir() or name.endswith((".dcm", ".ima")):
+    elif path.is_dir() or name.endswith((".dcm", ".ima")) or _has_dicom_mark(path):
         volume = _read_dicom(path)
     else:
         raise InputError(f"{path}: not a volume; expected .nii, .nii.gz, .dcm, .npy or a folder of DICOM slices")
@@ -194,6 +194,12 @@ def _read_dicom(path: Path) -> VoxelVolume:
     return _stacked(path, slices)
 
 
+def _has_dicom_mark(path: Path) -> bool:
+    """Returns whether a file begins like DICOM: scanners give its files no suffix."""
+    with _readable(path), open(path, "rb") as opened:
+        return opened.read(132)[128:] == b"DICM"
+
+
 def _inflated_bytes(file: Path) -> int:
     """Returns how many bytes a deflated DICOM file inflates to, no more than are needed to refuse it; 0 of others.
 
@@ -221,6 +227,9 @@ def _stacked(path: Path, slices: list) -> VoxelVolume:
     ordered = sorted(((_slice_frame(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
     across, origin, _ = ordered[0][0]
 
+    series = {str(data.get("SeriesInstanceUID", "")) for _, _, data in ordered}
+    if len(series) > 1:
+        raise InputError(f"{path}: slices of {len(series)} series; keep those of one series in a folder")
     sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in ordered}
     if len(sizes) > 1:
         raise InputError(f"{path}: slices of {len(sizes)} sizes; keep those of one series in a folder")

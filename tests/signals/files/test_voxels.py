@@ -142,3 +142,20 @@ def test_reading_an_array_warns_of_nothing(tmp_path, recwarn):
     numpy.save(tmp_path / "a.npy", a_volume().values)
     torch.from_numpy(read_volume(tmp_path / "a.npy").values)
     assert not [warning for warning in recwarn if "writable" in str(warning.message)]
+
+
+def test_a_slice_without_suffix_is_known_by_its_content(tmp_path):
+    values = numpy.arange(72, dtype=numpy.uint16).reshape(9, 8)
+    write_slice(tmp_path / "IM0001", 0, values)
+    assert read_volume(tmp_path / "IM0001").values.shape == (8, 9, 1)
+    (tmp_path / "notes").write_text("no scan")
+    with pytest.raises(InputError, match="not a volume"):
+        read_volume(tmp_path / "notes")
+
+
+def test_slices_of_two_series_are_not_mixed(tmp_path):
+    for number in range(4):
+        values = numpy.full((9, 8), number, numpy.uint16)
+        write_slice(tmp_path / f"{number}.dcm", number, values, SeriesInstanceUID=f"1.2.{number % 2}")
+    with pytest.raises(InputError, match="slices of 2 series; keep those of one"):
+        read_volume(tmp_path)
