@@ -17,7 +17,7 @@ from nerf.video.encoding import BT709, check_written, padded, padded_size
 MOST_VALUES = 2**32  # of all frames together
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".webm": "libvpx-vp9"}
 EVEN = 1.5  # the longest of the frames by the usual one, up to which a film has one rate
-DENSER = 4.0  # by which the rate of a film that has none may be above its mean
+DENSER = 8.0  # by which the rate of a film that has none may be above its mean
 SHORT = 0.1  # part of the frames that may be shown for less than a frame of that rate
 
 
