@@ -7,8 +7,10 @@ import math
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from nerf.errors import InputError
 BESIDE_READ = 1024
 LARGEST_YAML = 2**20  # bytes; settings take a few thousand
 MOST_DIGITS = 18  # of a number that is read as a whole one: it fits 64 bits
+LEFT_ALONE = 3600.0  # seconds
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -29,6 +32,7 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written to.
     """
+    _sweep(file)
     partial = file.with_name(f".{file.stem}.partial-{os.getpid()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,32 @@ def inside_run(folder: Path) -> Path:
     return folder
 
 
+def _sweep(file: Path) -> None:
+    """Removes what programs that were killed while they wrote a file have left of it.
+
+    Their process is gone, and an hour is longer than any file is left alone while it is written, by another machine
+    on the same disk perhaps.
+    """
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        for left in file.parent.glob(f".{escape(file.stem)}.partial-*{escape(file.suffix)}"):
+            number = left.name.removeprefix(f".{file.stem}.partial-").removesuffix(file.suffix)
+            if number.isdigit() and not _lives(int(number)) and time.time() - left.stat().st_mtime > LEFT_ALONE:
+                left.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Returns whether there is a process of that number on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def unwritable(file: Path, error: OSError) -> InputError:
     """Returns the error, one line long, that says why a file cannot be written."""
     reason = " ".join(str(error.strerror or error).split())[:300]
@@ -78,9 +108,9 @@ def check_writable(file: Path) -> None:
     Raises:
         InputError: it cannot.
     """
-    if file.is_dir():
-        raise InputError(f"{file}: a folder; name a file")
     try:
+        if file.is_dir():
+            raise InputError(f"{file}: a folder; name a file")
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass

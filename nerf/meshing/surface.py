@@ -28,8 +28,10 @@ from nerf.meshing.texture import painted, sheet, unwrapped
 from nerf.meshing.volume import DensityVolume, FusedVolume
 from nerf.rendering.depth_views import EMPTY, DepthViews, pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
+from nerf.report import say
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
+ABOUT = 1.05  # of the triangles that are asked for: with more, it is said
 FUSED_RESOLUTION = 512  # above it, asking every camera about every point takes too long to be the default
 TEXTURE_TRIANGLES = 200_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
 # Lattice cells along a side, and rounds of smoothing, unless asked. What is textured is to look right: on lego, finer
@@ -88,10 +90,17 @@ def make_surface(
     mesh = without_small_pieces(mesh)  # crumbs that decimation leaves of what only just hung together
     if not is_watertight(mesh):
         mesh = with_holes_filled(mesh)
+    _say_if_more(len(mesh.faces), request.triangles)
 
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
     return _colored(mesh, model, views, request.texture), how
+
+
+def _say_if_more(found: int, asked: int) -> None:
+    """Says so if a mesh has clearly more triangles than were asked for; 0 = all were."""
+    if asked and found > ABOUT * asked:
+        say("mesh", f"warning: the mesh has {found} triangles, not {asked}: keeping it whole takes so many")
 
 
 def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:

@@ -6,26 +6,25 @@ twice. Pictures that share a size and an EXIF focal length share a camera.
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy
-
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
-from nerf.report import progress, say
+from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
+from nerf.scenes.colmap_model import read_model
+from nerf.scenes.films import FRAME_PATTERN, films_in, take_frames
 from nerf.scenes.picture_names import PICTURE_FOLDERS, picture_files, unread_note
 from nerf.scenes.pictures import exif_tags, open_picture
 from nerf.scenes.scene import Capture
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 FEWEST_PHOTOS = 3
-FRAMES_OF_VIDEO = 100  # kept at most: the sharpest of as many even parts
 LARGEST_SIDE = 1600  # pixels of the pictures in which features are found; more costs time and finds no more cameras
 EXHAUSTIVE = 150  # pictures up to which every pair is matched; beyond, and for video, only neighbours by name
 ENOUGH = 0.9  # of the pictures registered: no further attempt is made
@@ -53,9 +52,9 @@ ATTEMPTS = (
 
 
 def is_photos(folder: Path) -> bool:
-    """Returns whether a folder holds photographs or one video and no poses that could be read."""
+    """Returns whether a folder holds photographs or films and no poses that could be read."""
     pictures, _ = picture_folder(folder, 1)
-    photos = len(photo_names(pictures)) >= FEWEST_PHOTOS or video_of(folder) is not None
+    photos = len(photo_names(pictures)) >= FEWEST_PHOTOS or len(films_in(folder)) > 0
     return photos or len(_unread(pictures)) > 0  # which opening says
 
 
@@ -76,10 +75,27 @@ def _unread(pictures: Path) -> list[str]:
     return unread_note(pictures, deep=pictures.name in PICTURE_FOLDERS)
 
 
-def video_of(folder: Path) -> Path | None:
-    """Returns the one video in a folder, or None."""
-    videos = [path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
-    return videos[0] if len(videos) == 1 else None
+def _film_to_use(folder: Path, photos: list[str]) -> Path | None:
+    """Returns the film whose frames are the capture, None if photographs are; says so if there are both.
+
+    photos: their names. Those of frames that were taken before leave nothing to be said.
+
+    Raises:
+        InputError: there are several films and too few photographs.
+    """
+    films = films_in(folder)
+    names = ", ".join(film.name for film in films)
+    if len(photos) >= FEWEST_PHOTOS:
+        if films and not all(re.fullmatch(FRAME_PATTERN, name) for name in photos):
+            say(
+                "scene", f"warning: {names} not used, as there are {len(photos)} pictures; move them away to use a film"
+            )
+        return None
+    if len(films) > 1:
+        raise InputError(f"{folder}: {len(films)} films ({names}); keep one, or join them")
+    if films and photos:
+        say("scene", f"warning: {', '.join(photos)} not used: the frames of {names} are the capture")
+    return films[0] if films else None
 
 
 def find_poses(folder: Path) -> list[str]:
@@ -95,13 +111,13 @@ def find_poses(folder: Path) -> list[str]:
     target = folder / "sparse" / "0"
     if target.exists():
         raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
-    pycolmap.logging.minloglevel = 2  # its progress would drown ours
+    pycolmap.logging.minloglevel = 3  # its progress would drown ours, and what fails is said in our words
 
     pictures, _ = picture_folder(folder, 1)
-    video = None if len(photo_names(pictures)) >= FEWEST_PHOTOS else video_of(folder)
-    if video is not None:
+    film = _film_to_use(folder, photo_names(pictures))
+    if film is not None:
         pictures = folder / "images"
-        take_frames(video, pictures)
+        take_frames(film, pictures)
     names = photo_names(pictures)
     notes = _unread(pictures)
     if len(names) < FEWEST_PHOTOS:
@@ -114,12 +130,8 @@ def find_poses(folder: Path) -> list[str]:
     except OSError as error:
         raise InputError(f"{folder}: the model of the cameras cannot be written there ({error.strerror})") from None
     with temporary as work:
-        best, reasons = _best_model(pictures, names, Path(work), in_order=video is not None)
-        target.parent.mkdir(exist_ok=True)
-        model = Path(work) / "best"
-        model.mkdir()
-        best.write(model)
-        model.rename(target)
+        best, reasons = _best_model(pictures, names, Path(work), in_order=film is not None)
+        _keep_model(best, Path(work) / "best", target)
 
     notes.append(
         f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "
@@ -155,6 +167,30 @@ def _for_colmap(pictures: Path, names: list[str], work: Path) -> Path:
             exif = image.info.get("exif") or b""
             image.convert("RGB").save(work / name, "JPEG", quality=95, subsampling=0, exif=exif)
     return work
+
+
+def _keep_model(best: Any, written: Path, target: Path) -> None:
+    """Writes a model into a new folder, reads it back, and only then gives the folder its name.
+
+    Raises:
+        InputError: it cannot be written. pycolmap itself does not say so when a disk is full.
+    """
+    try:
+        written.mkdir()
+        best.write(written)
+        for file in written.iterdir():
+            with open(file, "rb") as part:
+                os.fsync(part.fileno())
+
+        cameras, images, points = read_model(written)
+        counts = (len(cameras), len(images), len(points.position))
+        if counts != (best.num_cameras(), best.num_images(), best.num_points3D()):
+            raise InputError(f"{written}: {counts} cameras, images and points were written")
+        target.parent.mkdir(exist_ok=True)
+        written.rename(target)
+    except (OSError, InputError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "the model was not written whole"
+        raise InputError(f"{target}: cannot be written ({reason}); free some space and try again") from None
 
 
 def _best_model(pictures: Path, names: list[str], work: Path, in_order: bool) -> tuple[Any, dict[str, str]]:
@@ -247,66 +283,3 @@ def _reasons(database: Path, names: list[str], model: Any) -> dict[str, str]:
             else:
                 reasons[name] = "does not fit to the others (moved, or seen from too few)"
     return reasons
-
-
-def take_frames(video: Path, folder: Path) -> None:
-    """Writes the sharpest frame of each of up to FRAMES_OF_VIDEO even parts of a video as JPEG into a new folder.
-
-    The folder appears when it is whole: frames of an interrupted choice would pass for the capture.
-
-    Raises:
-        InputError: the video cannot be read or has too few frames, or the folder is there or cannot be written.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder}: there already, but not with {FEWEST_PHOTOS} pictures; move it away")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as work:
-            chosen = Path(work) / "images"
-            chosen.mkdir()
-            for part, frame in _sharpest_frames(video):
-                frame.save(chosen / f"frame_{part:04d}.jpg", quality=95)
-            chosen.rename(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from None
-
-
-def _sharpest_frames(video: Path) -> Iterator[tuple[int, Any]]:
-    """Yields the number of each even part of a video and its sharpest frame, a PIL image.
-
-    Raises:
-        InputError: the video cannot be read to its end, or has too few frames.
-    """
-    from imageio_ffmpeg import count_frames_and_secs, read_frames
-    from PIL import Image
-
-    best = (-1.0, 0, None)  # of the part that is read: the sharpest frame's sharpness, the part, the frame
-    try:
-        total = count_frames_and_secs(ffmpeg_name(video))[0] or 0
-        if total < FEWEST_PHOTOS:
-            raise InputError(f"{video}: {total} frames; at least {FEWEST_PHOTOS} are needed")
-        frames = read_frames(ffmpeg_name(video), input_params=[*FILES_ONLY])
-        width, height = next(frames)["size"]
-
-        n_parts = min(total, FRAMES_OF_VIDEO)
-        for index, data in enumerate(progress(frames, total=total, title="choosing sharp frames", unit="frame")):
-            part = min(index * n_parts // total, n_parts - 1)
-            frame = numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3)
-            if part != best[1]:
-                yield best[1], best[2]
-                best = (-1.0, part, None)
-
-            sharp = sharpness(frame)
-            if sharp > best[0]:
-                best = (sharp, part, Image.fromarray(frame))
-    except (OSError, RuntimeError, ValueError, StopIteration, KeyError) as error:
-        raise InputError(f"{video}: not a readable video ({' '.join(str(error).split())[:200]})") from None
-    if best[2] is not None:
-        yield best[1], best[2]
-
-
-def sharpness(picture: numpy.ndarray) -> float:
-    """Returns the mean square of the Laplacian of a picture (H, W, 3) uint8: blur lowers it."""
-    grey = picture.astype(numpy.float32).mean(axis=2)
-    inner = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
-    return float((inner**2).mean()) if inner.size else 0.0

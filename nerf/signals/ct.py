@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
+from nerf.report import say
 from nerf.seeding import generator
 from nerf.signals import baselines
 from nerf.signals.files.voxels import MOST_VOXELS, VoxelVolume, read_volume
@@ -34,6 +35,7 @@ from nerf.signals.settings import FitSettings, SignalDefaults
 
 WORSE = 0.3  # dB below its best, SART will not be better again: it has begun to fit the noise
 FINE = 4.0  # samples a voxel by which a volume is scanned: four times as fine as the field's line integrals are
+LEAST_AIR = -300.0  # Hounsfield units: a volume without less has no air and no lung
 SINOGRAM = "expected the arrays sinogram (views, detectors[, slices]), in mm of water, and angles (views), in degrees"
 
 
@@ -105,6 +107,18 @@ def _read_arrays(file: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
     return sinogram, angles
 
 
+def _say_units(file: Path, volume: VoxelVolume) -> None:
+    """Says that values are taken as Hounsfield units where they do not look like it: air would be about -1000."""
+    low = float(volume.values.min())
+    high = float(volume.values.max())
+    if low > LEAST_AIR:
+        say(
+            "signal",
+            f"warning: {file}: values from {low:g} to {high:g} are taken as Hounsfield units, so nothing in it is air "
+            "(-1000); if they are stored with an offset, subtract it first (often 1024)",
+        )
+
+
 class Tomography(MeasuredVolume):
     """Attenuation relative to water, learned from line integrals.
 
@@ -149,6 +163,7 @@ class Tomography(MeasuredVolume):
             measurement = read_sinogram(file, chosen.beam, chosen.pitch, chosen.photons)
         else:
             volume = read_volume(file).middle(chosen.slices)
+            _say_units(file, volume)
             measurement = scanned(volume, chosen.beam, chosen.views, chosen.photons, settings.train.seed)
         return cls(measurement, chosen.variation, chosen.sart_iterations)
 

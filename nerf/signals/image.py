@@ -12,6 +12,7 @@ from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.rendering.metrics import psnr
 from nerf.scenes.masks import shown_by_mask
+from nerf.signals.files.budget import check_picture_memory
 from nerf.signals.files.pictures import read_float_picture, write_float_picture
 from nerf.signals.image_settings import ImageSettings
 from nerf.signals.settings import FitSettings, SignalDefaults
@@ -48,6 +49,7 @@ class Image(Signal):
     @classmethod
     def read(cls, file: Path, settings: FitSettings) -> Image:
         """Returns the picture in a file."""
+        check_picture_memory(file)
         picture, hdr = read_float_picture(file)
         picture = _box_averaged(picture, settings.image.downscale, file)
         height, width, channels = picture.shape

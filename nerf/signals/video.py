@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
-from nerf.signals.files.films import MOST_VALUES, read_film, write_film
+from nerf.signals.files.films import MOST_VALUES, Film, read_film, write_film
 from nerf.signals.settings import FitSettings, SignalDefaults
 from nerf.signals.signal import DecodeRequest, Signal, decibels
 
@@ -26,10 +26,10 @@ class Video(Signal):
     inputs = 3
     outputs = 3
 
-    frames: Tensor  # (F, H, W, 3) uint8; absent of a recalled film
+    film: Film  # absent of a recalled one
 
     def __init__(self, size: tuple[int, int], count: int, rate: float) -> None:
-        """size: (width, height). count: F. rate: frames a second."""
+        """size: (width, height). count: frames that are written at the rate, frames a second, of the film."""
         self.width, self.height = size
         self.count = count
         self.rate = rate
@@ -39,9 +39,11 @@ class Video(Signal):
     @classmethod
     def read(cls, file: Path, settings: FitSettings) -> Video:
         """Returns the film in a file, or its first frames."""
-        frames, rate = read_film(file, settings.video.frames)
-        self = cls((frames.shape[2], frames.shape[1]), len(frames), rate)
-        self.frames = frames
+        film = read_film(file, settings.video.frames)
+        size = (film.frames.shape[2], film.frames.shape[1])
+        self = cls(size, max(1, round(film.seconds * film.rate)), film.rate)
+        self.film = film
+        self.samples = self.width * self.height * len(film.frames)
         return self
 
     @classmethod
@@ -55,10 +57,24 @@ class Video(Signal):
 
     def describe(self) -> str:
         """Returns what was read, in words."""
-        return f"{self.count} frames of {self.width} x {self.height}, {self.rate:g} a second"
+        read = f"{len(self.film.frames)} frames of {self.width} x {self.height}"
+        if self.film.even:
+            return f"{read}, {self.rate:g} a second"
+        return f"{read} at a variable rate, {self.film.seconds:.2f} s; written at {self.rate:g} a second"
+
+    def _times(self, frame: Tensor, part: Tensor | float) -> Tensor:
+        """Returns times (N,), parts of the film, at parts of how long frames (N,) are shown."""
+        if self.film.even:
+            return (frame + 0.5) / len(self.film.frames)
+        start = self.film.start[frame]
+        return ((start + part * (self.film.start[frame + 1] - start)) / self.film.seconds).float()
 
     def loss(self, field: CoordinateField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:
-        """Returns the mean squared error of random pixels of random frames, twice."""
+        """Returns the mean squared error of random pixels of random frames, twice.
+
+        A frame of an even film belongs to the middle of its time, so that others may be found between; one of a
+        variable rate to all of its time, which may be long.
+        """
         index = torch.randint(self.samples, (n_samples,), generator=random)
         column = index % self.width
         row = index // self.width % self.height
@@ -66,9 +82,9 @@ class Video(Signal):
 
         x = (column + 0.5) / self.side
         y = (row + 0.5) / self.side
-        time = (frame + 0.5) / self.count
-        target = self.frames.view(-1, 3)[index].float() / 255
-        error = (field(torch.stack([x, y, time], dim=1)) - target).square().mean()
+        part = 0.5 if self.film.even else torch.rand(n_samples, generator=random)
+        target = self.film.frames.view(-1, 3)[index].float() / 255
+        error = (field(torch.stack([x, y, self._times(frame, part)], dim=1)) - target).square().mean()
         return error, error.item()
 
     def frame(self, field: CoordinateField, time: float, size: tuple[int, int]) -> Tensor:
@@ -82,9 +98,10 @@ class Video(Signal):
     def evaluate(self, field: CoordinateField) -> dict[str, Any]:
         """Returns psnr over all frames, and the bytes of the film and of the field."""
         error = 0.0
-        for index, truth in enumerate(self.frames):
-            ours = self.frame(field, (index + 0.5) / self.count, (self.width, self.height))
-            error += ((ours.double() - truth.double()) / 255).square().mean().item() / self.count
+        times = self._times(torch.arange(len(self.film.frames)), 0.5)
+        for time, truth in zip(times.tolist(), self.film.frames):
+            ours = self.frame(field, time, (self.width, self.height))
+            error += ((ours.double() - truth.double()) / 255).square().mean().item() / len(times)
 
         numbers = sum(parameter.numel() for parameter in field.parameters())
         return {
@@ -100,7 +117,6 @@ class Video(Signal):
         count = max(1, round(self.count * rate / self.rate))
         if count * width * height * 3 > MOST_VALUES:
             raise InputError(f"{file}: {count} frames of {width} x {height} are too many; lower --size or --rate")
-
         frames = [self.frame(field, (index + 0.5) / count, (width, height)) for index in range(count)]
         write_film(file, torch.stack(frames), rate)
         return f"film: {file} ({count} frames of {width} x {height}, {rate:g} a second)"

@@ -17,6 +17,7 @@ from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import progress, say
 from nerf.scenes.pictures import open_picture
+from nerf.video.encoding import BT709, check_written, padded_size
 from nerf.video.frames import Frames
 from nerf.video.keyframes import check_track
 
@@ -30,22 +31,28 @@ class Encoding:
 
     codec: str
     even: str  # pixel format of even sizes
-    odd: str  # pixel format of odd sizes
+    odd: str | None  # pixel format of odd sizes; without one, they are padded
     alpha: str | None  # pixel format with alpha, if there is one
     options: tuple[str, ...]  # further arguments
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Returns the width and height of films whose frames have a size."""
+        return (width, height) if self.odd else padded_size(width, height)
 
     def pixel_format(self, width: int, height: int, alpha: bool) -> str:
         """Returns the pixel format of a size."""
         if alpha and self.alpha is not None:
             return self.alpha
-        return self.even if width % 2 == 0 and height % 2 == 0 else self.odd
+        return self.odd if self.odd and (width % 2 or height % 2) else self.even
 
 
 # yuv420p is what every player shows, but halves the size for colours; H.264 then wants even sizes.
 ENCODINGS = {
-    ".mp4": Encoding("libx264", "yuv420p", "yuv444p", None, ("-crf", "18", "-movflags", "+faststart")),
-    ".webm": Encoding("libvpx-vp9", "yuv420p", "yuv420p", "yuva420p", ("-crf", "24", "-b:v", "0", "-row-mt", "1")),
-    ".mov": Encoding("prores_ks", "yuv422p10le", "yuv444p10le", "yuva444p10le", ("-vendor", "apl0")),
+    ".mp4": Encoding("libx264", "yuv420p", None, None, ("-crf", "18", "-movflags", "+faststart", *BT709)),
+    ".webm": Encoding(
+        "libvpx-vp9", "yuv420p", "yuv420p", "yuva420p", ("-crf", "24", "-b:v", "0", "-row-mt", "1", *BT709)
+    ),
+    ".mov": Encoding("prores_ks", "yuv422p10le", "yuv444p10le", "yuva444p10le", ("-vendor", "apl0", *BT709)),
     ".gif": Encoding("gif", "pal8", "pal8", None, ("-loop", "0", "-vf", PALETTE)),
 }
 
@@ -72,7 +79,7 @@ def check_video_file(file: Path, alpha: bool = False) -> None:
 
 
 def write_video(file: Path, frames: Frames, fps: int) -> None:
-    """Renders one frame per camera and writes a film of exactly that size and number of frames.
+    """Renders one frame per camera and writes a film of that number of frames and size, but for odd sides of .mp4.
 
     Frames lie in a temporary folder of their own until the film is whole; nothing else is removed.
 
@@ -133,19 +140,19 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
     import numpy
 
     encoding = ENCODINGS[file.suffix.lower()]
-    width, height = frames.size
+    size = encoding.size(*frames.size)
     count = len(frames.cameras)
     # imageio-ffmpeg annotates quality as a number, yet documents None, which leaves it to the options.
     quality = cast(int, None)
     encoder = imageio_ffmpeg.write_frames(
         ffmpeg_name(file),
-        (width, height),
+        size,
         fps=fps,
         codec=encoding.codec,
         quality=quality,
         macro_block_size=1,
         pix_fmt_in="rgba" if frames.alpha else "rgb24",
-        pix_fmt_out=encoding.pixel_format(width, height, frames.alpha),
+        pix_fmt_out=encoding.pixel_format(*size, frames.alpha),
         output_params=list(encoding.options),
         ffmpeg_log_level="error",
     )
@@ -154,20 +161,11 @@ def _encode(file: Path, folder: Path, frames: Frames, fps: int) -> None:
         for frame in range(count):
             with open_picture(folder / FRAME_NAME.format(frame)) as image:
                 pixels = numpy.array(image)
-            encoder.send(pixels.tobytes())
+            encoder.send(padded(pixels, size).tobytes())
     finally:
         encoder.close()
 
-    # Closing does not say whether the encoder could write: a full disk leaves a file that no player opens.
-    if _frames_in(file) != count:
-        raise OSError(f"the encoder wrote {_frames_in(file)} of {count} frames")
-
-
-def _frames_in(file: Path) -> int:
-    """Returns how many frames a film has, 0 if it cannot be read."""
-    import imageio_ffmpeg
-
-    try:
-        return imageio_ffmpeg.count_frames_and_secs(ffmpeg_name(file))[0] or 0
-    except RuntimeError:
-        return 0
+    check_written(file, count)
+    if size != frames.size:
+        before = " x ".join(map(str, frames.size))
+        say("film", f"film: {before} padded to {size[0]} x {size[1]}: players want even sides")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     Raises:
         InputError: the file cannot be read, does not fit the memory, or the training diverges.
     """
-    if not source.file.exists():
+    if not os.path.exists(source.file):  # which says no, too, of a name that cannot be one
         raise InputError(f"{source.file}: not found; name an existing file")
     check_readable(source.file)
     signal = signal_class(source.signal).read(source.file, settings)

@@ -56,12 +56,12 @@ def writable(folder: Path) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written to, or another process writes into it.
     """
-    if Path.cwd().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder}: contains the current folder; give --out a folder for the run alone")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give --out a folder")
     probe = folder / f".probe-{os.getpid()}"
     try:
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise InputError(f"{folder}: contains the current folder; give --out a folder for the run alone")
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; give --out a folder")
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()

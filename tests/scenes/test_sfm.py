@@ -1,10 +1,8 @@
 """Bare photographs and videos: frames, poses found by structure-from-motion, and what is said where there are none."""
 
-import socket
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy
 import pytest
@@ -14,8 +12,7 @@ from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.scenes import SceneFolder, load_scene
 from nerf.scenes.formats import found_formats
-from nerf.scenes.sfm import find_poses, photo_names, sharpness, take_frames
-from nerf.signals.files.films import read_film
+from nerf.scenes.sfm import find_poses, photo_names
 from tests.scenes import photo_folder as made
 
 
@@ -107,86 +104,3 @@ def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(InputError, match=r"pip install 'nerf\[sfm\]'"):
         load_scene(SceneFolder("bare", tmp_path, ""), ("train",), SceneSettings())
-
-
-@pytest.fixture
-def clip(tmp_path):
-    """A video of 12 frames of noise."""
-    from imageio_ffmpeg import write_frames
-
-    generator = numpy.random.default_rng(0)
-    writer = write_frames(str(tmp_path / "clip.mp4"), (64, 64), fps=10, quality=9, macro_block_size=1)
-    writer.send(None)
-    for _ in range(12):
-        writer.send(generator.integers(0, 255, (64, 64, 3), numpy.uint8))
-    writer.close()
-    return tmp_path / "clip.mp4"
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_the_frames_of_a_video_appear_whole_or_not_at_all(clip, monkeypatch, stop):
-    save = Image.Image.save
-
-    def stopped(image, file, **options):
-        if file.name == "frame_0005.jpg":
-            raise stop
-        save(image, file, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", stopped)
-        with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else InputError):
-            take_frames(clip, clip.parent / "images")
-    assert [path.name for path in clip.parent.iterdir()] == ["clip.mp4"]
-
-    take_frames(clip, clip.parent / "images")
-    assert len(photo_names(clip.parent / "images")) == 12
-    assert {path.name for path in clip.parent.iterdir()} == {"clip.mp4", "images"}
-
-
-def test_frames_are_not_mixed_with_what_is_there(clip):
-    own = clip.parent / "images" / "own.png"
-    own.parent.mkdir()
-    Image.new("RGB", (8, 8)).save(own)
-    with pytest.raises(InputError, match="there already.*move it away"):
-        take_frames(clip, own.parent)
-    assert [*own.parent.iterdir()] == [own]
-    own.unlink()
-    take_frames(clip, own.parent)  # an empty folder is filled
-    assert len(photo_names(own.parent)) == 12
-
-
-@pytest.mark.parametrize("playlist", [False, True])
-def test_no_name_and_no_content_of_a_video_opens_an_address(tmp_path, monkeypatch, playlist):
-    monkeypatch.chdir(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.5)
-        address = f"http:127.0.0.1:{server.getsockname()[1]}?x.mp4"
-        video = Path("a.mp4" if playlist else address)
-        video.write_text(f"#EXTM3U\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n" if playlist else "no video")
-        for read in (lambda: take_frames(video, tmp_path / "images"), lambda: read_film(video, 0)):
-            with pytest.raises(InputError, match="not a readable"):
-                read()
-        with pytest.raises(TimeoutError):
-            server.accept()
-
-
-def test_the_sharpest_frame_of_every_part_of_a_video_is_kept(tmp_path, monkeypatch):
-    from imageio_ffmpeg import write_frames
-
-    generator = numpy.random.default_rng(0)
-    blocks = numpy.kron(generator.integers(0, 255, (8, 8, 1)), numpy.ones((8, 8, 3))).astype(numpy.uint8)
-    writer = write_frames(str(tmp_path / "clip.mp4"), (64, 64), fps=10, quality=9, macro_block_size=1)
-    writer.send(None)
-    for index in range(12):
-        frame = blocks if index % 4 == 2 else (blocks // 2 + 64)
-        writer.send(numpy.ascontiguousarray(frame))
-    writer.close()
-    monkeypatch.setattr("nerf.scenes.sfm.FRAMES_OF_VIDEO", 3)
-    assert [row.name for row in found_formats(tmp_path)] == ["photos"]
-    take_frames(tmp_path / "clip.mp4", tmp_path / "images")
-    assert photo_names(tmp_path / "images") == ["frame_0000.jpg", "frame_0001.jpg", "frame_0002.jpg"]
-    kept = numpy.asarray(Image.open(tmp_path / "images" / "frame_0001.jpg"))
-    assert sharpness(kept) > 2 * sharpness(blocks // 2 + 64)
-    (tmp_path / "other.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match="other.mp4: not a readable video"):
-        take_frames(tmp_path / "other.mp4", tmp_path / "more")

@@ -4,6 +4,7 @@ import json
 
 import numpy
 import pytest
+import torch
 from scipy.io import wavfile
 
 from nerf.cli.main import main
@@ -64,3 +65,30 @@ def test_bad_sounds_end_in_one_line(tmp_path, capsys):
         capsys.readouterr()
         assert main(["fit", "audio", str(tmp_path / f"{name}.wav"), "--out", str(tmp_path / "run")]) == 2, name
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_sound_whose_length_was_not_known_when_it_was_written_is_read(tmp_path):
+    whole = tone(tmp_path / "a.wav", numpy.int16, channels=2)
+    data = bytearray(whole.read_bytes())
+    place = data.index(b"data")
+    for length in (0xFFFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36):
+        data[4:8] = (0xFFFFFFFF).to_bytes(4, "little")
+        data[place + 4 : place + 8] = length.to_bytes(4, "little")
+        (tmp_path / "piped.wav").write_bytes(data + b"\0")  # a part of a sample is left out
+        sound, rate = read_sound(tmp_path / "piped.wav")
+        assert rate == 8000 and torch.equal(sound, read_sound(whole)[0])
+
+
+def test_sounds_of_another_format_are_told_how_to_become_wav(tmp_path, capsys):
+    for name in ("a.mp3", "b.wav"):
+        (tmp_path / name).write_bytes(b"ID3\x04" + bytes(200))
+        assert main(["fit", "audio", str(tmp_path / name), "--out", str(tmp_path / "run")]) == 2
+        assert "not .wav inside; convert it first: ffmpeg -i" in capsys.readouterr().err
+
+
+def test_coded_samples_are_told_how_to_become_plain_ones(tmp_path, capsys):
+    data = bytearray(tone(tmp_path / "a.wav", numpy.int16).read_bytes())
+    data[20:22] = (7).to_bytes(2, "little")  # mu-law
+    (tmp_path / "b.wav").write_bytes(data)
+    assert main(["fit", "audio", str(tmp_path / "b.wav"), "--out", str(tmp_path / "run")]) == 2
+    assert "coded as MULAW; convert it first: ffmpeg -i b.wav -c:a pcm_s16le" in capsys.readouterr().err

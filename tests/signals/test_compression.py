@@ -126,16 +126,50 @@ def test_grey_pictures_and_alpha_are_kept(tmp_path, channels):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 40), (32, 32), (31, 80)])
-@pytest.mark.parametrize("target", [("--psnr", "40"), ("--bpp", "0.5")])
-def test_pictures_with_a_short_side_are_kept(tmp_path, monkeypatch, shape, target):
+def test_pictures_with_a_short_side_are_kept(tmp_path, monkeypatch, capsys, shape):
     monkeypatch.setattr("nerf.signals.compression.encoding.FIRST_STEPS", 20)
     monkeypatch.setattr("nerf.signals.compression.encoding.NEXT_STEPS", 5)
     picture = scene(*shape)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    assert main(["compress", str(tmp_path / "a.png"), *target]) == 0
+    assert main(["compress", str(tmp_path / "a.png"), "--psnr", "40"]) == 0
     assert main(["decode", str(tmp_path / "a.nrfp"), "--out", str(tmp_path / "b.png")]) == 0
     error = numpy.asarray(Image.open(tmp_path / "b.png")).astype(float) - picture
-    assert 10 * numpy.log10(255**2 / max((error**2).mean(), 1e-9)) > (39.9 if "--psnr" in target else 5)
+    assert 10 * numpy.log10(255**2 / max((error**2).mean(), 1e-9)) > 39.9
+
+    # A rate that the header alone exceeds would leave grey: it is refused.
+    capsys.readouterr()
+    before = (tmp_path / "a.nrfp").read_bytes()
+    assert main(["compress", str(tmp_path / "a.png"), "--bpp", "0.5"]) == 2
+    assert "too few for --bpp 0.5" in capsys.readouterr().err and (tmp_path / "a.nrfp").read_bytes() == before
+
+
+def test_a_file_cannot_claim_more_pixels_than_its_bytes_pay_for(tmp_path, compressed):
+    body = bytearray(compressed.read_bytes()[:-16])
+    body[7:15] = struct.pack("<II", 16384, 16384)
+    (tmp_path / "bomb.nrfp").write_bytes(body + hashlib.sha256(body).digest()[:16])
+    with pytest.raises(InputError, match="claims 16384 x 16384 pixels, which it is too short for"):
+        decompressed(tmp_path / "bomb.nrfp")
+
+    # A picture without detail costs least: its file is long enough all the same.
+    Image.new("RGB", (700, 500), (9, 99, 9)).save(tmp_path / "plain.png")
+    assert main(["compress", str(tmp_path / "plain.png"), "--psnr", "30"]) == 0
+    assert decompressed(tmp_path / "plain.nrfp").shape == (500, 700, 3)
+
+
+def test_pictures_larger_than_the_memory_are_refused_before_work(tmp_path, compressed, monkeypatch, capsys):
+    for module in ("compression.encoding", "compression.container", "files.budget"):
+        monkeypatch.setattr(f"nerf.signals.{module}.machine_memory", lambda: 70 * 91 * 3 * 5)
+    picture = str(tmp_path / "a.png")
+    for words in (
+        ["compress", picture, "--out", str(tmp_path / "b.nrfp")],
+        ["decode", str(compressed), "--out", str(tmp_path / "b.png")],
+        ["fit", "image", picture, "--out", str(tmp_path / "run")],
+    ):
+        capsys.readouterr()
+        assert main(words) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert "GiB of memory, the machine has" in lines[-1]  # after a progress bar that stayed at 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.nrfp"}
 
 
 def test_levels_that_a_picture_is_too_small_for_are_refused(compressed):

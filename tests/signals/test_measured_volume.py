@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy
 import pytest
@@ -7,7 +8,7 @@ import torch
 from nerf.cli.main import main
 from nerf.errors import InputError
 from nerf.signals.baselines import zero_filled
-from nerf.signals.ct import Tomography, read_sinogram, scanned
+from nerf.signals.ct import Tomography, _say_units, read_sinogram, scanned
 from nerf.signals.files.voxels import VoxelVolume, read_volume, write_nifti
 from nerf.signals.measured_volume import positive, total_variation, volume_psnr, voxel_positions
 from nerf.signals.mri import MagneticResonance, measured
@@ -152,3 +153,12 @@ def test_voxels_keep_their_proportions_in_the_unit_cube_and_values_stay_above_0(
     assert torch.allclose(place[1, 0, 0] - place[0, 0, 0], torch.tensor([0.1, 0, 0]))
     assert torch.allclose(place[0, 0, 1] - place[0, 0, 0], torch.tensor([0, 0, 0.25]))
     assert positive(torch.tensor([-3.0, 2.0])).tolist() == pytest.approx([0, 2], abs=1e-3)
+
+
+def test_a_volume_without_air_says_how_its_values_are_taken(capsys):
+    raw = numpy.zeros((8, 8, 1), numpy.float32)
+    raw[2:6] = 1100
+    _say_units(Path("raw.nii"), VoxelVolume(raw, numpy.eye(4)))
+    assert "raw.nii: values from 0 to 1100 are taken as Hounsfield units" in capsys.readouterr().out
+    _say_units(Path("ct.nii"), VoxelVolume(raw - 1024, numpy.eye(4)))
+    assert capsys.readouterr().out == ""

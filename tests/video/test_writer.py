@@ -12,7 +12,7 @@ from PIL import Image
 from nerf.cli.arguments import INTERRUPTED
 from nerf.cli.main import main
 from nerf.errors import InputError
-from nerf.video import writer as video
+from nerf.video import encoding
 from nerf.video.writer import check_video_file
 
 
@@ -33,11 +33,15 @@ def decoded(file, pixels="rgb24", *decoder):
 
 @pytest.mark.parametrize(("width", "height"), [(48, 48), (50, 38), (37, 23)])
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov"])
-def test_a_film_has_exactly_the_size_frames_and_rate_asked_for(ball_run, tmp_path, width, height, suffix):
+def test_a_film_has_the_size_frames_and_rate_asked_for_in_what_every_player_shows(
+    ball_run, tmp_path, width, height, suffix
+):
     file = tmp_path / f"film{suffix}"
     assert render(ball_run, file, "--frames", "5", "--size", f"{width}x{height}", "--fps", "12") == 0
     frames, facts = decoded(file)
-    assert frames.shape == (5, height, width, 3)
+    even = suffix == ".mp4"  # whose odd sides are padded, so that every player shows it
+    assert frames.shape == (5, height + even * (height % 2), width + even * (width % 2), 3)
+    assert facts["pix_fmt"].startswith("yuv420p" if suffix != ".mov" else "yuv4") and "bt709" in facts["pix_fmt"]
     assert facts["fps"] == 12 and facts["duration"] == pytest.approx(5 / 12, abs=0.01)
     # The ball in the middle on a white ground, with what compression leaves of white.
     assert frames[:, 0, 0].min() > 240 and frames[:, height // 2, width // 2].min() < 240
@@ -83,7 +87,7 @@ def test_panels_lie_side_by_side(ball_run, tmp_path):
 
 
 def test_frames_are_kept_if_encoding_fails(ball_run, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+    monkeypatch.setattr(encoding, "frames_in", lambda file: 1)
     file = tmp_path / "film.mp4"
     assert render(ball_run, file, "--frames", "2") == 2
     assert "the encoder wrote 1 of 2 frames" in (line := capsys.readouterr().err.splitlines()[-1])
@@ -104,7 +108,7 @@ def test_a_folder_of_the_users_beside_the_film_stays_as_it_is(ball_run, tmp_path
     own.parent.mkdir()
     own.write_text("ten years of work")
     if not encoder_works:
-        monkeypatch.setattr(video, "_frames_in", lambda file: 1)
+        monkeypatch.setattr(encoding, "frames_in", lambda file: 1)
 
     assert render(ball_run, tmp_path / "look.mp4", "--frames", "2", "--size", "20x20") == (0 if encoder_works else 2)
     assert own.read_text() == "ten years of work" and [*own.parent.iterdir()] == [own]

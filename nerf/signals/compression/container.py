@@ -7,6 +7,7 @@ first 16 bytes of the SHA-256 of all before. Little-endian. Sizes are checked be
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.files import replacing
+from nerf.memory import machine_memory
 from nerf.signals.compression.coding import Reader, code
-from nerf.signals.compression.network import Network
+from nerf.signals.compression.network import ONE, PROBABILITY, Network
 from nerf.signals.compression.wavelet import band_shapes, deepest, synthesis
 
 MAGIC = b"NRFP"
@@ -24,6 +26,10 @@ VERSION = 1
 CHECK = 16  # bytes of the checksum
 MOST_PIXELS = 2**28
 MOST_LEVELS = 8
+# Of a value: half of what a coefficient costs at least, the other half for the coder's rounding; and bytes of memory.
+LEAST_BITS = -0.5 * math.log2(1 - PROBABILITY.min() / ONE)
+SPARE_BITS = 1024
+BYTES_A_VALUE = 100
 CENTRE_UNIT = 256  # counts of `Header.centre` in a quantiser step
 
 
@@ -94,6 +100,17 @@ def read_compressed(file: Path) -> tuple[Header, Network, numpy.ndarray]:
     ends = start + 4 * channels + 4 * channels**2 + Network.size(n_bands)
     if not sane or ends > len(body) or (len(body) - ends) % 4:
         raise InputError(f"{file}: impossible sizes in its header; restore the file")
+
+    # What is claimed must be paid for: even a coefficient that was expected to be 0 takes its part of a bit.
+    values = width * height * channels
+    claimed = values * LEAST_BITS - 8 * (len(body) - ends)
+    if claimed > SPARE_BITS:
+        raise InputError(f"{file}: claims {width} x {height} pixels, which it is too short for; restore the file")
+    if values * BYTES_A_VALUE > machine_memory():
+        raise InputError(
+            f"{file}: {width} x {height} pixels take about {values * BYTES_A_VALUE / 2**30:.1f} GiB of memory, the "
+            f"machine has {machine_memory() / 2**30:.1f}; decode it on a larger one"
+        )
 
     numbers = numpy.frombuffer(body, "<f4", channels + channels**2, start).astype(numpy.float64)
     mean = numbers[:channels]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from nerf.config import OptimizerSettings
+from nerf.errors import InputError
+from nerf.memory import machine_memory
 from nerf.scenes.pictures import read_whole_picture
 from nerf.seeding import generator
 from nerf.signals.compression.coding import Writer, code
@@ -31,6 +33,7 @@ BATCH = 2**15  # coefficients that a training step draws
 FIRST_STEPS = 500  # of training with the first quantiser step
 NEXT_STEPS = 150  # of training with every later one
 TRIALS = 9  # quantiser steps that are tried
+BYTES_A_VALUE = 160  # of memory, at the peak: contexts of 13 float32, and what they are made of
 LARGEST_STEP = 1e30  # all coefficients have long been 0
 NEAR = 0.005  # relative error of the rate, or dB of the quality, that ends the search
 
@@ -139,6 +142,11 @@ class Encoder:
         self.forecast = Forecast(channels * len(self.bands[0]), generator(seed, "parameters"))
         self.steps = FIRST_STEPS
 
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of a file beside its words: header, network and checksum."""
+        return len(self.header.to_bytes()) + Network.size(len(self.forecast.bands)) + CHECK
+
     def quantised(self, step: float) -> list[list[numpy.ndarray]]:
         """Returns whole coefficients by channel and band, and notes in the header how to restore them."""
         self.header.step = float(numpy.float32(step))
@@ -165,8 +173,7 @@ class Encoder:
         writer = Writer()
         code(writer, self.forecast.network(), self.header.shapes, coefficients)
         words = writer.coder.get_compressed()
-        network = Network.size(len(self.forecast.bands))
-        return words, len(self.header.to_bytes()) + network + 4 * len(words) + CHECK
+        return words, self.fixed_bytes + 4 * len(words)
 
     def psnr(self, step: float) -> float:
         """Returns the decibels of the picture that a quantiser step leaves."""
@@ -198,13 +205,26 @@ def compress(
     busy: called after every training step.
 
     Raises:
-        InputError: the entropy coder is missing, or the file cannot be written.
+        InputError: the entropy coder is missing, the file cannot be written, no file of the rate can hold the picture,
+            or the memory cannot.
     """
+    pixels = picture.shape[0] * picture.shape[1]
+    needed = picture.size * BYTES_A_VALUE
+    if needed > machine_memory():
+        raise InputError(
+            f"{out}: {picture.shape[1]} x {picture.shape[0]} pixels take about {needed / 2**30:.1f} GiB of memory, the "
+            f"machine has {machine_memory() / 2**30:.1f}; shrink or cut the picture"
+        )
+
     encoder = Encoder(picture, seed)
+    if target.psnr == 0 and 8 * encoder.fixed_bytes > target.bits_per_pixel * pixels:
+        raise InputError(
+            f"{out}: {picture.shape[1]} x {picture.shape[0]} pixels are too few for --bpp {target.bits_per_pixel:g}, "
+            f"as {encoder.fixed_bytes} bytes are the same for any picture; ask for --psnr, or keep the picture as .png"
+        )
     words = search(encoder, target, busy)
     write_compressed(out, encoder.header, encoder.forecast.network(), words)
 
-    pixels = picture.shape[0] * picture.shape[1]
     return {
         "bits_per_pixel": 8 * out.stat().st_size / pixels,
         "bytes": float(out.stat().st_size),

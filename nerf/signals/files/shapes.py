@@ -21,6 +21,7 @@ from nerf.signals.files.pointclouds import read_point_cloud
 MARGIN = 0.05  # of the cube's side, free on both sides of the shape
 MOST_TRIANGLES = 20_000_000
 MOST_BYTES = 2**31  # of a file
+COARSEST = 1e-3  # of the size of a shape: the step of its coordinates
 NEAR = (0.003, 0.02)  # standard deviations, sides of the cube, of what is drawn near the surface
 VOTES = 3  # rays by which inside is told from outside
 MESHES = (".obj", ".ply", ".stl", ".off", ".glb")
@@ -66,6 +67,7 @@ def read_shape(path: Path) -> Shape:
     if suffix in MESHES:
         vertices, faces = _read_mesh(path)
         if len(faces):
+            _check_steps(path, vertices)
             _check_closed(path, vertices, faces)
             return shape_of_mesh(vertices[faces])
     if suffix not in POINTS:
@@ -115,6 +117,17 @@ def _read_mesh(path: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
     return vertices, faces
 
 
+def _check_steps(path: Path, positions: numpy.ndarray) -> None:
+    """Raises InputError if positions (N, 3) were rounded to single precision so far away that a shape became stairs."""
+    size = float(numpy.ptp(positions, axis=0).max())
+    step = float(numpy.spacing(numpy.float32(numpy.abs(positions).max())))
+    if step > COARSEST * size and (positions == positions.astype(numpy.float32)).all():
+        raise InputError(
+            f"{path}: the shape is {size:g} large and so far from the origin that its numbers, in single precision, "
+            f"have steps of {step:g}; move it to the origin where it was made, or save it in double precision (.obj)"
+        )
+
+
 def _check_closed(path: Path, vertices: numpy.ndarray, faces: numpy.ndarray) -> None:
     """Raises InputError if an edge has not as many triangles on one side as on the other."""
     from scipy.sparse import coo_matrix
@@ -147,6 +160,7 @@ def _read_points(path: Path) -> Shape:
         raise InputError(f"{path}: {len(points)} points without normals; estimate them first (MeshLab, CloudCompare)")
     if not (numpy.isfinite(points).all() and numpy.isfinite(normals).all() and numpy.ptp(points, axis=0).max() > 0):
         raise InputError(f"{path}: points or normals are not finite numbers, or all at one position")
+    _check_steps(path, points)
     length = numpy.linalg.norm(normals, axis=1, keepdims=True)
     if length.min() < 1e-6:
         raise InputError(f"{path}: {int((length < 1e-6).sum())} normals are zero; estimate them again")

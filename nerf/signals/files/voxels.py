@@ -18,6 +18,10 @@ from nerf.errors import InputError
 from nerf.files import replacing
 
 MOST_VOXELS = 2**28  # 1 GiB of float32; a header may claim any number
+MOST_INFLATED = 2**29  # bytes of all deflated DICOM files together
+MOST_META = 2**16  # bytes in which a DICOM file names its compression
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+AT_ONCE = 2**20  # bytes that are inflated
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
 MISSING = "{file}: needs the package {package}; pip install 'nerf[medical]'"
 
@@ -60,7 +64,7 @@ def read_volume(path: Path) -> VoxelVolume:
         volume = _read_nifti(path)
     elif name.endswith(".npy"):
         volume = _read_npy(path)
-    elif path.is_dir() or name.endswith((".dcm", ".ima")):
+    elif path.is_dir() or name.endswith((".dcm", ".ima")) or _has_dicom_mark(path):
         volume = _read_dicom(path)
     else:
         raise InputError(f"{path}: not a volume; expected .nii, .nii.gz, .dcm, .npy or a folder of DICOM slices")
@@ -153,6 +157,8 @@ def _read_nifti(path: Path) -> VoxelVolume:
         except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError) as error:
             raise ValueError(str(error)) from None
         shape = check_shape(path, image.shape)
+        if image.get_data_dtype().fields or image.get_data_dtype().kind == "c":
+            raise InputError(f"{path}: its voxels are colours or complex numbers; expected one real number a voxel")
         values = numpy.asarray(image.dataobj, numpy.float32).reshape(shape)
     return VoxelVolume(values, numpy.asarray(image.affine, numpy.float64), str(path))
 
@@ -163,7 +169,7 @@ def _read_npy(path: Path) -> VoxelVolume:
         if stored.dtype.kind not in "iuf":
             raise InputError(f"{path}: expected real numbers, got {stored.dtype}")
         shape = check_shape(path, stored.shape)
-        values = numpy.asarray(stored, numpy.float32).reshape(shape)
+        values = numpy.array(stored, numpy.float32).reshape(shape)
     return VoxelVolume(values, numpy.eye(4), str(path))
 
 
@@ -172,9 +178,13 @@ def _read_dicom(path: Path) -> VoxelVolume:
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
     slices = []
+    inflated = 0
     for file in files:
         try:
             with _readable(file):
+                inflated += _inflated_bytes(file)
+                if inflated > MOST_INFLATED:
+                    raise InputError(f"{file}: inflates to more than {MOST_INFLATED >> 20} MiB; save it uncompressed")
                 slices.append((file, pydicom.dcmread(file)))
         except pydicom.errors.InvalidDicomError:
             if len(files) == 1:
@@ -184,11 +194,42 @@ def _read_dicom(path: Path) -> VoxelVolume:
     return _stacked(path, slices)
 
 
+def _has_dicom_mark(path: Path) -> bool:
+    """Returns whether a file begins like DICOM: scanners give its files no suffix."""
+    with _readable(path), open(path, "rb") as opened:
+        return opened.read(132)[128:] == b"DICM"
+
+
+def _inflated_bytes(file: Path) -> int:
+    """Returns how many bytes a deflated DICOM file inflates to, no more than are needed to refuse it; 0 of others.
+
+    The reader would inflate it whole before any size is known.
+    """
+    import zlib
+
+    with open(file, "rb") as opened:
+        head = opened.read(MOST_META)
+        if head[128:132] != b"DICM" or DEFLATED not in head or head[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+            return 0
+        opened.seek(144 + int.from_bytes(head[140:144], "little"))
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        size = 0
+        while size <= MOST_INFLATED and not inflate.eof:
+            data = inflate.unconsumed_tail or opened.read(AT_ONCE)
+            if not data:
+                break
+            size += len(inflate.decompress(data, AT_ONCE))
+    return size
+
+
 def _stacked(path: Path, slices: list) -> VoxelVolume:
     """Returns the volume of DICOM slices, ordered by their height along the normal."""
     ordered = sorted(((_slice_frame(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
     across, origin, _ = ordered[0][0]
 
+    series = {str(data.get("SeriesInstanceUID", "")) for _, _, data in ordered}
+    if len(series) > 1:
+        raise InputError(f"{path}: slices of {len(series)} series; keep those of one series in a folder")
     sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in ordered}
     if len(sizes) > 1:
         raise InputError(f"{path}: slices of {len(sizes)} sizes; keep those of one series in a folder")

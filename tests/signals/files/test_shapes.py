@@ -82,3 +82,20 @@ def test_intersection_over_union_of_a_case_by_hand():
     a = torch.tensor([1, 1, 1, 0]).bool()
     b = torch.tensor([0, 1, 1, 1]).bool()
     assert intersection_over_union(a, b) == 0.5 and intersection_over_union(a & ~a, b & ~b) == 1
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".glb", ".ply"])
+def test_a_shape_that_single_precision_turned_into_stairs_is_refused(tmp_path, suffix):
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=1.0)
+    ball.apply_translation([448262, 5411932, 200]).export(tmp_path / f"far{suffix}")
+    with pytest.raises(InputError, match="2 large and so far from the origin that its numbers.*steps of 0.5"):
+        read_shape(tmp_path / f"far{suffix}")
+
+
+def test_a_shape_far_from_the_origin_in_double_precision_keeps_its_form(tmp_path):
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=1.0)
+    near = numpy.sort(ball.vertices[:, 1])
+    ball.apply_translation([448262, 5411932, 200]).export(tmp_path / "far.obj", digits=8)
+    shape = read_shape(tmp_path / "far.obj")
+    heights = numpy.unique(shape.corners[..., 1].astype(numpy.float64) * shape.side + shape.corner[1] - 5411932)
+    assert len(numpy.unique(near.round(6))) <= len(heights) and numpy.abs(heights).max() == pytest.approx(1, abs=1e-5)

@@ -1,5 +1,6 @@
 import numpy
 import pytest
+import torch
 
 from nerf.errors import InputError
 from nerf.signals.files.voxels import VoxelVolume, read_volume, write_nifti
@@ -109,3 +110,52 @@ def test_a_bad_volume_is_refused_in_one_line(tmp_path, case, words):
     with pytest.raises(InputError, match=words) as caught:
         read_volume(file)
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_colours_are_no_volume(tmp_path):
+    voxels = numpy.zeros((9, 9, 3), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(voxels, numpy.eye(4)), tmp_path / "rgb.nii.gz")
+    with pytest.raises(InputError, match="its voxels are colours"):
+        read_volume(tmp_path / "rgb.nii.gz")
+
+
+def test_a_deflated_slice_is_read_and_one_that_swells_is_refused(tmp_path, monkeypatch):
+    values = numpy.arange(72, dtype=numpy.uint16).reshape(9, 8)
+    write_slice(tmp_path / "a.dcm", 0, values)
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "deflated.dcm")
+    assert numpy.array_equal(read_volume(tmp_path / "deflated.dcm").values, read_volume(tmp_path / "a.dcm").values)
+
+    monkeypatch.setattr("nerf.signals.files.voxels.MOST_INFLATED", 2**20)
+    data.ImageComments = "x"
+    data.add_new((0x0009, 0x1001), "OB", bytes(2**24))
+    data.save_as(tmp_path / "bomb.dcm")
+    assert (tmp_path / "bomb.dcm").stat().st_size < 2**16
+    with monkeypatch.context() as patch:
+        patch.setattr(pydicom, "dcmread", None)  # which would inflate it
+        with pytest.raises(InputError, match="inflates to more than 1 MiB"):
+            read_volume(tmp_path / "bomb.dcm")
+
+
+def test_reading_an_array_warns_of_nothing(tmp_path, recwarn):
+    numpy.save(tmp_path / "a.npy", a_volume().values)
+    torch.from_numpy(read_volume(tmp_path / "a.npy").values)
+    assert not [warning for warning in recwarn if "writable" in str(warning.message)]
+
+
+def test_a_slice_without_suffix_is_known_by_its_content(tmp_path):
+    values = numpy.arange(72, dtype=numpy.uint16).reshape(9, 8)
+    write_slice(tmp_path / "IM0001", 0, values)
+    assert read_volume(tmp_path / "IM0001").values.shape == (8, 9, 1)
+    (tmp_path / "notes").write_text("no scan")
+    with pytest.raises(InputError, match="not a volume"):
+        read_volume(tmp_path / "notes")
+
+
+def test_slices_of_two_series_are_not_mixed(tmp_path):
+    for number in range(4):
+        values = numpy.full((9, 8), number, numpy.uint16)
+        write_slice(tmp_path / f"{number}.dcm", number, values, SeriesInstanceUID=f"1.2.{number % 2}")
+    with pytest.raises(InputError, match="slices of 2 series; keep those of one"):
+        read_volume(tmp_path)
