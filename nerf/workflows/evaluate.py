@@ -18,20 +18,24 @@ from nerf.files import inside_run, write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
 from nerf.report import progress
-from nerf.scenes import SceneFolder, Views, load_scene
+from nerf.scenes import Views
 from nerf.workflows.align import aligned_camera, aligned_colors
+from nerf.workflows.recorded import recorded_scene, scene_at
 from nerf.workflows.trained import TrainedRun
 
+MOVED = "say where it is with --scene FOLDER"
 PROTOCOL = "float32 pictures clipped to [0, 1]; PSNR from each view's mean squared error, then the mean over views"
 
 
-def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+def evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
     """Renders every view of a split, writes the pictures and the metrics into the run folder, returns the metrics.
 
     The metrics of the test split are ``metrics.json``, those of another ``metrics_<split>.json``.
 
     What was learned of the training pictures, poses or exposures, is aligned to each held-out picture, and stated.
     Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
+
+    scene: the folder of the scene, if it is not where the run's record says.
 
     Raises:
         InputError: the scene is not there, a view cannot be scored, or another process writes into the run folder.
@@ -40,11 +44,13 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         return _evaluate(run, scene, split)
 
 
-def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
     settings = run.settings.scene
-    splits = load_scene(SceneFolder(run.record["name"], scene, ""), (split,), settings).splits
+    found = recorded_scene(run, (split,), MOVED) if scene is None else scene_at(run, scene, (split,))
+    splits = found.splits
     if split not in splits:
-        raise InputError(f"{scene}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
+        where = scene or run.record["folder"]
+        raise InputError(f"{where}: no picture of the {split} split; train with scene.holdout=8 to hold some out")
     views = splits[split]
 
     folder = inside_run(run.folder.path / split)

@@ -26,6 +26,7 @@ from nerf.workflows.attempts import Attempts
 from nerf.workflows.check import bounds_text, training_needs, write_check
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
+from nerf.workflows.recorded import shows_the_same
 from nerf.workflows.trained import open_run
 
 
@@ -157,12 +158,9 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
 
 def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None:
     """Refuses to go on with other pictures than the run began with."""
-    record, cameras = run.load_scene()
-    same_names = record.get("views") == list(views.names)
-    if not same_names or not torch.equal(cameras.world_from_camera, views.cameras.world_from_camera):
-        raise InputError(
-            f"--resume: {run.path} was trained on {record['folder']}, not on {folder.folder}; name that scene"
-        )
+    if not shows_the_same(run, views):
+        before = run.load_scene()[0]["folder"]
+        raise InputError(f"--resume: {run.path} was trained on {before}, not on {folder.folder}; name that scene")
 
 
 def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, object]:
