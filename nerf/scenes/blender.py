@@ -20,6 +20,7 @@ from nerf.errors import InputError
 from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.scenes.pictures import read_picture
+from nerf.scenes.room import check_room
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
 
@@ -153,6 +154,8 @@ def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
             f"{paths[0]}: {width} x {height} pixels cannot be divided by --downscale {downscale}; "
             "choose a factor of both"
         )
+
+    check_room(paths[0], (len(paths), height // downscale, width // downscale, channels), downscale)
 
     # Averaging no picture at all tells the shape and type of what averaging gives.
     like, white = box_average(torch.empty(0, height, width, channels, dtype=torch.uint8), 255, downscale)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
+from nerf.scenes.room import check_room
 from nerf.scenes.scene import box_average
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def read_pictures(
         raise InputError(f"{paths[0]}: smaller than --downscale {downscale}; choose a smaller factor")
     channels = max(shape[2] for shape in shapes)
     width, height = size.amax(0).tolist()
+    check_room(paths[0], (len(paths), height, width, channels), downscale)
 
     # Averaging no picture at all tells the type of what averaging gives.
     like, white = box_average(torch.empty(0, downscale, downscale, channels, dtype=torch.uint8), 255, downscale)

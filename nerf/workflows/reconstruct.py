@@ -15,6 +15,7 @@ from nerf.exporters.images import write_rgb
 from nerf.files import inside_run
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
+from nerf.rendering.model import model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
@@ -23,7 +24,7 @@ from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
 from nerf.workflows.attempts import Attempts
-from nerf.workflows.check import bounds_text, training_needs, write_check
+from nerf.workflows.check import bounds_text, check_memory, training_needs, write_check
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
 from nerf.workflows.recorded import shows_the_same
@@ -44,7 +45,10 @@ def reconstruct(
     Raises:
         InputError: the scene cannot be read, or the training diverges.
     """
+    if resume and run.checkpoint.is_file():
+        run.check_shapes(model_shapes(settings))
     scene = read_scene(folder, settings, backend)
+    check_memory(scene.splits["train"], settings)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
     trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching, backend.bits)
@@ -111,7 +115,7 @@ def begin_run(
 def say_needs(task: RadianceTask) -> None:
     """Says where the scene is, and what memory and disk its training takes."""
     say("bounds", bounds_text(task.model.box, task.settings, task.views))
-    needs = training_needs(task.views, task.settings, len(task.pixels.candidates))
+    needs = training_needs(task.views, task.settings, task.pixels.bytes)
     say("memory", f"memory: about {needs.memory / 2**30:.1f} GiB; checkpoint: {needs.checkpoint / 2**20:.0f} MiB")
 
 

@@ -12,7 +12,7 @@ from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
-from nerf.rendering.model import RadianceModel, load_model_state
+from nerf.rendering.model import RadianceModel, load_model_state, model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.training.camera_optimizer import refined_cameras
@@ -46,6 +46,7 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     folder = RunFolder(path)
     settings = folder.load_settings()
     record, cameras = folder.load_scene()
+    folder.check_shapes(model_shapes(settings))
     tensors, facts = folder.load_checkpoint()
     chosen = choose_backend(backend)
     reason = chosen.refuses(settings, training=False)
