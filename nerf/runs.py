@@ -159,6 +159,7 @@ class RunFolder:
         with self._opened_checkpoint() as file:
             facts = parsed_json((file.metadata() or {}).get("facts", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
         if not isinstance(facts, dict) or not {"step", "seconds", "pace", "version", "layout"} <= facts.keys():
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         if facts["layout"] != CHECKPOINT_FORMAT:
