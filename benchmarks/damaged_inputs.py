@@ -346,6 +346,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     )  # fmt: skip
     if changed := changes(whole, tree(folder / "originals")):
         failures.append(f"the originals were written into: {changed}")
+        print(failures[-1])
 
     statuses = Counter(end.status for _, end in ends if isinstance(end, Result))
     slowest = max((end.seconds, number) for number, end in ends if isinstance(end, Result))
