@@ -74,13 +74,13 @@ setup(
         "imageio-ffmpeg>=0.5",
         "libusb-package>=1.0.26",  # open3d's wheel links libusb, which a bare machine lacks
         "open3d>=0.18",
-        "pillow>=11.3",  # reads AVIF
+        "pillow>=11.3",  # reads AVIF; older than 10.3 have known holes: libwebp (CVE-2023-4863), CVE-2024-28219
         "pyyaml>=6",
         "safetensors>=0.4.3",
         "scikit-image>=0.22",
         "scipy>=1.11",
         "tqdm>=4.65",
-        "trimesh>=4.0",
+        "trimesh>=5.0",  # older ones follow names in a mesh out of its folder
     ],
     extras_require={
         "sfm": ["pycolmap>=3.12"],

@@ -346,6 +346,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     )  # fmt: skip
     if changed := changes(whole, tree(folder / "originals")):
         failures.append(f"the originals were written into: {changed}")
+        print(failures[-1])
 
     statuses = Counter(end.status for _, end in ends if isinstance(end, Result))
     slowest = max((end.seconds, number) for number, end in ends if isinstance(end, Result))
@@ -362,7 +363,7 @@ def _wanted(number: int, word: str | None) -> bool:
 
 
 def _told(number: int, end: Result | str, arguments: argparse.Namespace) -> list[str]:
-    """Prints a case that failed, or every one if asked, and returns what was wrong with it."""
+    """Prints a case that failed, or every one if asked, and returns what was wrong with it: nothing, or one text."""
     subject = SUBJECTS[number % len(SUBJECTS)].name
     result = Result(number, subject, ended=end) if isinstance(end, str) else end
     faults = result.faults()
@@ -372,7 +373,7 @@ def _told(number: int, end: Result | str, arguments: argparse.Namespace) -> list
         print(f"{'; '.join(faults) or 'well'}: {subject}: {', '.join(result.done)}; {repeat}", flush=True)
         for line in lines[:3]:
             print(f"    {line[:300]!r}")
-    return faults
+    return ["; ".join(faults)] if faults else []
 
 
 if __name__ == "__main__":

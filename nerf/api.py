@@ -139,7 +139,7 @@ def evaluate(run: TrainedRun, split: str = "test", scene: str | Path | None = No
     Raises:
         InputError: the scene is not there, or has no such split.
     """
-    folder = find_scene(str(scene)).folder if scene else Path(run.record["folder"])
+    folder = find_scene(str(scene)).folder if scene else None
     return _evaluate.evaluate(run, folder, split)
 
 

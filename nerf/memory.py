@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 INTERPRETER_BYTES = 400 * 2**20  # Python with torch and its libraries loaded
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of cgroup v2: bytes, or "max"; absent outside containers
+CONTAINER_LIMIT_1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroup v1: bytes; absent under v2
+OWN_GROUP = Path("/proc/self/cgroup")  # in it "0::/path" is this process's group of cgroup v2
 
 
 def machine_memory() -> int:
@@ -19,10 +22,21 @@ def machine_memory() -> int:
         return sys.maxsize
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
-    try:
-        return min(present, int(CONTAINER_LIMIT.read_text()))
-    except (OSError, ValueError):
-        return present
+    for limit in (*_own_limits(), CONTAINER_LIMIT, CONTAINER_LIMIT_1):
+        with suppress(OSError, ValueError):
+            present = min(present, int(limit.read_text()))
+    return present
+
+
+def _own_limits() -> list[Path]:
+    """Returns the files that limit this process's group, and those that it is in, where it is not the container's."""
+    with suppress(OSError, StopIteration):
+        line = next(line for line in OWN_GROUP.read_text().splitlines() if line.startswith("0::/"))
+        group = Path(line.removeprefix("0::/"))
+        if ".." not in group.parts:
+            groups = [CONTAINER_LIMIT.parent / part for part in (group, *group.parents)]
+            return [folder / CONTAINER_LIMIT.name for folder in groups]
+    return []
 
 
 def use_huge_pages() -> None:

@@ -126,22 +126,41 @@ class RunFolder:
         with replacing(self.checkpoint) as partial:
             partial.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, header))
 
-    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Returns the tensors and the facts of the last checkpoint.
-
-        Raises:
-            InputError: there is none, or it is damaged or of another kind.
-        """
+    @contextmanager
+    def _opened_checkpoint(self) -> Iterator[Any]:
+        """Yields the last checkpoint as safetensors opens it; what is wrong with it is an InputError."""
         from safetensors import SafetensorError, safe_open
 
         if not self.checkpoint.is_file():
             raise InputError(f"{self.checkpoint}: not found; train first")
         try:
             with safe_open(self.checkpoint, framework="pt") as file:
-                facts = parsed_json((file.metadata() or {}).get("facts", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                yield file
         except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.checkpoint}: damaged ({error}); restore it or train again") from None
+
+    def check_shapes(self, expected: Mapping[str, torch.Size]) -> None:
+        """Holds the header of the last checkpoint against the shapes that settings ask for, before they take memory.
+
+        Raises:
+            InputError: a tensor is missing or has another shape, or the checkpoint is damaged.
+        """
+        with self._opened_checkpoint() as file:
+            found = {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        for name, shape in expected.items():
+            if found.get(name) != shape:
+                raise _misfit(name, shape, found.get(name))
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Returns the tensors and the facts of the last checkpoint.
+
+        Raises:
+            InputError: there is none, or it is damaged or of another kind.
+        """
+        with self._opened_checkpoint() as file:
+            facts = parsed_json((file.metadata() or {}).get("facts", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
         if not isinstance(facts, dict) or not {"step", "seconds", "pace", "version", "layout"} <= facts.keys():
             raise InputError(f"{self.checkpoint}: not a checkpoint of nerf; restore it or train again")
         if facts["layout"] != CHECKPOINT_FORMAT:
@@ -308,17 +327,20 @@ def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tens
         InputError: it is missing, has another shape, or holds a number that is not finite.
     """
     if name not in tensors or tensors[name].shape != shape:
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        raise InputError(
-            f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {found}; '
-            "it is of other settings or of another version of this program: train anew"
-        )
+        raise _misfit(name, shape, tensors[name].shape if name in tensors else None)
     if not torch.isfinite(tensors[name]).all():
         raise InputError(
             f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
             "train again with a lower optimizer.learning_rate"
         )
     return tensors[name]
+
+
+def _misfit(name: str, shape: torch.Size, found: torch.Size | None) -> InputError:
+    return InputError(
+        f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {"nothing" if found is None else tuple(found)}; '
+        "it is of other settings or of another version of this program: train anew"
+    )
 
 
 def checked_whole_number(tensors: Mapping[str, Tensor], name: str, low: int, high: int) -> int:

@@ -154,13 +154,13 @@ class DeviceModel:
         put = self.arrays.put
         if "images" not in self.arrays.held:
             pixels.images = put("images", views.images)
-            pixels.candidates = put("candidates", candidates)
+            pixels.candidates = None if candidates is None else put("candidates", candidates)
             cameras = views.cameras
             pixels.poses = put("poses", cameras.world_from_camera)
             pixels.focal = put("focal", cameras.focal)
             pixels.center = put("center", cameras.center)
             pixels.lens = None if cameras.pinhole else put("lens", cameras.lens)
-            pixels.n_candidates = len(candidates)
+            pixels.n_candidates = learns.pixels.count
             pixels.width = cameras.width
             pixels.height = cameras.height
             pixels.channels = views.images.shape[-1]

@@ -77,12 +77,12 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
     cameras = views.cameras
     return Pixels(
         images=address(views.images, views.images.dtype),
-        candidates=address(sampler.candidates, torch.int64),
+        candidates=None if sampler.candidates is None else address(sampler.candidates, torch.int64),
         poses=address(cameras.world_from_camera),
         focal=address(cameras.focal),
         center=address(cameras.center),
         lens=None if cameras.pinhole else address(cameras.lens),
-        n_candidates=len(sampler.candidates),
+        n_candidates=sampler.count,
         width=cameras.width,
         height=cameras.height,
         channels=views.images.shape[-1],

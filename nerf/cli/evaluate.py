@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from nerf.cli.arguments import run_argument
-from nerf.errors import InputError
 from nerf.report import say
 
 
@@ -26,12 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nerf.workflows.trained import open_run
 
     trained = open_run(arguments.run_folder, arguments.backend)
-    scene = find_scene(arguments.scene).folder if arguments.scene else Path(trained.record["folder"])
-    if not scene.is_dir():
-        raise InputError(
-            f"{scene}: the scene that {arguments.run_folder} was trained on is no longer there; "
-            "say where it is with --scene FOLDER"
-        )
+    scene = find_scene(arguments.scene).folder if arguments.scene else None
     metrics = evaluate_run(trained, scene, arguments.split)
     for score in metrics["views"]:
         say("view", f"{score['view']}: {score['psnr']:.2f} dB, SSIM {score['ssim']:.4f}")

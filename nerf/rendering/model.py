@@ -246,6 +246,15 @@ def model_state(model: RadianceModel) -> dict[str, Tensor]:
     return {**{name: value.detach() for name, value in model.state_dict().items()}, "cube": box_numbers(model.box)}
 
 
+def model_shapes(settings: Settings) -> dict[str, torch.Size]:
+    """Returns the shapes of a model's largest tensors by name, as a checkpoint has them; takes no memory."""
+    with torch.device("meta"):
+        field = new_field(settings.field, torch.Generator())
+    tensors = field.portable(dict(field.named_parameters()))
+    cells = torch.Size([settings.render.occupancy_resolution] * 3)
+    return {"occupancy.hull": cells, **{f"field.{name}": value.shape for name, value in tensors.items()}}
+
+
 def load_model_state(model: RadianceModel, tensors: dict[str, Tensor]) -> None:
     """Takes over the tensors of a model, exactly.
 

@@ -70,14 +70,22 @@ def _is_builtin(folder: Path) -> bool:
     return (folder / "ground_truth").is_dir() and (folder / "README.txt").is_file()
 
 
-def load_scene(scene_folder: SceneFolder, splits: tuple[str, ...], settings: SceneSettings) -> Scene:
+def load_scene(
+    scene_folder: SceneFolder, splits: tuple[str, ...], settings: SceneSettings, finds_poses: bool = True
+) -> Scene:
     """Returns the scene with the splits asked for that it has; "train" it must have.
+
+    finds_poses: whether the poses of bare photographs may be found, which writes into the folder.
 
     Raises:
         InputError: the folder holds no known format, or a file of it is missing or damaged.
     """
     row, also = chosen_format(scene_folder.folder, settings.format)
+    if not (row.poses or finds_poses):
+        raise InputError(f"{scene_folder.folder}: photographs without poses, which only nerf train and check find")
     capture = row.open(scene_folder.folder, settings)
+    if "train" in splits and "train" not in capture.read:
+        raise InputError(f"{scene_folder.folder}: no picture is left to learn from; give scene.holdout=8, or 0")
     views = {split: capture.read[split]() for split in splits if split in capture.read}
     origin = next((each.cameras.origin for each in views.values()), NO_ORIGIN)
     views = {split: replace(each, cameras=each.cameras.about(origin)) for split, each in views.items()}

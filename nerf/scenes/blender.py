@@ -27,6 +27,7 @@ from nerf.scenes.frames import Frame, has_intrinsics, open_frames, unread_notes
 from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
+from nerf.scenes.room import check_room
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
 JUDGED = 8  # pictures that tell what is behind the thing
@@ -246,6 +247,8 @@ def _read_images(paths: list[Path], downscale: int) -> tuple[torch.Tensor, int]:
             f"{paths[0]}: {width} x {height} pixels cannot be divided by --downscale {downscale}; "
             "choose a factor of both"
         )
+
+    check_room(paths[0], (len(paths), height // downscale, width // downscale, channels), downscale)
 
     # Averaging no picture at all tells the shape and type of what averaging gives.
     like, white = box_average(torch.empty(0, height, width, channels, dtype=torch.uint8), 255, downscale)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.files import FILES_ONLY, ffmpeg_name
+from nerf.scenes.room import check_room
 from nerf.scenes.scene import box_average
 
 if TYPE_CHECKING:
@@ -314,6 +315,7 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
         raise InputError(f"{small}: smaller than --downscale {downscale}; choose a smaller factor")
     channels = max(shape[2] for shape in shapes)
     width, height = size.amax(0).tolist()
+    check_room(paths[0], (len(paths), height, width, channels), downscale)
 
     # Averaging no picture at all tells the type of what averaging gives.
     like, white = box_average(torch.empty(0, downscale, downscale, channels, dtype=torch.uint8), 255, downscale)

@@ -147,6 +147,13 @@ def new_field(signal: Signal, settings: FitSettings, backend: str) -> Coordinate
     return CoordinateField(settings.field, signal.inputs, signal.outputs, random, backend)
 
 
+def field_shapes(signal: Signal, settings: FitSettings) -> dict[str, torch.Size]:
+    """Returns the shapes of a field's tensors by name, as `field_state` has them; takes no memory."""
+    with torch.device("meta"):
+        field = CoordinateField(settings.field, signal.inputs, signal.outputs, torch.Generator())
+    return {f"field.{name}": value.shape for name, value in field.state_dict().items()}
+
+
 def field_state(field: CoordinateField) -> dict[str, Tensor]:
     """Returns the tensors of a field by name, ``field.*``."""
     return {f"field.{name}": value.detach() for name, value in field.state_dict().items()}

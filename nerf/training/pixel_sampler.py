@@ -20,7 +20,9 @@ class PixelSampler:
     What lies farther from the silhouettes is carved away and cannot be wrong.
     """
 
-    candidates: Tensor  # (N,) int64, the pixels that may be drawn: (frame * height + row) * width + column
+    # (N,) int64, the pixels that may be drawn: (frame * height + row) * width + column. None: all, each its own number.
+    candidates: Tensor | None = None
+    count: int  # how many may be drawn
     part: float  # how much of all pixels may be drawn
 
     def __init__(self, views: Views, slack: float = 0.0, silhouettes: Silhouettes | None = None) -> None:
@@ -42,16 +44,23 @@ class PixelSampler:
             silhouettes = find_silhouettes(views)
         if silhouettes is not None:
             self.candidates = self._near(silhouettes, RIM + slack)
-        else:
-            self.candidates = torch.arange(n_pixels)
 
         if views.used is not None:
-            self.candidates = self.candidates[views.used.flatten()[self.candidates]]
+            used = views.used.flatten()
+            self.candidates = (
+                used.nonzero().squeeze(1) if self.candidates is None else self.candidates[used[self.candidates]]
+            )
             n_pixels = int(views.used.sum())
 
-        if len(self.candidates) == 0:
+        self.count = n_pixels if self.candidates is None else len(self.candidates)
+        if self.count == 0:
             raise InputError(f"{some(views.names)}: no training picture shows anything: alpha or masks leave no pixel")
-        self.part = len(self.candidates) / n_pixels
+        self.part = self.count / n_pixels
+
+    @property
+    def bytes(self) -> int:
+        """What the list of candidates takes."""
+        return 0 if self.candidates is None else self.candidates.numel() * self.candidates.element_size()
 
     def _near(self, silhouettes: Silhouettes, rim: float) -> Tensor:
         """Returns the pixels (N,) int64 within a rim of the silhouettes; rim: a part of the longer side."""
@@ -67,7 +76,9 @@ class PixelSampler:
 
     def draw(self, n_rays: int, random: torch.Generator) -> tuple[Tensor, Rays, Tensor]:
         """Returns random pixels: their pictures (R,), the rays through them and their colours (R, 3 or 4)."""
-        pixel = self.candidates[torch.randint(len(self.candidates), (n_rays,), generator=random)]
+        pixel = torch.randint(self.count, (n_rays,), generator=random)
+        if self.candidates is not None:
+            pixel = self.candidates[pixel]
         column = pixel % self.width
         row = pixel // self.width % self.height
         frame = pixel // (self.width * self.height)

@@ -17,7 +17,7 @@ from nerf.errors import InputError
 from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
 from nerf.report import progress, say
 from nerf.scenes.pictures import open_picture
-from nerf.video.encoding import BT709, check_written, padded_size
+from nerf.video.encoding import BT709, check_written, padded, padded_size
 from nerf.video.frames import Frames
 from nerf.video.keyframes import check_track
 

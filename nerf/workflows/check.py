@@ -17,7 +17,7 @@ from nerf.errors import InputError
 from nerf.fields.table import new_field
 from nerf.geometry.origin import absolute
 from nerf.geometry.scene_box import SceneBox
-from nerf.memory import INTERPRETER_BYTES
+from nerf.memory import INTERPRETER_BYTES, machine_memory
 from nerf.rendering.metrics import SSIM_WINDOW
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.training.pixel_sampler import PixelSampler
@@ -79,7 +79,7 @@ def write_check(
     box, pixels = learned
     views = scene.splits["train"]
     bounds = bounds_text(box, settings, views).removeprefix("bounds: ")
-    needs = training_needs(views, settings, len(pixels.candidates))
+    needs = training_needs(views, settings, pixels.bytes)
     check = check_capture(scene, bounds, needs.memory)
     cameras = {split: views.cameras for split, views in scene.splits.items()}
     write_page(page, f"Capture check: {name}", check, cameras, scene.points, box)
@@ -109,12 +109,28 @@ def _point_text(point: Tensor) -> str:
     return f"({', '.join(f'{value:.3f}' for value in point.tolist())})"
 
 
-def training_needs(views: Views, settings: Settings, n_candidates: int) -> TrainingNeeds:
+def check_memory(views: Views, settings: Settings) -> None:
+    """Refuses a training that takes more memory than there is, before it takes it.
+
+    Raises:
+        InputError: it does.
+    """
+    needed = training_needs(views, settings, 0).memory
+    present = machine_memory()
+    if needed > present:
+        raise InputError(
+            f"the training takes about {needed / 2**30:.1f} GiB of memory, there is {present / 2**30:.1f}; give a "
+            "greater --downscale, or lower field.log2_table_size, field.levels or render.occupancy_resolution"
+        )
+
+
+def training_needs(views: Views, settings: Settings, listed: int) -> TrainingNeeds:
     """Returns an estimate: pictures, pixels to draw, parameters with moments and gradients, and one batch of samples.
 
-    n_candidates: how many pixels are drawn from.
+    listed: bytes of the list of pixels that are drawn from.
     """
-    parameters = new_field(settings.field, torch.Generator()).parameters()
+    with torch.device("meta"):  # sizes alone
+        parameters = new_field(settings.field, torch.Generator()).parameters()
     cells = settings.render.occupancy_resolution**3
     checkpoint = COPIES * sum(value.numel() * value.element_size() for value in parameters) + CELL_BYTES * cells
 
@@ -126,7 +142,7 @@ def training_needs(views: Views, settings: Settings, n_candidates: int) -> Train
     )
     memory = (
         views.images.numel() * views.images.element_size()
-        + n_candidates * 8
+        + listed
         + 2 * checkpoint
         + 4 * settings.train.samples * per_sample
         + INTERPRETER_BYTES

@@ -19,21 +19,25 @@ from nerf.files import inside_run, write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
 from nerf.report import progress
-from nerf.scenes import SceneFolder, Views, load_scene
+from nerf.scenes import Views
 from nerf.scenes.captures import FEWEST_TO_HOLD_OUT
 from nerf.workflows.align import aligned_camera, aligned_colors
+from nerf.workflows.recorded import recorded_scene, scene_at
 from nerf.workflows.trained import TrainedRun
 
+MOVED = "say where it is with --scene FOLDER"
 PROTOCOL = "float32 pictures clipped to [0, 1]; PSNR from each view's mean squared error, then the mean over views"
 
 
-def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+def evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
     """Renders every view of a split, writes the pictures and the metrics into the run folder, returns the metrics.
 
     The metrics of the test split are ``metrics.json``, those of another ``metrics_<split>.json``.
 
     What was learned of the training pictures, poses or exposures, is aligned to each held-out picture, and stated.
     Pictures are compared as float32 clipped to [0, 1], at the resolution of the training, over `scene.background`.
+
+    scene: the folder of the scene, if it is not where the run's record says.
 
     Raises:
         InputError: the scene is not there, a view cannot be scored, or another process writes into the run folder.
@@ -42,12 +46,14 @@ def evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
         return _evaluate(run, scene, split)
 
 
-def _evaluate(run: TrainedRun, scene: Path, split: str) -> dict[str, Any]:
+def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
     settings = run.settings.scene
-    splits = load_scene(SceneFolder(run.record["name"], scene, ""), (split,), settings).splits
+    found = recorded_scene(run, (split,), MOVED) if scene is None else scene_at(run, scene, (split,))
+    splits = found.splits
     if split not in splits:
+        where = scene or run.record["folder"]
         raise InputError(
-            f"{scene}: no picture of the {split} split: with fewer than {FEWEST_TO_HOLD_OUT} pictures, or with "
+            f"{where}: no picture of the {split} split: with fewer than {FEWEST_TO_HOLD_OUT} pictures, or with "
             "scene.holdout=0, none is held out; score those that it learned from with --split train, or add pictures"
         )
     views = replace(splits[split], cameras=splits[split].cameras.about(run.cameras.origin))

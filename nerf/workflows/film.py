@@ -15,8 +15,8 @@ from nerf.rendering.baked import BakedModel, bake, coarse, preview_quality
 from nerf.rendering.crop import cropped
 from nerf.rendering.model import RadianceModel
 from nerf.report import say
-from nerf.scenes import SceneFolder, load_scene
 from nerf.video.plan import FilmRequest, plan, write_film
+from nerf.workflows.recorded import recorded_scene
 from nerf.workflows.trained import TrainedRun
 
 PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
@@ -77,8 +77,7 @@ def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:
 
 
 def _test_cameras(trained: TrainedRun) -> Cameras:
-    folder = Path(trained.record["folder"])
-    if not folder.is_dir():
-        raise InputError(f"--path test: the scene is not at {folder} any more, where its test cameras are")
-    scene_folder = SceneFolder(trained.record["name"], folder, "")
-    return load_scene(scene_folder, ("test",), trained.settings.scene).splits["test"].cameras
+    scene = recorded_scene(trained, ("test",), "--path test films its test cameras: choose another path")
+    if "test" not in scene.splits:
+        raise InputError(f"--path test: {trained.record['folder']} has no test split; choose another path")
+    return scene.splits["test"].cameras

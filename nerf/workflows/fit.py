@@ -21,7 +21,7 @@ from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.signals.registry import signal_class
 from nerf.signals.settings import FitSettings
-from nerf.signals.signal import DecodeRequest, Signal, SignalTask, load_field_state, new_field
+from nerf.signals.signal import DecodeRequest, Signal, SignalTask, field_shapes, load_field_state, new_field
 from nerf.training.observers import LogFile, ProgressBar
 from nerf.training.trainer import Trainer, TrainingEnd
 
@@ -45,6 +45,8 @@ def fit(run: RunFolder, source: Source, settings: FitSettings, backend: Backend,
     check_readable(source.file)
     signal = signal_class(source.signal).read(source.file, settings)
     say("signal", f"{source.signal}: {source.file}: {signal.describe()}")
+    if resume and run.checkpoint.is_file():
+        run.check_shapes(field_shapes(signal, settings))
     task = SignalTask(signal, settings, backend.name)
     numbers = sum(parameter.numel() for parameter in task.field.parameters())
     say(
@@ -156,6 +158,7 @@ def open_fit(run: RunFolder, backend: Backend) -> tuple[Signal, CoordinateField]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run.path / 'signal.json'}: damaged ({error!r}); copy the whole run folder") from None
 
+    run.check_shapes(field_shapes(signal, settings))
     tensors, _ = run.load_checkpoint()
     field = new_field(signal, settings, backend.name)
     load_field_state(field, tensors)

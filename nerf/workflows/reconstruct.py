@@ -17,6 +17,7 @@ from nerf.files import inside_run
 from nerf.geometry.up import floor_normal
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
+from nerf.rendering.model import model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
@@ -25,9 +26,10 @@ from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
 from nerf.video.plan import FilmRequest
 from nerf.workflows.attempts import Attempts
-from nerf.workflows.check import bounds_text, check_sizes, training_needs, write_check
+from nerf.workflows.check import bounds_text, check_memory, check_sizes, training_needs, write_check
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
+from nerf.workflows.recorded import shows_the_same
 from nerf.workflows.trained import open_run
 
 
@@ -45,7 +47,10 @@ def reconstruct(
     Raises:
         InputError: the scene cannot be read, or the training diverges.
     """
+    if resume and run.checkpoint.is_file():
+        run.check_shapes(model_shapes(settings))
     scene = read_scene(folder, settings, backend)
+    check_memory(scene.splits["train"], settings)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
     trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching, backend.bits)
@@ -114,7 +119,7 @@ def begin_run(
 def say_needs(task: RadianceTask) -> None:
     """Says where the scene is, and what memory and disk its training takes."""
     say("bounds", bounds_text(task.model.box, task.settings, task.views))
-    needs = training_needs(task.views, task.settings, len(task.pixels.candidates))
+    needs = training_needs(task.views, task.settings, task.pixels.bytes)
     say("memory", f"memory: about {needs.memory / 2**30:.1f} GiB; checkpoint: {needs.checkpoint / 2**20:.0f} MiB")
 
 
@@ -161,12 +166,9 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
 
 def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None:
     """Refuses to go on with other pictures than the run began with."""
-    record, cameras = run.load_scene()
-    same = record.get("views") == list(views.names) and cameras.origin == views.cameras.origin
-    if not same or not torch.equal(cameras.world_from_camera, views.cameras.world_from_camera):
-        raise InputError(
-            f"--resume: {run.path} was trained on {record['folder']}, not on {folder.folder}; name that scene"
-        )
+    if not shows_the_same(run, views):
+        before = run.load_scene()[0]["folder"]
+        raise InputError(f"--resume: {run.path} was trained on {before}, not on {folder.folder}; name that scene")
 
 
 def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, object]:

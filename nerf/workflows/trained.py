@@ -14,7 +14,7 @@ from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
 from nerf.geometry.up import checked_direction
-from nerf.rendering.model import RadianceModel, load_model_state
+from nerf.rendering.model import RadianceModel, load_model_state, model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.training.camera_optimizer import refined_cameras
@@ -60,6 +60,7 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
     folder = RunFolder(path)
     settings = folder.load_settings()
     record, cameras = folder.load_scene()
+    folder.check_shapes(model_shapes(settings))
     tensors, facts = folder.load_checkpoint()
     chosen = choose_backend(backend)
     reason = chosen.refuses(settings, training=False)

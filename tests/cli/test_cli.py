@@ -111,7 +111,7 @@ def test_the_test_cameras_are_filmed_and_asked_for_where_they_are_gone(ball_run,
     record = json.loads((moved / "scene.json").read_text())
     record["folder"] = str(tmp_path / "gone")
     (moved / "scene.json").write_text(json.dumps(record))
-    assert "not at" in failed(["render", moved, "--path", "test", "--out", tmp_path / "b.gif"], capsys)
+    assert "no longer there" in failed(["render", moved, "--path", "test", "--out", tmp_path / "b.gif"], capsys)
 
 
 def test_evaluation_asks_for_a_scene_that_has_moved(ball_run, tmp_path, capsys):

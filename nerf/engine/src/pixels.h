@@ -11,7 +11,7 @@ namespace nerf {
 // See Views in nerf/scenes/scene.py and PixelSampler. Read by nerf/engine/signatures.py.
 struct Pixels {
     const void* images;         // (F, height, width, channels), uint8 or int16
-    const int64_t* candidates;  // flat indices of pixels
+    const int64_t* candidates;  // flat indices of pixels; null: all pixels, each being its index
     const float* poses;         // (F, 3, 4)
     const float* focal;         // (F, 2)
     const float* center;        // (F, 2)
@@ -64,10 +64,10 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
         for (int i = 0; i < count; ++i) {
             const uint64_t number = first + begin + i;
             index[i] = int64_t(shuffled(number % size, size, random_bits(seed, Stream::SHUFFLE, number / size)));
-            __builtin_prefetch(pixels.candidates + index[i]);
+            if (pixels.candidates) __builtin_prefetch(pixels.candidates + index[i]);
         }
         for (int i = 0; i < count; ++i) {
-            index[i] = pixels.candidates[index[i]];
+            if (pixels.candidates) index[i] = pixels.candidates[index[i]];
             __builtin_prefetch(static_cast<const char*>(pixels.images) + index[i] * pixels.channels * pixels.bytes);
         }
         for (int i = 0; i < count; ++i) {
