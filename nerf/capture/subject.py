@@ -50,6 +50,7 @@ class Subject:
     box: CropBox  # what holds it, in the frame of the input poses
     words: str  # what it is, and what it was told by
     floor: tuple[Tensor, float] | None = None  # what it stands or hangs on: n (3,), unit, towards it, and d; n x = d
+    thick: float = 0.0  # scene units that what is learned of the floor may be off it
 
 
 def find_subject(cameras: Cameras, points: Tensor) -> Subject:
@@ -87,9 +88,8 @@ def find_subject(cameras: Cameras, points: Tensor) -> Subject:
             before = near[-1] & (height > clear * thick)
             piece = _piece(points[before] / size, apart[before])
             if len(piece):
-                return Subject(
-                    _box(points[before][piece], floor), f"the part that {len(cameras)} cameras look at", floor
-                )
+                words = f"the part that {len(cameras)} cameras look at"
+                return Subject(_box(points[before][piece], floor), words, floor, thick)
 
     kept = (share >= COMMON * share.max()) & (forward_facing(cameras) | (apart < REACHES[-1]))
     kept = points[kept if kept.any() else share == share.max()]
