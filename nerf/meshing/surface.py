@@ -112,7 +112,7 @@ def make_surface(
         mesh = with_holes_filled(mesh)
 
     if request.triangles and len(mesh.faces) > request.triangles:
-        say("mesh", f"mesh: {len(mesh.faces)} triangles, the fewest found without tearing it, not {request.triangles}")
+        say("mesh", f"mesh: decimation ended at {len(mesh.faces)} triangles, not {request.triangles}")
 
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
