@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nerf.cli.arguments import between, crop_argument, run_argument, whole
 from nerf.errors import InputError
-from nerf.exporters.choices import DEPTH_FORMATS, METHODS, UNITS, UPS
+from nerf.exporters.choices import DEPTH_FORMATS, FLOORS, METHODS, UNITS, UPS
 from nerf.exporters.outputs import OUTPUTS, option_list
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="number of points")
     parser.add_argument("--depth-format", choices=DEPTH_FORMATS, default="png", help="16-bit counts, or float32")
     crop_argument(parser)
+    parser.add_argument(
+        "--whole", action="store_true", help="mesh all within the cameras' distance, not the thing alone"
+    )
+    parser.add_argument("--floor", choices=FLOORS, default="keep", help="what the thing stands on (default: keep)")
     parser.add_argument("--up", choices=UPS, default="", help="axis that is to be up (default: the input's frame)")
     parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="factor on all lengths")
     parser.add_argument("--unit", choices=UNITS, default="", help="unit of lengths, after --scale")
@@ -75,11 +79,15 @@ def _surface_request(arguments: argparse.Namespace) -> SurfaceRequest:
     from nerf.meshing.surface import PLAIN, TEXTURED, SurfaceRequest
     from nerf.rendering.crop import crop_box
 
+    if arguments.whole and arguments.crop:
+        raise InputError("--whole: a box is given by --crop; give one of the two")
     resolution, smoothing = TEXTURED if arguments.texture else PLAIN
     return SurfaceRequest(
         resolution=arguments.resolution or resolution,
         method=arguments.method,
         crop=crop_box(arguments.crop) if arguments.crop else None,
+        whole=arguments.whole,
+        floor=arguments.floor,
         triangles=arguments.triangles,
         smoothing=smoothing if arguments.smooth is None else arguments.smooth,
         texture=arguments.texture,

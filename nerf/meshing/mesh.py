@@ -65,11 +65,11 @@ def pieces(mesh: Mesh) -> numpy.ndarray:
     return connected_components(_adjacency(mesh), directed=False)[1][mesh.faces[:, 0]]
 
 
-def without_small_pieces(mesh: Mesh) -> Mesh:
-    """Returns the mesh without the connected pieces that are small beside the largest, and without unused vertices."""
+def without_small_pieces(mesh: Mesh, share: float = SMALLEST_PIECE) -> Mesh:
+    """Returns the mesh without pieces of less than a share of the largest's triangles, and without unused vertices."""
     piece = pieces(mesh)
     size = numpy.bincount(piece)
-    faces = mesh.faces[size[piece] >= SMALLEST_PIECE * size.max()]
+    faces = mesh.faces[size[piece] >= share * size.max()]
     kept, faces = numpy.unique(faces, return_inverse=True)
     return Mesh(mesh.vertices[kept], faces.reshape(-1, 3).astype(numpy.int32))
 

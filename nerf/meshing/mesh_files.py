@@ -29,6 +29,10 @@ def check_mesh_file(file: Path, textured: bool = False) -> None:
     if textured and file.suffix.lower() not in TEXTURED:
         raise InputError(f"{file}: {file.suffix} files have no texture; use {' or '.join(TEXTURED)}")
     if textured and file.suffix.lower() == ".obj":
+        if not file.stem.isprintable():
+            raise InputError(
+                f"{file.name!r}: .obj files name their texture in a line of text; use printable characters"
+            )
         _check_texture_files(file)
     check_writable(file)
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 import numpy
 import torch
 
+from nerf.capture.subject import MOST_POINTS, Subject, find_subject
 from nerf.color import to_bytes
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.geometry.scene_box import CropBox
+from nerf.geometry.scene_box import CropBox, SceneBox
 from nerf.meshing.appearance import BEHIND, seen_color
 from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.meshing.mesh import (
+    SMALLEST_PIECE,
     Mesh,
     decimated,
     is_watertight,
@@ -31,7 +33,11 @@ from nerf.rendering.model import RadianceModel
 from nerf.report import say
 
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
-ABOUT = 1.05  # of the triangles that are asked for: with more, it is said
+# Of an unbounded capture: pictures that must show a vertex, as one alone makes clouds of what it does not know, and the
+# part of the largest piece that another must have.
+ENOUGH = 3
+THING_PIECE = 0.03
+FLOOR = 1.5  # thicknesses of the floor that go with it when it is cut away
 FUSED_RESOLUTION = 512  # above it, asking every camera about every point takes too long to be the default
 TEXTURE_TRIANGLES = 200_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
 # Lattice cells along a side, and rounds of smoothing, unless asked. What is textured is to look right: on lego, finer
@@ -47,6 +53,8 @@ class SurfaceRequest:
     resolution: int  # lattice cells along a side of the box
     method: str = "auto"  # of `nerf.exporters.choices.METHODS`
     crop: CropBox | None = None  # what is kept
+    whole: bool = False  # of an unbounded capture, all within the cameras' distance, not only the thing they look at
+    floor: str = "keep"  # of `nerf.exporters.choices.FLOORS`: what the thing stands on, within its box
     triangles: int = 0  # at most so many; 0 = as found
     smoothing: int = 5  # rounds, each about an edge wide
     texture: int = 0  # texels a side; 0 = none
@@ -72,49 +80,102 @@ def make_surface(
     if views is None:
         views = render_depths(model, pinhole_cameras(cameras))
 
+    thing = chosen_part(model, views, request)
+    crop = thing.box if thing else request.crop
+    box = model.box.core if model.box.contraction is None or crop is None else _cube(crop)
+
     # The surface, as finely as the lattice holds it.
-    cell = model.box.core.side / request.resolution
-    how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell}
+    cell = box.side / request.resolution
+    how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell, "part": "all"}
+    if thing:
+        how["part"] = thing.words
+        how["part_box"] = [thing.box.low.tolist(), thing.box.high.tolist()]
+    elif request.crop is not None:
+        how["part"] = "the crop box"
     if method == "density":
-        volume = DensityVolume(model, views, request.resolution)
+        volume = DensityVolume(model, views, request.resolution, box)
         how["log_density_level"] = volume.level
     else:
-        volume = FusedVolume(model, views, request.resolution)
-    mesh = Mesh(*extract(volume, request.crop, block_planes(request.resolution)))
+        volume = FusedVolume(model, views, request.resolution, box)
+    mesh = Mesh(*extract(volume, crop, block_planes(request.resolution)))
     if not model.carved:
-        mesh = _seen_part(mesh, views, SEEN_CELLS * cell)
+        mesh = _seen_part(mesh, views, SEEN_CELLS * cell, min(ENOUGH, len(views)) if thing else 1)
+    if thing and thing.floor and request.floor == "cut":
+        mesh = _above(mesh, *thing.floor, FLOOR * thing.thick)
 
     # Cleaned, and with as many triangles as asked for.
-    mesh = smoothed(without_small_pieces(mesh), request.smoothing, cell)
+    least = THING_PIECE if thing else SMALLEST_PIECE
+    mesh = smoothed(without_small_pieces(mesh, least), request.smoothing, cell)
     mesh = decimated(mesh, request.triangles or (TEXTURE_TRIANGLES if request.texture else 0))
     mesh = without_small_pieces(mesh)  # crumbs that decimation leaves of what only just hung together
     if not is_watertight(mesh):
         mesh = with_holes_filled(mesh)
-    _say_if_more(len(mesh.faces), request.triangles)
+
+    if request.triangles and len(mesh.faces) > request.triangles:
+        say("mesh", f"mesh: decimation ended at {len(mesh.faces)} triangles, not {request.triangles}")
 
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
     return _colored(mesh, model, views, request.texture), how
 
 
-def _say_if_more(found: int, asked: int) -> None:
-    """Says so if a mesh has clearly more triangles than were asked for; 0 = all were."""
-    if asked and found > ABOUT * asked:
-        say("mesh", f"warning: the mesh has {found} triangles, not {asked}: keeping it whole takes so many")
+def chosen_part(model: RadianceModel, views: DepthViews, request: SurfaceRequest) -> Subject | None:
+    """Returns the thing that an unbounded capture is of, and says so; None where bounds or the user decide."""
+    if model.box.contraction is None or request.crop is not None or request.whole:
+        if request.floor == "cut":
+            say("mesh", "mesh: --floor cut does nothing here: a floor is only told from the thing that is found")
+        return None
+
+    points = views.points(MOST_POINTS)
+    thing = find_subject(views.cameras, points)
+    ends = torch.quantile(points, torch.tensor([0.01, 0.99]), dim=0)
+    size, around = (
+        " x ".join(f"{side:.3g}" for side in sides.tolist())
+        for sides in (thing.box.high - thing.box.low, ends[1] - ends[0])
+    )
+    middle = ", ".join(f"{value:.3g}" for value in ((thing.box.high + thing.box.low) / 2).tolist())
+    floor = f"what it stands on is {'cut away' if request.floor == 'cut' else 'kept'}"
+    say(
+        "mesh",
+        f"mesh: {thing.words}: {size} scene units about ({middle}), of surroundings {around}; "
+        f"{floor if thing.floor else 'nothing tells what it stands on'}; --crop or --whole for another",
+    )
+    return thing
 
 
-def _seen_part(mesh: Mesh, views: DepthViews, slack: float) -> Mesh:
-    """Returns the triangles that some camera sees: without silhouettes nothing tells what is behind them.
+def _cube(box: CropBox) -> SceneBox:
+    """Returns the cube about a box: the lattice is as fine as can be for what is in it."""
+    side = (box.high - box.low).max().item() * 1.02  # so that the faces are inside of the lattice
+    return SceneBox((box.low + box.high) / 2 - side / 2, side)
+
+
+def _seen_part(mesh: Mesh, views: DepthViews, slack: float, enough: int) -> Mesh:
+    """Returns the triangles that enough cameras see: without silhouettes nothing tells what is behind them.
 
     slack: scene units that a vertex may lie off the surface that a camera sees.
     """
     point = torch.from_numpy(mesh.vertices)
-    seen = torch.zeros(len(point), dtype=torch.bool)
+    count = torch.zeros(len(point), dtype=torch.int16)
     for frame in range(len(views)):
-        seen |= views.gaps(frame, point, slack).abs() < slack  # out of the picture, nan, is not seen
-    if not seen.any():
+        count += views.gaps(frame, point, slack).abs() < slack  # out of the picture, nan, is not seen
+    return _kept(mesh, (count >= enough).numpy())
+
+
+def _above(mesh: Mesh, normal: torch.Tensor, offset: float, height: float) -> Mesh:
+    """Returns the triangles that are higher than a height above the plane normal . x = offset."""
+    return _kept(mesh, mesh.vertices @ normal.numpy() > offset + height)
+
+
+def _kept(mesh: Mesh, vertex: numpy.ndarray) -> Mesh:
+    """Returns the triangles all of whose vertices are kept, by (V,) bool.
+
+    Raises:
+        InputError: there are none.
+    """
+    faces = mesh.faces[vertex[mesh.faces].all(axis=1)]
+    if not len(faces):
         raise InputError(EMPTY)
-    return replace(mesh, faces=mesh.faces[seen.numpy()[mesh.faces].all(axis=1)])
+    return replace(mesh, faces=faces)
 
 
 def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:

@@ -64,8 +64,8 @@ def lattice_planes(
 class DensityVolume:
     """Log density of the field less the level at which rays meet the surface; what no camera sees is inside."""
 
-    def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.box = model.box.core
+    def __init__(self, model: RadianceModel, views: DepthViews, resolution: int, box: SceneBox | None = None) -> None:
+        self.box = box or model.box.core
         self.resolution = resolution
         self._model = model
         self._hidden = unseen_cells(model, views, model.occupancy.hull)
@@ -131,8 +131,8 @@ class FusedVolume:
     Cameras that see a point behind the surface by more than TRUNCATION know nothing of it.
     """
 
-    def __init__(self, model: RadianceModel, views: DepthViews, resolution: int) -> None:
-        self.box = model.box.core
+    def __init__(self, model: RadianceModel, views: DepthViews, resolution: int, box: SceneBox | None = None) -> None:
+        self.box = box or model.box.core
         self.resolution = resolution
         self._views = views
         self._model = model

@@ -27,6 +27,20 @@ class DepthViews:
     def __len__(self) -> int:
         return len(self.cameras)
 
+    def points(self, count: int) -> Tensor:
+        """Returns about so many points (N, 3) of what the cameras see, world, spread evenly over their pictures."""
+        cameras = self.cameras
+        pixels = cameras.width * cameras.height
+        step = max(1, round(pixels * len(self) / count))
+        found = []
+        for frame in range(len(self)):
+            pixel = torch.arange(frame % step, pixels, step)
+            distance = self.distance[frame].flatten()[pixel]
+            hit = distance.isfinite()
+            rays = cameras.rays(frame, pixel[hit] % cameras.width, pixel[hit] // cameras.width)
+            found.append(rays.origin + distance[hit, None] * rays.direction)
+        return torch.cat(found)
+
     def gaps(self, frame: int, point: Tensor, sharp: float) -> Tensor:
         """Returns how far points (N, 3) are in front of what one camera sees, scene units; nan out of its picture.
 

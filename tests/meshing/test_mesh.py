@@ -20,7 +20,7 @@ from nerf.meshing.mesh import (
     with_holes_filled,
     without_small_pieces,
 )
-from nerf.meshing.surface import SurfaceRequest, _say_if_more, make_surface
+from nerf.meshing.surface import SurfaceRequest, make_surface
 from nerf.workflows.trained import open_run
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS, ball_color
@@ -164,11 +164,3 @@ def test_the_command_writes_everything_where_it_is_told(ball_run, tmp_path, caps
     assert (tmp_path / "cameras" / "sparse" / "0" / "images.txt").is_file()
     assert len(list((tmp_path / "depth").glob("*.png"))) == 12
     assert "triangles" in capsys.readouterr().out
-
-
-def test_clearly_more_triangles_than_were_asked_for_are_not_kept_quiet(capsys):
-    for found, asked in ((118, 4), (1040, 1000), (500, 0)):
-        _say_if_more(found, asked)
-    assert capsys.readouterr().out.splitlines() == [
-        "warning: the mesh has 118 triangles, not 4: keeping it whole takes so many"
-    ]
