@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.similarity import Placement, placement
@@ -63,10 +64,18 @@ class Once(Generic[T]):
 class ExportContext:
     """A run on its way out: what the outputs of one export are made from, each part made once."""
 
-    def __init__(self, model: RadianceModel, cameras: Cameras, names: list[str], request: ExportRequest) -> None:
+    def __init__(
+        self,
+        model: RadianceModel,
+        cameras: Cameras,
+        names: list[str],
+        request: ExportRequest,
+        floor: Tensor | None = None,
+    ) -> None:
         self.cameras = cameras  # F, of the training views, in the frame of the input poses
         self.names = names  # F, unique, usable as file names
         self.request = request
+        self.floor = floor  # (3,), the normal of a floor that is known; it tells which way is up
         self.model: Callable[[], RadianceModel] = Once(lambda: cropped(model, request.surface.crop))
         self.surface: Callable[[], tuple[Mesh, dict[str, object]]] = Once(self._make_surface)
         self._whole_model = model
@@ -77,7 +86,7 @@ class ExportContext:
         """From the frame of the input poses to the one that is asked for."""
         request = self.request
         origin = self.cameras.origin
-        return placement(request.up, find_up(self.cameras).direction, request.scale, request.unit, origin)
+        return placement(request.up, find_up(self.cameras, self.floor).direction, request.scale, request.unit, origin)
 
     def rendered_views(self) -> DepthViews | None:
         """Returns how far the cameras see, if that was rendered for the surface and is what the cameras see exactly.

@@ -54,4 +54,5 @@ def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
     if request.surface.crop is not None:
         crop = request.surface.crop.about(trained.cameras.origin)
         request = replace(request, surface=replace(request.surface, crop=crop))
-    return ExportContext(trained.model, trained.cameras, picture_names(trained.record["views"]), request)
+    names = picture_names(trained.record["views"])
+    return ExportContext(trained.model, trained.cameras, names, request, trained.floor)
