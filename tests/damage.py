@@ -88,7 +88,7 @@ SUBJECTS = (
     Subject(
         "compress",
         ("signals/picture.png",),
-        lambda given, out: ["compress", given / "signals" / "picture.png", "--out", out / "a.nrfp", "--bpp", 1],
+        lambda given, out: ["compress", given / "signals" / "picture.png", "--out", out / "a.nrfp", "--bpp", 4],
     ),
     Subject(
         "decode a compressed picture",
@@ -142,7 +142,7 @@ def write_originals(folder: Path) -> None:
     fit = ["fit", "image", folder / "signals" / "picture.png", "--out", folder / "fitted", "--steps", STEPS, *SMALL_FIT]
     _run(fit)
     nrfp = folder / "signals" / "picture.nrfp"
-    _run(["compress", folder / "signals" / "picture.png", "--out", nrfp, "--bpp", 1])
+    _run(["compress", folder / "signals" / "picture.png", "--out", nrfp, "--bpp", 4])
     keys = [{"eye": [2, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 2, 1], "target": [0, 0, 0], "focal": [9, 9]}]
     (folder / "keys.json").write_text(json.dumps({"height": 12, "frames": keys}))
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import FILES_ONLY, ffmpeg_name
+from nerf.files import FILES_ONLY, check_readable, ffmpeg_name
 from nerf.scenes.room import check_room
 from nerf.scenes.scene import box_average
 
@@ -121,6 +121,7 @@ def _opened(path: Path) -> ImageFile:
 
 def _kind(path: Path) -> str:
     """Returns Pillow's word for the format of a file."""
+    check_readable(path)
     with open(path, "rb") as file:
         head = file.read(HEAD)
     for kind, start in KINDS.items():

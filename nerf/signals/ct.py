@@ -18,7 +18,7 @@ from nerf.report import say
 from nerf.seeding import generator
 from nerf.signals import baselines
 from nerf.signals.files.voxels import MOST_VOXELS, VoxelVolume, read_volume
-from nerf.signals.measured_volume import MeasuredVolume, lattice_of, volume_psnr
+from nerf.signals.measured_volume import MeasuredVolume, check_contrast, lattice_of, volume_psnr
 from nerf.signals.scanners.ct import (
     Scan,
     SystemMatrix,
@@ -54,10 +54,11 @@ def scanned(volume: VoxelVolume, beam: str, views: int, photons: float = 0, seed
     """Returns what a scanner measures of a volume in Hounsfield units.
 
     Raises:
-        InputError: there is no such beam, or too few views.
+        InputError: there is no such beam, too few views, or nothing to see.
     """
     check_beam(beam, views)
     truth = attenuation(torch.from_numpy(volume.values))
+    check_contrast(truth, volume.source)
     x, y, z = truth.shape
     scan = scan_of((x, y, z), volume.spacing, beam, views)
 

@@ -56,6 +56,12 @@ def volume_psnr(values: Tensor, truth: Tensor) -> float:
     return decibels(error / float(truth.max() - truth.min()) ** 2)
 
 
+def check_contrast(values: Tensor, source: object) -> None:
+    """Raises InputError if a volume has one value everywhere. source: its file, for the message."""
+    if not values.max() > values.min():
+        raise InputError(f"{source}: every voxel counts as {values.flatten()[0]:g}: there is nothing to reconstruct")
+
+
 class MeasuredVolume(Signal):
     """A volume (X, Y, Z) of which something else than its voxels is measured."""
 

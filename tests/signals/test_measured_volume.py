@@ -162,3 +162,10 @@ def test_a_volume_without_air_says_how_its_values_are_taken(capsys):
     assert "raw.nii: values from 0 to 1100 are taken as Hounsfield units" in capsys.readouterr().out
     _say_units(Path("ct.nii"), VoxelVolume(raw - 1024, numpy.eye(4)))
     assert capsys.readouterr().out == ""
+
+
+def test_a_volume_of_one_value_is_refused(tmp_path, capsys):
+    numpy.save(tmp_path / "flat.npy", numpy.full((24, 24), 100, numpy.int16))
+    for kind in ("tomography", "mri"):
+        assert main(["fit", kind, str(tmp_path / "flat.npy"), "--out", str(tmp_path / kind), "--steps", "2"]) == 2
+        assert "nothing to reconstruct" in capsys.readouterr().err

@@ -22,7 +22,9 @@ MOST_INFLATED = 2**29  # bytes of all deflated DICOM files together
 MOST_META = 2**16  # bytes in which a DICOM file names its compression
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 AT_ONCE = 2**20  # bytes that are inflated
-READ_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError)
+READ_ERRORS = (
+    OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError,
+)  # fmt: skip
 MISSING = "{file}: needs the package {package}; pip install 'nerf[medical]'"
 
 
