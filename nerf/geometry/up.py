@@ -170,6 +170,8 @@ def floor_normal(cameras: Cameras, points: Tensor) -> Tensor | None:
     Planes through three points each are tried (RANSAC; Fischler and Bolles 1981), which lean little from what the
     cameras say.
     """
+    if len(points) < 3:
+        return None
     points = points.double()
     horizon = _horizon(cameras)
     guess = _mean_up(cameras) if horizon is None else horizon

@@ -14,7 +14,7 @@ from nerf.errors import InputError
 from nerf.seeding import generator
 from nerf.signals import baselines
 from nerf.signals.files.voxels import VoxelVolume, read_volume
-from nerf.signals.measured_volume import MeasuredVolume, check_contrast, lattice_of, volume_psnr
+from nerf.signals.measured_volume import MeasuredVolume, lattice_of, volume_psnr
 from nerf.signals.scanners.mri import k_space, slice_masks
 from nerf.signals.settings import FitSettings, SignalDefaults
 
@@ -39,11 +39,10 @@ def measured(volume: VoxelVolume, mask: str, acceleration: float, noise: float =
     noise: standard deviation of each part of a measured value, in parts of the largest voxel.
 
     Raises:
-        InputError: a voxel is below 0, or all are one value.
+        InputError: a voxel is below 0.
     """
     if volume.values.min() < 0:
         raise InputError(f"{volume.source}: voxels below 0 ({volume.values.min():g}); give magnitudes")
-    check_contrast(torch.from_numpy(volume.values), volume.source)
     scale = float(volume.values.max())
     truth = torch.from_numpy(volume.values) / scale
     x, y, z = truth.shape
