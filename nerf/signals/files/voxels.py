@@ -115,13 +115,14 @@ def check_shape(file: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turns whatever a reader says of a damaged file into one line."""
+    import tokenize
     import zlib
 
     try:
         yield
     except InputError:
         raise
-    except (*READ_ERRORS, zlib.error) as error:
+    except (*READ_ERRORS, zlib.error, tokenize.TokenError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from None
 
