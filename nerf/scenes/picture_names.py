@@ -20,6 +20,7 @@ UNREAD = (
 PICTURE_FOLDERS = ("images", "input")
 NO_ORIGINALS = re.compile(r"images_\d+|(masks?|depths?|normals?)(_\d+)?|sparse|\..*", re.IGNORECASE)  # folders
 DRIVE = re.compile(r"[A-Za-z]:/*")  # how the absolute names of another system begin
+LONGEST_NAME = 255  # bytes of the name of a file or folder
 MASK_BESIDE = "dynamic_mask_"  # how the name of a mask beside its picture begins (instant-ngp)
 
 
@@ -82,11 +83,13 @@ def plain_name(text: str, where: str) -> str:
         InputError: no file can have it.
     """
     try:
-        os.fsencode(text)
+        longest = max(map(len, os.fsencode(text).replace(b"\\", b"/").split(b"/")))
     except UnicodeEncodeError:
         raise InputError(f"{where}: a picture's name has characters that no file name has; rename it") from None
     if "\0" in text:
         raise InputError(f"{where}: a picture's name has a zero byte")
+    if longest > LONGEST_NAME:
+        raise InputError(f"{where}: a picture's name has {longest} bytes; no file's is longer than {LONGEST_NAME}")
     return posixpath.normpath(text.removeprefix("\ufeff").replace("\\", "/"))
 
 
