@@ -295,6 +295,16 @@ def model_suffix(folder: Path) -> str | None:
     return None
 
 
+def count_pictures(folder: Path) -> int:
+    """Returns how many pictures a folder's model has; 0 if it is damaged, which reading it says."""
+    suffix = model_suffix(folder) or ".bin"
+    file = folder / f"images{suffix}"
+    try:
+        return _Bytes(file).count(73, "pictures") if suffix == ".bin" else len(_text_images(file))
+    except InputError:
+        return 0
+
+
 def read_model(folder: Path) -> tuple[dict[int, ColmapCamera], dict[int, ColmapImage], ColmapPoints]:
     """Returns the cameras and images by their numbers, and the points, which may be missing.
 

@@ -55,6 +55,11 @@ def found_formats(folder: Path) -> list[Format]:
     return found or [row for row in FORMATS if not row.poses and row.detect(folder)]
 
 
+def has_poses(folder: Path) -> bool:
+    """Returns whether a folder holds poses in any format."""
+    return any(row.detect(folder) for row in formats_with_poses())
+
+
 def has_photographs(folder: Path) -> bool:
     """Returns whether what is read from a folder by default are photographs, not renders."""
     return any(row.photographs for row in found_formats(folder)[:1])
