@@ -63,9 +63,18 @@ class Once(Generic[T]):
 class ExportContext:
     """A run on its way out: what the outputs of one export are made from, each part made once."""
 
-    def __init__(self, model: RadianceModel, cameras: Cameras, names: list[str], request: ExportRequest) -> None:
+    def __init__(
+        self,
+        model: RadianceModel,
+        cameras: Cameras,
+        names: list[str],
+        request: ExportRequest,
+        files: list[str] | None = None,
+    ) -> None:
+        """files: paths of the pictures relative to the scene's folder; None: their names."""
         self.cameras = cameras  # F, of the training views, in the frame of the input poses
         self.names = names  # F, unique, usable as file names
+        self.files = names if files is None else files  # F
         self.request = request
         self.model: Callable[[], RadianceModel] = Once(lambda: cropped(model, request.surface.crop))
         self.surface: Callable[[], tuple[Mesh, dict[str, object]]] = Once(self._make_surface)

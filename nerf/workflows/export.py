@@ -54,4 +54,6 @@ def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
     if request.surface.crop is not None:
         crop = request.surface.crop.about(trained.cameras.origin)
         request = replace(request, surface=replace(request.surface, crop=crop))
-    return ExportContext(trained.model, trained.cameras, picture_names(trained.record["views"]), request)
+    names = picture_names(trained.record["views"])
+    files = trained.record.get("files") or names  # not known of older runs and of some formats
+    return ExportContext(trained.model, trained.cameras, names, request, files)
