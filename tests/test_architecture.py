@@ -153,7 +153,12 @@ def test_every_name_that_ffmpeg_is_given_is_a_file():
     ]
     wrong = [where for where, function, text in calls if f"{function}(ffmpeg_name(" not in text]
     assert len(calls) >= 2 and wrong == []
-    assert {function for _, function, _ in calls} == {"write_frames"}  # one route out of films, and one into them
+    # One route into films, one out of them, and one out of pictures of 16 bits.
+    pictures = "nerf/scenes/pictures.py"
+    assert {(function, where.startswith(pictures)) for where, function, _ in calls} == {
+        ("write_frames", False),
+        ("read_frames", True),
+    }
 
     readers = [file for file in FILES if "get_ffmpeg_exe" in file.read_text()]
     assert [file.relative_to(REPOSITORY / "nerf").as_posix() for file in readers] == ["scenes/films.py"]

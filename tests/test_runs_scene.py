@@ -9,7 +9,7 @@ from nerf.errors import InputError
 from nerf.runs import RunFolder
 from tests.ball import cameras_round
 
-RECORD = {"name": "ball", "folder": "ball", "backend": "reference"}
+RECORD = {"name": "ball", "folder": "ball", "backend": "reference", "threads": 1, "views": ["a", "b", "c"]}
 
 
 def test_cameras_come_back_with_their_origin(tmp_path):
@@ -44,6 +44,6 @@ def test_cameras_that_are_none_are_refused(tmp_path, name, value):
     tree = json.loads((tmp_path / "scene.json").read_text())
     tree["cameras"][name] = value
     (tmp_path / "scene.json").write_text(json.dumps(tree))
-    with pytest.raises(InputError, match="scene.json: missing or damaged") as error:
+    with pytest.raises(InputError, match="scene.json: damaged") as error:
         run.load_scene()
     assert "\n" not in str(error.value)

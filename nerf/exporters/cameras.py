@@ -15,7 +15,7 @@ from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
 from nerf.geometry.origin import absolute_poses
-from nerf.scenes.picture_names import unique_words
+from nerf.scenes.picture_names import PICTURE_FOLDERS, unique_words
 from nerf.scenes.pictures import SUFFIXES
 
 DIGITS = 17  # of numbers in COLMAP's text: quaternions turn far-away places by what they are rounded
@@ -30,9 +30,24 @@ def check(path: Path, request: ExportRequest) -> None:
 def write(context: ExportContext, path: Path) -> str:
     """Writes the cameras in both forms; returns the sentence that says so."""
     cameras = context.placement.cameras(context.cameras)
-    write_transforms(path / "transforms.json", cameras, context.names)
-    write_colmap(path / "sparse" / "0", cameras, context.names)
+    names = _in_pictures(context.files)
+    write_transforms(path / "transforms.json", cameras, context.files)
+    write_colmap(path / "sparse" / "0", cameras, names)
     return f"cameras: {path} (transforms.json and COLMAP text; {context.placement.words})"
+
+
+def _in_pictures(files: list[str]) -> list[str]:
+    """Returns paths relative to the folder of the pictures, as COLMAP names them.
+
+    Raises:
+        InputError: COLMAP's text cannot hold a name.
+    """
+    for file in files:
+        if file != file.strip() or len(file.splitlines()) > 1:
+            raise InputError(f"{file!r}: COLMAP's text cannot hold a name with line breaks or spaces round it")
+    first = {file.partition("/")[0] for file in files if "/" in file}
+    alone = len(first) == 1 and first <= {*PICTURE_FOLDERS} and all("/" in file for file in files)
+    return [file.partition("/")[2] for file in files] if alone else files
 
 
 def check_folder(folder: Path) -> None:

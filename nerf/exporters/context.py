@@ -71,9 +71,12 @@ class ExportContext:
         names: list[str],
         request: ExportRequest,
         floor: Tensor | None = None,
+        files: list[str] | None = None,
     ) -> None:
+        """files: paths of the pictures relative to the scene's folder; None: their names."""
         self.cameras = cameras  # F, of the training views, in the frame of the input poses
         self.names = names  # F, unique, usable as file names
+        self.files = names if files is None else files  # F
         self.request = request
         self.floor = floor  # (3,), the normal of a floor that is known; it tells which way is up
         self.model: Callable[[], RadianceModel] = Once(lambda: cropped(model, request.surface.crop))

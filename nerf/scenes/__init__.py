@@ -8,7 +8,8 @@ from pathlib import Path
 from nerf.config import SceneSettings
 from nerf.errors import InputError, nearest
 from nerf.geometry.origin import NO_ORIGIN, Origin, relative
-from nerf.scenes.formats import check_format, chosen_format, ground_of
+from nerf.scenes.formats import check_format, chosen_format, ground_of, has_poses
+from nerf.scenes.picture_names import PICTURE_FOLDERS
 from nerf.scenes.scene import Scene, Views
 
 BUILTIN = "lego"  # the name under which the built-in scene is written
@@ -34,6 +35,9 @@ def find_scene(name: str, data: Path = Path("data")) -> SceneFolder:
     """
     if Path(name).is_dir():
         folder = Path(name)
+        above = folder.resolve().parent
+        if folder.resolve().name in PICTURE_FOLDERS and not has_poses(folder) and has_poses(above):
+            return SceneFolder(above.name, above, "the folder above the pictures given, which has their poses")
         return SceneFolder(folder.resolve().name, folder, "the folder given")
 
     found = [folder for folder in (data / name, data / "nerf_synthetic" / name) if folder.is_dir()]

@@ -128,7 +128,9 @@ def _views(photos: list[Photo], downscale: int) -> Views:
 
     names = file_names([photo.name for photo in photos])
     used, notes = _used(photos, stack)
-    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, notes=(*stack.notes, *notes))
+    files = tuple(str(photo.path) for photo in photos)
+    said = (*stack.notes, *notes)
+    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files=files, notes=said)
 
 
 def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy
@@ -10,12 +11,17 @@ import torch
 from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.scenes.captures import Photo, checked_photo, found_photos, photo_capture
-from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, model_suffix, read_model
+from nerf.scenes.colmap_model import ColmapImage, ColmapPoints, count_pictures, model_suffix, read_model
 from nerf.scenes.masks import with_masks
-from nerf.scenes.picture_names import find_pictures
+from nerf.scenes.picture_names import find_pictures, picture_files, some
 from nerf.scenes.scene import Capture
 
-MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
+# Where models lie, as patterns of `Path.glob`: the first row that holds any is taken.
+MODEL_FOLDERS = (
+    "sparse/*", "sparse", "colmap/sparse/*", "colmap/sparse", "", "*sparse*/*", "*sparse*", "*text*", "dense/*/sparse",
+    "dense/*/sparse/*", "dense/sparse", "distorted/sparse/*", "distorted/sparse",
+)  # fmt: skip
+PICTURES = r"images(_\d+)?|input"  # folders that hold pictures alone, also in sub-folders
 FEWEST_VIEWS = 3  # pictures that see a point that can be trusted
 LARGEST_ERROR = 2.0  # of a point that can be trusted, pixels
 NEAREST = 0.005  # quantile of the points' depths that is a picture's least depth
@@ -24,22 +30,28 @@ FARTHEST = 0.995  # and that is its greatest
 
 def is_colmap(folder: Path) -> bool:
     """Returns whether the folder holds this format."""
-    return find_model(folder) is not None
+    return bool(find_models(folder))
 
 
-def find_model(folder: Path) -> tuple[Path, Path] | None:
-    """Returns the model's folder and the scene's, where the pictures are; None if there is no model.
+def find_models(folder: Path) -> list[Path]:
+    """Returns the folders of the models that a scene's folder holds, or that it is itself; the one to take first.
 
-    folder: either of the two.
+    Of models side by side that is the one with most pictures.
     """
-    for name in MODEL_FOLDERS:
-        model = (folder / name).resolve()
-        if model_suffix(model):
-            if name != ".":
-                return model, folder
-            parents = [folder, *folder.resolve().parents[:3]]
-            return model, next((parent for parent in parents if _picture_folders(parent)), folder)
-    return None
+    found: list[Path] = []
+    for pattern in MODEL_FOLDERS:
+        places = sorted(folder.glob(pattern)) if pattern else [folder]
+        row = [place for place in places if place not in found and model_suffix(place)]
+        found += sorted(row, key=count_pictures, reverse=True) if len(row) > 1 else row
+    return found
+
+
+def _scene_of(model: Path, folder: Path) -> Path:
+    """Returns the folder in which a model's pictures lie: one that holds the model or, if none fits, `folder`."""
+    inside = [model, *model.parents]
+    above = folder.resolve().parents[:3] if model == folder else []
+    places = [*inside[: inside.index(folder) + 1], *above]
+    return next((place for place in places if _picture_folders(place)), folder)
 
 
 def _picture_folders(folder: Path) -> dict[int, Path]:
@@ -66,7 +78,8 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     Raises:
         InputError: a file of the model is damaged, its files belong to different models, or no picture is there.
     """
-    model, scene = find_model(folder) or (folder, folder)
+    model, *others = find_models(folder) or [folder]
+    scene = _scene_of(model, folder)
     cameras, images, points = read_model(model)
     pictures, left = picture_folder(scene, settings.downscale)
     paths = find_pictures(pictures, [image.name for image in images.values()], str(model))
@@ -90,14 +103,29 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     if not photos:
         raise InputError(f"{model}: the model has no picture")
 
+    place = model.name if model == folder else model.relative_to(folder)
     notes = [
-        f"format: COLMAP model {model.name if model == folder.resolve() else model.relative_to(scene.resolve())} "
-        f"({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points), pictures in {pictures.name}"
+        f"format: COLMAP model {place} ({len(cameras)} cameras, {len(images)} pictures, {len(points.position)} points)"
+        f", pictures in {pictures.name}",
+        *_left_note(pictures, paths),
     ]
+    if others:
+        listed = [f"{other.relative_to(folder)} has {count_pictures(other)}" for other in others]
+        notes.append(f"other COLMAP models are not read: {some(listed)} pictures; give --scene one of them to read it")
     photos = with_masks(found_photos(photos, notes, str(model)), scene, notes)
 
     position = torch.from_numpy(points.position[trusted(points)])
     return photo_capture("colmap", photos, notes, settings.holdout, left, position)
+
+
+def _left_note(pictures: Path, paths: list[Path]) -> list[str]:
+    """Returns what to say of the pictures in a folder that have no pose, if there are such."""
+    files = picture_files(pictures, deep=re.fullmatch(PICTURES, pictures.name) is not None)
+    posed = {path.resolve() for path in paths}
+    left = [name for name in files if (pictures / name).resolve() not in posed]
+    if not left:
+        return []
+    return [f"warning: {len(left)} of {len(files)} pictures in {pictures.name} have no pose: {some(left)}"]
 
 
 def trusted(points: ColmapPoints) -> numpy.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy
 
-from nerf.errors import InputError, nearest
+from nerf.errors import InputError
 from nerf.geometry.lenses import COLMAP_MODELS, lens_terms
 
 NAME_OF_NUMBER = {number: name for name, (number, _) in COLMAP_MODELS.items()}
@@ -57,7 +57,7 @@ def camera_of(model: str, size: tuple[int, int], values: tuple[float, ...], wher
         InputError: the number of parameters is wrong or the model is not known.
     """
     if model not in COLMAP_MODELS:
-        raise InputError(f'{where}: camera model "{model}" is not supported{nearest(model, COLMAP_MODELS)}; {NO_LENS}')
+        raise InputError(f'{where}: camera model "{model}" is not supported; {NO_LENS}')
     names = COLMAP_MODELS[model][1]
     if len(values) != len(names):
         raise InputError(f"{where}: {model} has {len(names)} parameters, found {len(values)}")
@@ -194,10 +194,11 @@ def _points(position: list, error: list, seen: list) -> ColmapPoints:
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
     """Yields (file and line number, line) of a text file without its comments; empty lines are kept."""
     try:
-        text = _contents(file).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: not text; the file is damaged, copy it again") from None
-    for number, line in enumerate(text.splitlines(), 1):
+        text = _contents(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{file}: line {line}: not UTF-8; save the file as UTF-8 text") from None
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if not line.startswith("#"):
             yield f"{file}: line {number}", line.strip()
 
@@ -226,18 +227,44 @@ def _text_cameras(file: Path) -> dict[int, ColmapCamera]:
 
 def _text_images(file: Path) -> dict[int, ColmapImage]:
     images = {}
-    lines = _lines(file)
-    for where, line in lines:
-        if not line:
+    points_next = False  # whether the line may be the points of the picture before it, which some writers leave out
+    for where, line in _lines(file):
+        if not line or (points_next and _is_points(line.split(), where)):
+            points_next = False
             continue
+
         *head, name = [*line.split(maxsplit=9), *[""] * 9][:10]  # the name may have spaces
         if not name:
             raise InputError(f"{where}: expected a number, a pose of 7 numbers, a camera and a name")
-
         number, *pose, camera = _words([int, *[float] * 7, int], " ".join(head), where)
+        if number in images:
+            raise InputError(f"{where}: picture number {number} is there twice; give each picture its own")
         images[number] = ColmapImage(name, camera, pose_of(pose[:4], pose[4:], where))
-        next(lines, None)  # its points, which may be an empty line
+        points_next = True
     return images
+
+
+def _is_points(words: list[str], where: str) -> bool:
+    """Returns whether a line after a picture's has its points, triples of numbers, and not the next picture.
+
+    Raises:
+        InputError: it can be neither.
+    """
+    if len(words) >= 10 and (len(words) % 3 or not _is_number(float, words[9])):
+        return False
+    if len(words) % 3 or not all(_is_number(int, word) for word in words[2:9:3]):
+        raise InputError(
+            f"{where}: neither the points of the picture before it (x, y, number) nor a picture with a name"
+        )
+    return True
+
+
+def _is_number(convert: Callable, word: str) -> bool:
+    try:
+        convert(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _text_points(file: Path) -> ColmapPoints:
@@ -266,6 +293,16 @@ def model_suffix(folder: Path) -> str | None:
         if all((folder / f"{name}{suffix}").is_file() for name in ("cameras", "images")):
             return suffix
     return None
+
+
+def count_pictures(folder: Path) -> int:
+    """Returns how many pictures a folder's model has; 0 if it is damaged, which reading it says."""
+    suffix = model_suffix(folder) or ".bin"
+    file = folder / f"images{suffix}"
+    try:
+        return _Bytes(file).count(73, "pictures") if suffix == ".bin" else len(_text_images(file))
+    except InputError:
+        return 0
 
 
 def read_model(folder: Path) -> tuple[dict[int, ColmapCamera], dict[int, ColmapImage], ColmapPoints]:

@@ -17,7 +17,7 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
-from nerf.report import say
+from nerf.report import progress, say
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 FEWEST_FRAMES = 3  # of a capture
@@ -176,8 +176,6 @@ def sharpest_frames(film: Path) -> Iterator[tuple[int, numpy.ndarray]]:
     Raises:
         InputError: the film cannot be read to its end, or has too few frames.
     """
-    from tqdm import tqdm
-
     index = index_film(film)
     total = len(index)
     if total < FEWEST_FRAMES:
@@ -186,7 +184,7 @@ def sharpest_frames(film: Path) -> Iterator[tuple[int, numpy.ndarray]]:
     n_parts = min(total, MOST_FRAMES)
     before = None
     best: tuple[float, int, numpy.ndarray | None] = (-1.0, 0, None)  # of the part that is read: sharpness, part, frame
-    for number, frame in enumerate(tqdm(index.frames(), total=total, desc="choosing sharp frames", unit="frame")):
+    for number, frame in enumerate(progress(index.frames(), total=total, title="choosing sharp frames", unit="frame")):
         part = number * n_parts // total
         if part != best[1]:
             if best[2] is not None:

@@ -55,6 +55,11 @@ def found_formats(folder: Path) -> list[Format]:
     return found or [row for row in FORMATS if not row.poses and row.detect(folder)]
 
 
+def has_poses(folder: Path) -> bool:
+    """Returns whether a folder holds poses in any format."""
+    return any(row.detect(folder) for row in formats_with_poses())
+
+
 def ground_of(folder: Path, name: str = AUTO) -> str:
     """Returns what is behind the thing in the pictures of a folder, see `Scene.ground`; "" if it holds no format.
 

@@ -6,6 +6,7 @@ nearest and farthest depth. Rows go with the pictures in the order of their name
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tokenize import TokenError
 
@@ -16,7 +17,7 @@ from nerf.errors import InputError
 from nerf.scenes.captures import Photo, checked_photo, photo_capture
 from nerf.scenes.colmap import picture_folder
 from nerf.scenes.masks import with_masks
-from nerf.scenes.picture_names import picture_files
+from nerf.scenes.picture_names import picture_files, some
 from nerf.scenes.scene import Capture
 
 FILE = "poses_bounds.npy"
@@ -59,8 +60,19 @@ def open_llff(folder: Path, settings: SceneSettings) -> Capture:
             raise InputError(f'{file}: depths of "{name}" are {row[15]:g} to {row[16]:g}; expected 0 < near < far')
 
     notes = [f"format: LLFF {FILE} ({len(rows)} poses), pictures in {pictures.name}"]
+    counted = sorted(names, key=_by_numbers)
+    if counted != names:
+        notes.append(
+            f"warning: poses go to pictures in the order of their letters ({some(names, 3)}), as LLFF has it, "
+            f"not of their numbers ({some(counted, 3)}); if that is wrong, rename them with leading zeros"
+        )
     photos = with_masks(photos, folder, notes)
     return photo_capture("llff", photos, notes, settings.holdout, left)
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """Returns what sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _rows(file: Path) -> numpy.ndarray:

@@ -54,6 +54,12 @@ def some(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + more
 
 
+def within(folder: Path, file: str) -> str:
+    """Returns the path of a picture relative to its scene's folder or, if it lies beside that, to what holds both."""
+    parts = PurePosixPath(Path(os.path.relpath(file, folder)).as_posix()).parts
+    return PurePosixPath(*(part for part in parts if part != "..")).as_posix()
+
+
 def files_under(folder: Path, skip: re.Pattern[str] | None = None) -> Iterator[Path]:
     """Yields the files in a folder and its sub-folders, links followed, each folder once.
 

@@ -29,6 +29,7 @@ class Views:
     unbounded: bool = False  # whether the pictures show what lies all around, not one thing alone
     depths: Tensor | None = None  # (F, 2) float32, least and greatest depth of what each picture shows, scene units
     tracked: Tensor | None = None  # (F, 2) float32, known points that each picture sees; their mean error, pixels
+    files: tuple[str, ...] = ()  # F, paths of the pictures' files, or none where the format does not tell
     notes: Sequence[str] = ()  # what was found in the files' pixels, and warnings, one line each
 
     def __len__(self) -> int:

@@ -55,4 +55,5 @@ def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
         crop = request.surface.crop.about(trained.cameras.origin)
         request = replace(request, surface=replace(request.surface, crop=crop))
     names = picture_names(trained.record["views"])
-    return ExportContext(trained.model, trained.cameras, names, request, trained.floor)
+    files = trained.record.get("files") or names  # not known of older runs and of some formats
+    return ExportContext(trained.model, trained.cameras, names, request, trained.floor, files)

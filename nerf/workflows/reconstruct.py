@@ -21,6 +21,7 @@ from nerf.rendering.model import model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
+from nerf.scenes.picture_names import within
 from nerf.training.observers import LogFile, Observer
 from nerf.training.radiance import RadianceTask
 from nerf.training.trainer import Trainer, TrainingEnd
@@ -181,6 +182,7 @@ def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, ob
         "folder": str(folder.folder.resolve()),
         "chosen": folder.why,
         "views": list(scene.splits["train"].names),
+        "files": [within(folder.folder, file) for file in scene.splits["train"].files],
         "backend": backend.name,
         "threads": torch.get_num_threads(),
         "floor": None if floor is None else floor.tolist(),

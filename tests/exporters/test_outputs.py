@@ -56,7 +56,7 @@ def test_every_row_loads_a_module_that_checks_before_the_work(output, tmp_path):
 
 @pytest.mark.parametrize("error", [InputError("the disk is full"), RuntimeError("torn\nin two")])
 def test_an_output_that_fails_leaves_the_others_written(error, ball_run, tmp_path, capsys, monkeypatch):
-    def fail(file, points):
+    def fail(*_):
         raise error
 
     monkeypatch.setattr(pointcloud, "write_ply", fail)
