@@ -157,9 +157,13 @@ def check_readable(path: Path) -> None:
     """Refuses what is neither a file nor a folder: opening a pipe waits for ever, and a device has no end.
 
     Raises:
-        InputError: it is such a thing.
+        InputError: it is such a thing, or no name of a file.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        strange = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if strange:
         raise InputError(f"{path}: neither a file nor a folder; name one")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from nerf.backends.choice import choose_backend
@@ -83,7 +82,8 @@ def decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 def decode(arguments: argparse.Namespace) -> int:
     """Writes a fitted signal to a file, at any resolution; or a compressed picture, as it is."""
-    if os.path.isfile(arguments.source):  # which says no, too, of a name that cannot be one
+    check_readable(arguments.source)
+    if arguments.source.is_file():
         from nerf.signals.compression.container import decompress
 
         if arguments.size or arguments.region or arguments.rate or arguments.resolution:

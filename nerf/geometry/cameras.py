@@ -142,10 +142,11 @@ def _check(cameras: Cameras) -> None:
     for name, shape in shapes.items():
         value: Tensor = getattr(cameras, name)
         whole = name == "size"
-        if value.shape != (count, *shape) or value.dtype != (torch.int64 if whole else torch.float32):
+        typed = value.dtype == torch.int64 if whole else value.is_floating_point()
+        if value.shape != (count, *shape) or not typed:
             raise InputError(
                 f'cameras: "{name}" is {value.dtype} of shape {tuple(value.shape)}, expected '
-                f"{'int64' if whole else 'float32'} of shape {(count, *shape)}"
+                f"{'whole numbers' if whole else 'floats'} of shape {(count, *shape)}"
             )
         if not value.isfinite().all():
             frame = int((~value.isfinite().view(count, -1).all(dim=1)).nonzero()[0])
@@ -166,7 +167,7 @@ def _check(cameras: Cameras) -> None:
         raise InputError(f"camera {frame}: its place or the slope of its rays is beyond {LARGEST:g}")
 
     turn = cameras.world_from_camera[:, :, :3].detach()
-    off = (turn @ turn.mT - torch.eye(3)).abs().amax(dim=(1, 2))
+    off = (turn @ turn.mT - torch.eye(3, dtype=turn.dtype)).abs().amax(dim=(1, 2))
     wrong = ~(off <= NOT_ORTHONORMAL) | (torch.linalg.det(turn) < 0)
     if wrong.any():
         raise InputError(f"camera {int(wrong.nonzero()[0])}: its pose is no rotation (orthonormal, right-handed)")

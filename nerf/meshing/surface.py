@@ -146,7 +146,7 @@ def chosen_part(model: RadianceModel, views: DepthViews, request: SurfaceRequest
 def _cube(box: CropBox) -> SceneBox:
     """Returns the cube about a box: the lattice is as fine as can be for what is in it."""
     side = (box.high - box.low).max().item() * 1.02  # so that the faces are inside of the lattice
-    return SceneBox((box.low + box.high) / 2 - side / 2, side)
+    return SceneBox(((box.low + box.high) / 2 - side / 2).float(), side)
 
 
 def _seen_part(mesh: Mesh, views: DepthViews, slack: float, enough: int) -> Mesh:
