@@ -22,7 +22,7 @@ from nerf.rendering.occupancy import OccupancyGrid
 MOST_CAMERAS = 128  # that are asked, evenly among all
 MOST_RAYS = 2**20  # from all of them together
 SIDES = (48, 128)  # pixels of the longer side of their pictures: at least, at most
-SLACK = 0.02  # of the box's side, grown with the distance: surfaces this near to each other are one
+SLACK = 0.02  # of the box's side, grown with the square of the distance as errors of depth do: so near surfaces are one
 BEHIND = 3.0  # times that: so thick is what a surface is made of
 ENOUGH = 2  # witnesses that a place among the cameras needs
 POINTS_AT_ONCE = 2**16  # their arithmetic stays in the cache
@@ -57,7 +57,7 @@ class Witnesses:
         """Returns how near two surfaces must be to be one, scene units, (N,) at world points (N, 3)."""
         contraction = self.model.box.contraction
         slack = torch.full((len(point),), SLACK * self.model.box.core.side)
-        return slack if contraction is None else slack * contraction.growth(point)
+        return slack if contraction is None else slack * contraction.growth(point).square()
 
     def among_cameras(self, point: Tensor) -> Tensor:
         """Returns (N,) bool: whether points (N, 3) are as near to the middle of the scene as cameras stand."""

@@ -35,6 +35,7 @@ CLEARANCE = 0.03  # of the box's side: nothing is to come nearer to a camera
 THIN = 0.5  # optical thickness over that length up to which a camera is not inside of matter
 
 SEEN = 0.97  # of the pixels of every frame must show what training cameras saw
+SIMPLER = 0.1  # of the pixels of its least frame that a simpler path may show less, where none shows enough
 JUDGED_FRAMES = 16  # of a path, by which it is judged while it is chosen
 JUDGED_SIDE = 24  # pixels of the longer side of the pictures by which it is judged
 # Times the cameras' distance, a spiral's spread, the extent of what a picture shows, and the arc, that are tried.
@@ -175,13 +176,14 @@ class Planner:
         return ["orbit", "arc", "tour"] if self.rig.all_round else ["arc", "tour"]
 
     def best(self, names: list[str]) -> CameraPath:
-        """Returns the first path of these of which all frames show what was seen, or the one that comes nearest."""
+        """Returns the first path of these of which all frames show what was seen, or the first that comes near it."""
         paths: list[CameraPath] = []
         for name in names:
             paths.append(self.tour() if name == "tour" else self.shape(name))
             if paths[-1].seen.min() >= SEEN:
                 break
-        return max(paths, key=lambda path: (path.seen.min() >= SEEN, path.seen.min().item()))
+        most = max(path.seen.min().item() for path in paths)
+        return next(path for path in paths if path.seen.min() >= min(SEEN, most - SIMPLER))
 
     def through(self, held_out: Cameras) -> CameraPath:
         """Returns the path through given cameras, as they are."""
@@ -236,7 +238,10 @@ class Planner:
         if not clear:
             say("film", f"path: {name}: some frames stay near a surface, however far from it the path is made")
         if framing != Framing():
-            say("film", f"path: {name} {_words(framing)}, to keep clear of surfaces and to show what was seen")
+            say(
+                "film",
+                f"path: {name} {_words(framing)}, to keep clear of surfaces and to show what was seen ({least:.0%})",
+            )
         loop = True if self.request.loop is None else self.request.loop
         return self._judged(name, self._at(name, framing), loop)
 
