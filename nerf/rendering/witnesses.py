@@ -123,16 +123,6 @@ class Witnesses:
         here = self.views.distance[frame].flatten()[index]
         return inside, here - away, self._nearest[frame].flatten()[index] - away
 
-    def surface(self) -> Tensor:
-        """Returns the points (N, 3) of the surface that the cameras see."""
-        met = []
-        for frame in range(len(self.views)):
-            distance = self.views.distance[frame].flatten()
-            hit = distance.isfinite()
-            rays = self.views.cameras.image_rays(frame)[hit]
-            met.append(rays.origin + distance[hit, None] * rays.direction)
-        return torch.cat(met)
-
 
 @torch.no_grad()
 def without_clouds(model: RadianceModel, cameras: Cameras) -> tuple[RadianceModel, Witnesses]:

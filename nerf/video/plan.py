@@ -43,6 +43,7 @@ REACHES = (1.0, 0.85, 1.2, 0.7)
 SPREADS = (1.0, 0.75, 0.5, 0.3)
 VIEWS = (1.0, 0.85, 0.7)
 SWINGS = (1.0, 0.75, 0.5)
+SURFACE_POINTS = 60_000  # that tell where the floor is
 FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of the surface is measured
 
 
@@ -108,7 +109,8 @@ def plan(
             "film",
             f"clouds: {cut:.0%} of the cells with matter are left out, since no training camera vouches for them",
         )
-    up = _up(cameras, witnesses, request)
+    surface = witnesses.views.points(SURFACE_POINTS)
+    up = _up(cameras, surface, request)
     say("film", f"up: {', '.join(f'{part:.3g}' for part in up.direction.tolist())} ({up.reason}); --up overrules")
     planner = Planner(witnesses, upright(cameras, up), up.direction, request)
 
@@ -124,12 +126,12 @@ def plan(
     return path
 
 
-def _up(cameras: Cameras, witnesses: Witnesses, request: FilmRequest) -> Up:
+def _up(cameras: Cameras, surface: Tensor, request: FilmRequest) -> Up:
     """Returns which way is up."""
     if request.up:
         return pointing_up(cameras, direction_of(request.up, "--up"), "as asked")
     floor = request.floor
-    return find_up(cameras, floor_normal(cameras, witnesses.surface()) if floor is None else floor)
+    return find_up(cameras, floor_normal(cameras, surface) if floor is None else floor)
 
 
 @dataclass(frozen=True)
