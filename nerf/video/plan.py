@@ -300,8 +300,8 @@ class Planner:
 
 
 def _departure(framing: Framing) -> float:
-    """Returns how far a framing departs from where the training cameras stood."""
-    return abs(math.log(framing.reach)) - math.log(framing.view * framing.swing)
+    """Returns how much worse a framing is than the training cameras': better a shorter arc than a thing cut off."""
+    return 2 * abs(math.log(framing.reach)) - math.log(framing.view) - 0.5 * math.log(framing.swing)
 
 
 def _words(framing: Framing) -> str:
