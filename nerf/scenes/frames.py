@@ -55,7 +55,8 @@ OTHER_LENSES = (
 MOTION = ("rolling_shutter", "time")
 UNNEEDED = (
     "aabb", "aabb_scale", "applied_scale", "applied_transform", "auto_scale_poses_override", "colmap_im_id",
-    "center", "from_na", "n_extra_learnable_dims", "offset", "orientation_override", "original_fname", "ply_file_path",
+    "center", "format_version", "from_na", "generator", "n_extra_learnable_dims", "offset", "orientation_override",
+    "original_fname", "ply_file_path",
     "render_aabb", "rotation", "scale", "sharpness", "up",
 )  # fmt: skip
 
