@@ -190,8 +190,9 @@ class Frame:
     def _lens(self) -> list[float]:
         """Returns the lens, see `nerf.geometry.lenses`."""
         model = self.values.get("camera_model") or "OPENCV"
-        if model not in MODELS:
+        if not isinstance(model, str) or model.upper() not in MODELS:
             raise InputError(f"{self.where}: camera model {short(model)} is not supported; undistort the pictures")
+        model = model.upper()
 
         fisheye = "FISHEYE" in model or bool(self.values.get("is_fisheye"))
         terms = {key: self._number(key) for key in LENS_TERMS if key in self.values}

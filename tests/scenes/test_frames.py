@@ -141,3 +141,11 @@ def test_motion_is_warned_of_and_unknown_keys_are_named_once(photos):
 def test_a_still_shutter_is_no_motion(photos):
     edit(photos / "transforms.json", lambda tree: tree.update(rolling_shutter=[0, 0, 0, 0], time=0))
     assert not any("rolling_shutter" in note for note in load(photos).notes)
+
+
+def test_words_of_lens_models_may_be_in_small_letters_and_have_no_nearest_word(photos):
+    edit(photos / "transforms.json", lambda tree: tree.update(camera_model="opencv"))
+    assert load(photos).splits["train"].cameras.lens.any()
+    edit(photos / "transforms.json", lambda tree: tree.update(camera_model="FISHEYE624"))
+    with pytest.raises(InputError, match="FISHEYE624.* is not supported; undistort the pictures$"):
+        load(photos)
