@@ -33,6 +33,7 @@ def test_cameras_come_back_with_their_origin(tmp_path):
         ("height", 0),
         ("size", [[1, 2]]),
         ("world_from_camera", [[[0.0] * 4] * 3] * 3),
+        ("world_from_camera", 3),
         ("origin", [0, 0]),
         ("origin", [0, 0, math.inf]),
         ("origin", "far"),

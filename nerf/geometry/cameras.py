@@ -52,6 +52,8 @@ class Cameras:
     origin: Origin = NO_ORIGIN  # what the poses are relative to, in the frame of the input
 
     def __post_init__(self) -> None:
+        if self.world_from_camera.dim() != 3:
+            raise InputError(f'cameras: "world_from_camera" has shape {tuple(self.world_from_camera.shape)}')
         if self.lens is NOT_GIVEN:
             object.__setattr__(self, "lens", torch.zeros(len(self), len(TERMS)))
         if self.size is NOT_GIVEN:
