@@ -40,6 +40,7 @@ class SceneSettings:
     # The formats are the rows of a table above this floor, which checks the name; see nerf.scenes.formats.
     format: str = setting("auto", "capture format to read if a folder has several; auto = the first")
     holdout: int = setting(8, "interval N at which photographs, sorted by name, are held out for testing; 0 = none", 0)
+    pictures: int = setting(0, "photographs to learn from, evenly spread; the others are held out; 0 = by holdout", 0)
     bounds: float = setting(0.0, "half side of the scene box about the origin, scene units; 0 = from the data", 0)
 
 

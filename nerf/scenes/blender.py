@@ -22,7 +22,7 @@ from nerf.errors import InputError
 from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import near_origin
-from nerf.scenes.captures import checked_photo, photo_capture
+from nerf.scenes.captures import checked_photo, evenly_spread, photo_capture
 from nerf.scenes.frames import Frame, has_intrinsics, open_frames, unread_notes
 from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
@@ -90,6 +90,9 @@ def open_blender(folder: Path, settings: SceneSettings) -> Capture:
     if ground:
         notes.append(f"background: {ground}, as the borders of the pictures are (they have no alpha)")
     read = {split: partial(load_blender, folder, split, settings.downscale) for split in splits}
+    if settings.pictures:
+        read["train"] = partial(load_blender, folder, "train", settings.downscale, settings.pictures)
+        notes.append(f"learned from: {settings.pictures} pictures of the training split, evenly spread")
     return Capture("blender", read, notes=notes)
 
 
@@ -111,7 +114,7 @@ def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: 
             photos.append(replace(checked_photo(photo, where), split=split))
 
     photos = with_masks(photos, folder, notes)
-    capture = photo_capture("blender", photos, notes, 0, settings.downscale)
+    capture = photo_capture("blender", photos, notes, settings, settings.downscale)
     if ground == PLACE:
         return replace(
             capture, notes=[*capture.notes, "pictures of a whole place: they have no alpha, nor one background"]
@@ -148,8 +151,10 @@ def _found(folder: Path, texts: list[str], file: Path) -> list[Path]:
     return paths
 
 
-def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
+def load_blender(folder: Path, split: str, downscale: int = 1, wanted: int = 0) -> Views:
     """Returns the pictures and cameras of one split.
+
+    wanted: how many of them, evenly spread; 0 for all.
 
     Raises:
         InputError: a file is missing, damaged or contradicts another; the message names it.
@@ -165,7 +170,13 @@ def load_blender(folder: Path, split: str, downscale: int = 1) -> Views:
     if len({path.stem for path in paths}) < len(paths):
         names = file_names([path.relative_to(folder).as_posix() for path in paths])
 
-    poses, origin = near_origin(numpy.stack([_pose(frame, i, file) for i, frame in enumerate(frames)]))
+    matrices = [_pose(frame, index, file) for index, frame in enumerate(frames)]
+    if wanted:
+        chosen = evenly_spread(len(frames), wanted)
+        names = tuple(names[index] for index in chosen)
+        paths = [paths[index] for index in chosen]
+        matrices = [matrices[index] for index in chosen]
+    poses, origin = near_origin(numpy.stack(matrices))
     images, white = _read_images(paths, downscale)
 
     _, height, width, _ = images.shape

@@ -11,6 +11,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
@@ -47,9 +48,14 @@ class Photo:
 
 
 def photo_capture(
-    kind: str, photos: list[Photo], notes: list[str], holdout: int, downscale: int, points: Tensor | None = None
+    kind: str,
+    photos: list[Photo],
+    notes: list[str],
+    settings: SceneSettings,
+    downscale: int,
+    points: Tensor | None = None,
 ) -> Capture:
-    """Returns the capture that photographs make: every `holdout`-th by name is test, the others train.
+    """Returns the capture that photographs make, with the splits that `settings` ask for.
 
     What the format says of the splits goes first. Without a split "val" it is the test split, and the other way round;
     splits that would be empty are left out. Reading a split raises InputError where a photograph or a camera is
@@ -57,13 +63,40 @@ def photo_capture(
 
     kind: the format. notes: what the format says of itself. downscale: the factor that is left to shrink the files
     by. points: see `Capture`.
+
+    Raises:
+        InputError: there are fewer pictures than scene.pictures asks for.
     """
     photos = sorted(photos, key=lambda photo: photo.name)
-    named = any(photo.split for photo in photos)
-    parts, split_note = _given_split(photos) if named else _every(photos, holdout)
+    if any(photo.split for photo in photos):
+        parts, split_note = _given_split(photos, settings.pictures)
+    elif settings.pictures:
+        parts, split_note = _some(photos, settings.pictures)
+    else:
+        parts, split_note = _every(photos, settings.holdout)
     lens_note = _lens_note(photos[0], len({tuple(photo.lens) for photo in photos}))
     read = {split: partial(_views, part, downscale) for split, part in parts.items() if part}
     return Capture(kind, read, points, [*notes, split_note, lens_note])
+
+
+def evenly_spread(pictures: int, wanted: int) -> list[int]:
+    """Returns which of a number of pictures are learned from where scene.pictures asks for so many, in order.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if wanted > pictures:
+        raise InputError(f"scene.pictures={wanted}: there are {pictures} to learn from; give that or fewer")
+    return [(2 * index + 1) * pictures // (2 * wanted) for index in range(wanted)]
+
+
+def _some(photos: list[Photo], wanted: int) -> tuple[dict[str, list[Photo]], str]:
+    """Returns the splits where a number of pictures is learned from, and what to say of them."""
+    chosen = set(evenly_spread(len(photos), wanted))
+    learned = [photo for index, photo in enumerate(photos) if index in chosen]
+    held_out = [photo for index, photo in enumerate(photos) if index not in chosen]
+    note = f"learned from: {wanted} of {len(photos)} pictures, evenly spread by name; the others are held out"
+    return {"train": learned, "test": held_out, "val": held_out}, note
 
 
 def _every(photos: list[Photo], holdout: int) -> tuple[dict[str, list[Photo]], str]:
@@ -77,12 +110,15 @@ def _every(photos: list[Photo], holdout: int) -> tuple[dict[str, list[Photo]], s
     return {"train": learned, "test": held_out, "val": held_out}, note
 
 
-def _given_split(photos: list[Photo]) -> tuple[dict[str, list[Photo]], str]:
-    """Returns the splits that the format names, and what to say of them."""
+def _given_split(photos: list[Photo], wanted: int) -> tuple[dict[str, list[Photo]], str]:
+    """Returns the splits that the format names, that to learn from thinned to a number, and what to say of them."""
     parts = {split: [photo for photo in photos if photo.split == split] for split in SPLITS}
     counts = ", ".join(f"{len(part)} {split}" for split, part in parts.items())
     left = len(photos) - sum(map(len, parts.values()))
     note = f"splits as the file names them: {counts}{f'; {left} in none, left out' if left else ''}"
+    if wanted:
+        parts["train"] = [parts["train"][index] for index in evenly_spread(len(parts["train"]), wanted)]
+        note += f"; {wanted} of train are learned from"
 
     # Either of the two serves as the other.
     held_out = parts["test"] or parts["val"]

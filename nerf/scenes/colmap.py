@@ -115,7 +115,7 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
     photos = with_masks(found_photos(photos, notes, str(model)), scene, notes)
 
     position = torch.from_numpy(points.position[trusted(points)])
-    return photo_capture("colmap", photos, notes, settings.holdout, left, position)
+    return photo_capture("colmap", photos, notes, settings, left, position)
 
 
 def _left_note(pictures: Path, paths: list[Path]) -> list[str]:

@@ -67,7 +67,7 @@ def open_llff(folder: Path, settings: SceneSettings) -> Capture:
             f"not of their numbers ({some(counted, 3)}); if that is wrong, rename them with leading zeros"
         )
     photos = with_masks(photos, folder, notes)
-    return photo_capture("llff", photos, notes, settings.holdout, left)
+    return photo_capture("llff", photos, notes, settings, left)
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

@@ -50,7 +50,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
     photos = with_masks(found_photos(photos, notes, str(file)), folder, notes)
     if splits and not any(photo.split == "train" for photo in photos):
         raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
-    return photo_capture("transforms", photos, notes, settings.holdout, settings.downscale)
+    return photo_capture("transforms", photos, notes, settings, settings.downscale)
 
 
 def _name(frame: dict, index: int, file: Path) -> str:

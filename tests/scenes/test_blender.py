@@ -39,6 +39,14 @@ def test_cameras_look_at_the_ball_and_pixels_show_it(ball_scene):
     assert torch.allclose(pixel[:3], torch.from_numpy(ball_color(normal.numpy())), atol=0.05) and pixel[3] == 1
 
 
+def test_some_training_pictures_are_chosen_evenly(ball_scene):
+    scene = load_scene(SceneFolder("ball", ball_scene, ""), ("train", "test"), SceneSettings(pictures=3))
+    assert scene.splits["train"].names == ("r_2", "r_6", "r_10")
+    whole = load_blender(ball_scene, "train").cameras.world_from_camera
+    assert torch.equal(scene.splits["train"].cameras.world_from_camera, whole[[2, 6, 10]])
+    assert len(scene.splits["test"]) == len(load_blender(ball_scene, "test"))
+
+
 def test_downscaling_is_the_exact_box_average(ball_scene):
     whole, half = load_blender(ball_scene, "train"), load_blender(ball_scene, "train", 2)
     average = whole.pixels(3, slice(None), slice(None)).double().view(24, 2, 24, 2, 4).mean((1, 3))

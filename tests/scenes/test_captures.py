@@ -161,6 +161,17 @@ def test_few_pictures_are_all_trained_on(photos):
     assert set(load(photos, holdout=0).splits) == {"train"} and len(load(photos, holdout=0).splits["train"]) == 12
 
 
+def test_a_capture_is_made_sparse_and_scored_on_all_others(photos):
+    write_sparse(photos)
+    scene = load(photos, pictures=4)
+    learned = [int(name[-2:]) for name in scene.splits["train"].names]
+    scored = [int(name[-2:]) for name in scene.splits["test"].names]
+    assert learned == [1, 4, 7, 10] and sorted(learned + scored) == list(range(made.N))
+    assert "learned from: 4 of 12 pictures" in "\n".join(scene.notes)
+    with pytest.raises(InputError, match="scene.pictures=13: there are 12"):
+        load(photos, pictures=13)
+
+
 def turned(file):
     """Lays a picture on its side, as phones do, and says so in EXIF."""
     image = Image.open(file)

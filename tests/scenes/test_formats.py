@@ -27,7 +27,7 @@ def open_toy(folder, settings):
         Photo(name, folder / name, made.poses()[view], (30.0, 30.0), (16.0, 12.0), (made.WIDTH, made.HEIGHT))
         for view, name in enumerate(json.loads((folder / "toy.json").read_text()))
     ]
-    return photo_capture("toy", photos, ["format: toy"], settings.holdout, settings.downscale)
+    return photo_capture("toy", photos, ["format: toy"], settings, settings.downscale)
 
 
 @pytest.fixture
