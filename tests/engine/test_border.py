@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import subprocess
 import sys
@@ -206,9 +205,3 @@ def test_positions_out_of_the_cube_are_read_at_its_faces(isa, task):
     out = torch.tensor([[-1e30, 0.5, 0.5], [0.5, math.inf, 0.5], [math.nan, 0.5, 2.0]])
     at = torch.tensor([[0.0, 0.5, 0.5], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]])
     assert torch.equal(computing.density(out), computing.density(at))
-
-
-def test_pointers_of_structs_are_still_checked_by_ctypes():
-    with pytest.raises(TypeError):
-        SurfaceCall(n_rays=1.5)
-    assert ctypes.sizeof(SurfaceCall) > 0

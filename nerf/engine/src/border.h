@@ -1,8 +1,8 @@
 // The border: nothing that comes through the flat C interface is computed with before it was looked at.
 //
 // Beside every struct of a call stands a function `check`, which holds its fields against their ranges; `checked` is
-// the gate that calls it. Looked at are numbers, and the arrays that hold sizes (levels, widths, where rays begin); what
-// else arrays hold, and that they are as long as the sizes say, is for the caller to know.
+// the gate that calls it. Looked at are numbers, and the arrays that hold sizes (levels, widths, where rays begin).
+// What else arrays hold, and that they are as long as the sizes say, is for the caller to know.
 #pragma once
 
 #include <cmath>

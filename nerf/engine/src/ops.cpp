@@ -32,7 +32,8 @@ template <class T, int D, int FEATURES> struct GridLevel {
         Pack<T> packed[D];
         for (int axis = 0; axis < D; ++axis) {
             for (int lane = 0; lane < LANES<T>; ++lane)
-                position[axis][lane] = lane < count(pack) ? in_unit(call.position[(pack * LANES<T> + lane) * D + axis]) : T(0.5);
+                position[axis][lane] =
+                    lane < count(pack) ? in_unit(call.position[(pack * LANES<T> + lane) * D + axis]) : T(0.5);
             packed[axis] = load(position[axis]);
         }
         return cell<T, D>(packed, level);

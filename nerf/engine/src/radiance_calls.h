@@ -123,8 +123,9 @@ inline void check(const RenderCall& call, const RadianceSpec& spec) {
     fields.at_once("n_rays", call.n_rays);
     fields.threads(call.threads);
     check_step_length(fields, call.step_length, spec.side);
-    for (const float* array : {call.origin, call.direction, call.offset}) fields.present("rays", array, call.n_rays > 0);
-    for (const float* array : {call.rgb, call.opacity, call.depth}) fields.present("pixels", array, call.n_rays > 0);
+    const bool any = call.n_rays > 0;
+    for (const float* array : {call.origin, call.direction, call.offset}) fields.present("rays", array, any);
+    for (const float* array : {call.rgb, call.opacity, call.depth}) fields.present("pixels", array, any);
 }
 
 // Where the gradients of a rendering go, arrays of zeros; those not wanted are null. Of the parameters, that is the

@@ -127,7 +127,8 @@ protected:
             t_[along] = distance_[number(along)];
             passing_[along] = density_[number(along)] * -length;
         }
-        for (int64_t at = 0; at < room; at += LANES<float>) store(passing_.data() + at, exp(load(passing_.data() + at)));
+        for (int64_t at = 0; at < room; at += LANES<float>)
+            store(passing_.data() + at, exp(load(passing_.data() + at)));
     }
 
     // Every sample sees its ray's direction and code: the same words for all samples of a ray.
@@ -170,7 +171,8 @@ protected:
         grad_weight_.resize(n_used_);
         for (int ray = 0; ray < n_rays; ++ray) {
             const int64_t at = marched_.first(ray), end = marched_.first(ray + 1);
-            for (int64_t i = at; i < end; ++i) marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
+            for (int64_t i = at; i < end; ++i)
+                marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
             distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
                            space.step / space.side, scale, grad_weight_.data() + at);
         }
