@@ -58,9 +58,9 @@ def box_interval(rays: Rays, box: SceneBox) -> tuple[Tensor, Tensor]:
     b = (box.corner + box.side - rays.origin) * inverse
 
     # 0 * inf is nan for a ray that lies in a face of the box: such a ray does not limit the interval.
-    endless = {"posinf": math.inf, "neginf": -math.inf}  # stay what they are
-    near = torch.minimum(a, b).nan_to_num(nan=-math.inf, **endless).amax(dim=1).clamp(min=0)
-    far = torch.maximum(a, b).nan_to_num(nan=math.inf, **endless).amin(dim=1)
+    known = ~(a.isnan() | b.isnan())
+    near = torch.minimum(a, b).where(known, -math.inf).amax(dim=1).clamp(min=0)
+    far = torch.maximum(a, b).where(known, math.inf).amin(dim=1)
     return near, far
 
 
