@@ -37,6 +37,7 @@ from nerf.training.radiance import TrainingArrays
 
 SAMPLES_PER_TILE = 512
 FEWEST_RAYS_PER_TILE = 16
+AT_ONCE = 16384  # rays, or positions, of a call that only reads: between two calls Python hears an interrupt
 
 
 def parameter_addresses(tensors: Mapping[str, Tensor]) -> Parameters:
@@ -48,6 +49,11 @@ def parameter_addresses(tensors: Mapping[str, Tensor]) -> Parameters:
             if name in tensors:
                 addresses[layer] = address(tensors[name])
     return found
+
+
+def parts(count: int) -> list[slice]:
+    """Returns slices of at most AT_ONCE, which together are 0 .. count - 1."""
+    return [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
 
 
 def field_shape(field: RadianceField) -> FieldShape:
@@ -87,6 +93,7 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
         height=cameras.height,
         channels=views.images.shape[-1],
         bytes=views.images.element_size(),
+        n_frames=len(cameras),
         white=views.white,
     )
 
@@ -225,7 +232,11 @@ class NativeEngine:
         """Returns colour over black (R, 3), opacity (R,) and depth (R,) of R rays. step_length: scene units."""
         n_rays = len(rays.origin)
         out = torch.empty(n_rays, 3), torch.empty(n_rays), torch.empty(n_rays)
-        self.native.call("nerf_radiance_render", self._handle, ctypes.byref(_render_call(rays, step_length, out)))
+        for part in parts(n_rays):
+            code = None if rays.code is None else rays.code[part]
+            some = RayBatch(rays.origin[part], rays.direction[part], rays.offset[part], code)
+            call = _render_call(some, step_length, [pixels[part] for pixels in out])
+            self.native.call("nerf_radiance_render", self._handle, ctypes.byref(call))
         return out
 
     def render_vjp(
@@ -252,17 +263,19 @@ class NativeEngine:
         origin = rays.origin.contiguous()
         direction = rays.direction.contiguous()
         distance = torch.empty(len(rays))
-        addresses = (address(tensor) for tensor in (origin, direction, distance))
-        call = SurfaceCall(*addresses, len(rays), step_length, level, torch.get_num_threads())
-        self.native.call("nerf_radiance_surface", self._handle, ctypes.byref(call))
+        for part in parts(len(rays)):
+            some = [tensor[part] for tensor in (origin, direction, distance)]
+            call = SurfaceCall(*map(address, some), len(some[0]), step_length, level, torch.get_num_threads())
+            self.native.call("nerf_radiance_surface", self._handle, ctypes.byref(call))
         return distance
 
     def density(self, position: Tensor) -> Tensor:
         """Returns density (N,) per side of the box at positions (N, 3) in [0, 1]."""
         position = position.contiguous()
         out = torch.empty(len(position))
-        threads = torch.get_num_threads()
-        self.native.call("nerf_radiance_density", self._handle, address(position), len(out), address(out), threads)
+        for part in parts(len(out)):
+            addresses = address(position[part]), len(out[part]), address(out[part])
+            self.native.call("nerf_radiance_density", self._handle, *addresses, torch.get_num_threads())
         return out
 
     def state(self) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from nerf.engine.build import instruction_sets, library_name
-from nerf.engine.signatures import ABI, FUNCTIONS
+from nerf.engine.signatures import ABI, FUNCTIONS, check_fits
 from nerf.errors import InputError, nearest
 from nerf.memory import is_out_of_memory
 
@@ -50,10 +50,13 @@ class Library:
 
         Raises:
             MemoryError: there was not enough.
-            RuntimeError: it failed otherwise.
+            RuntimeError: it failed otherwise, or refused what it was given: the message names the field.
+            ValueError: an integer does not fit its argument.
         """
+        result, kinds = FUNCTIONS[function]
+        for kind, argument in zip(kinds, arguments):
+            check_fits(function, kind, argument)
         value = getattr(self._loaded, function)(*arguments)
-        result = FUNCTIONS[function][0]
         failed = value is None if result is ctypes.c_void_p else result is ctypes.c_int and value != 0
         if failed and function != "nerf_processor_has":
             error = RuntimeError(f"{function}: {self._loaded.nerf_last_error().decode()}")

@@ -6,77 +6,75 @@ The structs stand in ``src/cuda/work.h``, with what each field means; pointers a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import Structure
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nerf.engine.signatures import FieldShape, Pixels, fields, number
+from nerf.engine.signatures import FieldShape, Pixels, Struct, fields, number
 
 BLOCK = number("BLOCK")  # samples that lie side by side
 GROUP = number("GROUP")  # rows that lie side by side
 THREADS = number("THREADS")  # of a launch's blocks
 
 
-class SampleArrays(Structure):
+class SampleArrays(Struct):
     """Where packed samples are."""
 
     _fields_ = fields("SampleArrays")
 
 
-class LayerArrays(Structure):
+class LayerArrays(Struct):
     """Where one layer's weights, moments and activations are."""
 
     _fields_ = fields("LayerArrays")
 
 
-class FieldArrays(Structure):
+class FieldArrays(Struct):
     """The field: its sizes, its layers and its table."""
 
     _fields_ = fields("FieldArrays", LayerArrays, FieldShape)
 
 
-class RayArrays(Structure):
+class RayArrays(Struct):
     """Where what is known of each ray is."""
 
     _fields_ = fields("RayArrays")
 
 
-class SampleNumbers(Structure):
+class SampleNumbers(Struct):
     """Where what is computed for each sample is."""
 
     _fields_ = fields("SampleNumbers")
 
 
-class CellArrays(Structure):
+class CellArrays(Struct):
     """Where what is known of each cell of the occupancy grid is."""
 
     _fields_ = fields("CellArrays")
 
 
-class Contraction(Structure):
+class Contraction(Struct):
     """The scene box, and how space is contracted into it; a radius of 0: not at all."""
 
     _fields_ = fields("Contraction")
 
 
-class MarchNumbers(Structure):
+class MarchNumbers(Struct):
     """How rays are marched."""
 
     _fields_ = fields("MarchNumbers", Contraction)
 
 
-class StepNumbers(Structure):
+class StepNumbers(Struct):
     """What is peculiar to a training step, or to an update of the occupancy grid."""
 
     _fields_ = fields("StepNumbers")
 
 
-class Work(Structure):
+class Work(Struct):
     """Everything of one model and one batch. The fields of its parts are its own too: ``work.origin``."""
 
-    __slots__ = ()  # a misspelt field is an AttributeError
     _anonymous_ = ("field", "rays", "values", "cells", "march", "training")
     _fields_ = fields(
         "Work", Pixels, SampleArrays, FieldArrays, RayArrays, SampleNumbers, CellArrays, MarchNumbers, StepNumbers

@@ -116,6 +116,48 @@ def _python_name(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
+@cache
+def limits(kind: Any) -> tuple[int, int] | None:
+    """Returns the least and the greatest number that a ctypes integer type holds; None for what is no such type."""
+    if kind not in (c_int, c_int32, c_int64, c_uint64):
+        return None
+    bits = 8 * ctypes.sizeof(kind)
+    return (0, 2**bits - 1) if kind(-1).value > 0 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def check_fits(name: str, kind: Any, value: object) -> None:
+    """Raises ValueError if a value is an integer that ctypes would cut to fit the type."""
+    held = limits(kind)
+    if held and isinstance(value, int) and not held[0] <= value <= held[1]:
+        raise ValueError(f"{name}: {value} is not in {held[0]} .. {held[1]}")
+
+
+class Struct(Structure):
+    """A ctypes struct that refuses what ctypes would take in silence: integers that do not fit, names of no field."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Sets a field, as the constructor does with each.
+
+        Raises:
+            AttributeError: there is no such field.
+            ValueError: an integer does not fit.
+        """
+        kind = _kinds(type(self)).get(name)
+        if kind is None:
+            raise AttributeError(f"{type(self).__name__} has no field {name}")
+        check_fits(f"{type(self).__name__}.{name}", kind, value)
+        super().__setattr__(name, value)
+
+
+@cache
+def _kinds(struct: type[Structure]) -> dict[str, Any]:
+    """Returns the types of a struct's fields by their names, those of its anonymous parts among them."""
+    kinds = {field[0]: field[1] for field in struct._fields_}
+    for part in getattr(struct, "_anonymous_", ()):
+        kinds |= _kinds(kinds[part])
+    return kinds
+
+
 MOST_LEVELS = number("MOST_LEVELS")
 DENSITY_LAYERS = number("DENSITY_LAYERS")
 MOST_COLOR_LAYERS = number("MOST_COLOR_LAYERS")
@@ -124,127 +166,127 @@ BACKGROUNDS = {name: index for index, name in enumerate(enumerators("Background"
 STAGES = tuple(enumerators("Stage")[:-1])  # the last counts them
 
 
-class Level(Structure):
+class Level(Struct):
     """One level of the grid, see `nerf.ops.hash_grid.Level`."""
 
     _fields_ = fields("Level")
 
 
-class FieldShape(Structure):
+class FieldShape(Struct):
     """The sizes of a radiance field."""
 
     _fields_ = fields("FieldShape", Level)
 
 
-class Parameters(Structure):
+class Parameters(Struct):
     """Where the parameters of a field are, or things of their shapes."""
 
     _fields_ = fields("Parameters")
 
 
-class OccupancyArrays(Structure):
+class OccupancyArrays(Struct):
     """Where the arrays of an occupancy grid are."""
 
     _fields_ = fields("OccupancyArrays")
 
 
-class RadianceSpec(Structure):
+class RadianceSpec(Struct):
     """A model: its sizes, its arrays and its scene box."""
 
     _fields_ = fields("RadianceSpec", FieldShape, Parameters, OccupancyArrays)
 
 
-class Pixels(Structure):
+class Pixels(Struct):
     """Training pictures, their cameras, and the pixels that may be drawn."""
 
     _fields_ = fields("Pixels")
 
 
-class DrawnRays(Structure):
+class DrawnRays(Struct):
     """Where drawn rays go."""
 
     _fields_ = fields("DrawnRays")
 
 
-class StepCall(Structure):
+class StepCall(Struct):
     """One training step, or one half of it."""
 
     _fields_ = fields("StepCall", Pixels, Parameters)
 
 
-class StepReport(Structure):
+class StepReport(Struct):
     """What a training step did; seconds by stage, of all threads together. On CUDA nobody counts `reached`."""
 
     _fields_ = fields("StepReport", lengths={"N_STAGES": len(STAGES)})
 
 
-class OccupancyCall(Structure):
+class OccupancyCall(Struct):
     """One update of the occupancy grid."""
 
     _fields_ = fields("OccupancyCall")
 
 
-class RenderCall(Structure):
+class RenderCall(Struct):
     """Rays to render, and where their colours go; or, backward, the gradients by their colours."""
 
     _fields_ = fields("RenderCall")
 
 
-class RenderGradients(Structure):
+class RenderGradients(Struct):
     """Where the gradients of a rendering go, arrays of zeros; null where they are not wanted."""
 
     _fields_ = fields("RenderGradients", Parameters)
 
 
-class BakedScene(Structure):
+class BakedScene(Struct):
     """A baked model."""
 
     _fields_ = fields("BakedScene")
 
 
-class BakedCall(Structure):
+class BakedCall(Struct):
     """A camera to render a baked model by, and where its picture goes."""
 
     _fields_ = fields("BakedCall", Pixels)
 
 
-class SurfaceCall(Structure):
+class SurfaceCall(Struct):
     """Rays whose surface is sought, and where the distances go."""
 
     _fields_ = fields("SurfaceCall")
 
 
-class HashGridCall(Structure):
+class HashGridCall(Struct):
     """Positions to encode, or the gradients by their features."""
 
     _fields_ = fields("HashGridCall", Level)
 
 
-class MlpCall(Structure):
+class MlpCall(Struct):
     """Inputs of a multilayer perceptron, or the gradients by its outputs."""
 
     _fields_ = fields("MlpCall")
 
 
-class HarmonicsCall(Structure):
+class HarmonicsCall(Struct):
     """Directions to expand, or the gradients by their harmonics."""
 
     _fields_ = fields("HarmonicsCall")
 
 
-class MarchCallFloat(Structure):
+class MarchCallFloat(Struct):
     """Rays to march, in float."""
 
     _fields_ = fields("MarchCall", real=c_float)
 
 
-class MarchCallDouble(Structure):
+class MarchCallDouble(Struct):
     """Rays to march, in double."""
 
     _fields_ = fields("MarchCall", real=c_double)
 
 
-class CompositeCall(Structure):
+class CompositeCall(Struct):
     """Samples to composite, or the gradients by their pixels."""
 
     _fields_ = fields("CompositeCall")

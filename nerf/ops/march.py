@@ -22,6 +22,8 @@ from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.autograd import is_native
 
+MOST_STEPS = 65536  # of a ray, whatever it and its box are
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -56,8 +58,9 @@ def box_interval(rays: Rays, box: SceneBox) -> tuple[Tensor, Tensor]:
     b = (box.corner + box.side - rays.origin) * inverse
 
     # 0 * inf is nan for a ray that lies in a face of the box: such a ray does not limit the interval.
-    near = torch.minimum(a, b).nan_to_num(nan=-math.inf).amax(dim=1).clamp(min=0)
-    far = torch.maximum(a, b).nan_to_num(nan=math.inf).amin(dim=1)
+    known = ~(a.isnan() | b.isnan())
+    near = torch.minimum(a, b).where(known, -math.inf).amax(dim=1).clamp(min=0)
+    far = torch.maximum(a, b).where(known, math.inf).amin(dim=1)
     return near, far
 
 
@@ -101,7 +104,7 @@ def march_reference(rays: Rays, box: SceneBox, occupied: Tensor, step: float, of
         return _march_contracted(rays, box, box.contraction, occupied, step, offset)
 
     near, far = box_interval(rays, box)
-    count = ((far - near) / step - offset + 1).floor().clamp(min=0).nan_to_num(0).long()
+    count = _sample_count(rays, near, far, step, offset)
     hit = count.nonzero().squeeze(1)
     if len(hit) == 0:
         return Samples(torch.empty(0, dtype=torch.int64), near.new_empty(0), step, len(rays))
@@ -124,12 +127,19 @@ def march_reference(rays: Rays, box: SceneBox, occupied: Tensor, step: float, of
     return Samples(hit[ray], t[ray, sample], step, len(rays))
 
 
+def _sample_count(rays: Rays, near: Tensor, far: Tensor, step: float, offset: Tensor) -> Tensor:
+    """Returns how many steps (R,) int64 rays take: none if one is not finite or has no end, MOST_STEPS at most."""
+    numbers = torch.cat([rays.origin, rays.direction, (far - near)[:, None], offset[:, None]], dim=1)
+    count = ((far - near) / step - offset + 1).floor().clamp(0, MOST_STEPS)
+    return count.where(numbers.isfinite().all(dim=1), 0).long()
+
+
 def _march_contracted(
     rays: Rays, box: SceneBox, contraction: Contraction, occupied: Tensor, step: float, offset: Tensor
 ) -> Samples:
     """Returns what `march_reference` returns, of a contracted space."""
     stretch = contraction.stretch(rays)
-    count = ((stretch.last - stretch.first) / step - offset + 1).floor().clamp(min=0).long()
+    count = _sample_count(rays, stretch.first, stretch.last, step, offset)
 
     # Steps are even in s; t follows from it.
     index = torch.arange(int(count.max()) if len(count) else 0)

@@ -36,6 +36,7 @@ CORNERS = 3  # vertices of a brick along a side
 DIRECTIONS = 8  # from which a vertex's colour is evaluated
 DIRECTION_PULL = 0.02  # of a slope towards zero: directions that are nearly one do not tell it
 VERTICES_AT_ONCE = 2**17  # through the networks: bounds their memory
+ROWS_AT_ONCE = 256  # of a picture in a call
 FAINTEST = 2 / 255  # a cell all of whose vertices are fainter is empty
 LEAST_LIGHT = 1 / 100  # a ray ends where less than this part of it goes on
 
@@ -73,6 +74,7 @@ class BakedModel:
             lens=None if cameras.pinhole else address(cameras.lens),
             width=width,
             height=height,
+            n_frames=len(cameras),
         )
         scene = BakedScene(
             opacity=address(self.opacity, torch.uint8),
@@ -83,6 +85,7 @@ class BakedModel:
             shift=address(self.shift),
             resolution=self.brick.shape[0],
             corners=self.opacity.shape[1],
+            n_bricks=len(self.opacity),
             side=self.box.side,
             step=self.step,
             minimum_transmittance=LEAST_LIGHT,
@@ -98,7 +101,11 @@ class BakedModel:
             threads=torch.get_num_threads(),
         )
 
-        library().call("nerf_baked_render", ctypes.byref(scene), ctypes.byref(call))
+        # Between two calls Python hears an interrupt.
+        for first_row in range(0, height, ROWS_AT_ONCE):
+            call.first_row = first_row
+            call.rows = min(ROWS_AT_ONCE, height - first_row)
+            library().call("nerf_baked_render", ctypes.byref(scene), ctypes.byref(call))
         return picture
 
 

@@ -16,6 +16,7 @@ from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruc
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
 from nerf.geometry import contraction
+from nerf.ops import march
 from nerf.rendering import occupancy
 
 # Numbers that decide what is computed, which C++ and Python both have to name.
@@ -26,6 +27,7 @@ SHARED = {
     "NEGLIGIBLE_WEIGHT": reference.NEGLIGIBLE_WEIGHT,
     "PART_OF_HEAVIEST": reference.PART_OF_HEAVIEST,
     "FAR": contraction.FAR,
+    "MOST_STEPS": march.MOST_STEPS,
     "FINE": math.log2(cuda_tensors.FINE),
     "COARSE": math.log2(cuda_tensors.COARSE),
 }

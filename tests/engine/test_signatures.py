@@ -29,7 +29,7 @@ STRUCTS = {
     kind.__name__: kind
     for module in (signatures, kernels)
     for kind in vars(module).values()
-    if isinstance(kind, type) and issubclass(kind, Structure) and kind is not Structure
+    if isinstance(kind, type) and issubclass(kind, Structure) and kind not in (Structure, signatures.Struct)
 }
 
 

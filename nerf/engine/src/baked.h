@@ -18,26 +18,45 @@
 #include "composite.h"
 #include "lanes.h"
 #include "march.h"
+#include "radiance_calls.h"
 
 namespace nerf {
 
 constexpr int COMPONENTS = 16;  // 3 colours, 3 of their slopes by each axis, 4 of padding: one load a vertex
+constexpr int MOST_CORNERS = 64;  // of a brick along a side
 constexpr float OPAQUE = 255;   // an opacity's byte of 1
 
 typedef float Components __attribute__((vector_size(COMPONENTS * sizeof(float)), aligned(sizeof(float))));
 
 // Read by nerf/engine/signatures.py.
 struct BakedScene {
-    const uint8_t* opacity;   // (n, corners, corners, corners), [x, y, z]
-    const uint8_t* color;     // (n, corners, corners, corners, COMPONENTS)
+    const uint8_t* opacity;   // (n_bricks, corners, corners, corners), [x, y, z]
+    const uint8_t* color;     // (n_bricks, corners, corners, corners, COMPONENTS)
     const int32_t* brick;     // (G, G, G), which brick a cell has
     const uint8_t* distance;  // (G, G, G), 0: the cell has one
     const float* scale;       // (COMPONENTS), component = byte * scale + shift
     const float* shift;       // (COMPONENTS)
-    int32_t resolution, corners;
+    int32_t resolution, corners, n_bricks;
     float corner[3], side, step;  // scene units
     float minimum_transmittance, minimum_weight;
 };
+
+inline void check(const BakedScene& scene) {
+    const Fields fields("BakedScene");
+    fields.within<int32_t>("resolution", scene.resolution, 1, MOST_CELLS_A_SIDE);
+    fields.within<int32_t>("corners", scene.corners, 2, MOST_CORNERS);
+    fields.within<int32_t>("n_bricks", scene.n_bricks, 0, 1 << 30);
+    fields.finite("corner", scene.corner);
+    fields.positive("side", scene.side);
+    check_step_length(fields, scene.step, scene.side);
+    fields.within<float>("minimum_transmittance", scene.minimum_transmittance, 0, 1);
+    fields.within<float>("minimum_weight", scene.minimum_weight, 0, 1);
+    for (const uint8_t* array : {scene.opacity, scene.color}) fields.present("bricks", array, scene.n_bricks > 0);
+    fields.present("brick", scene.brick);
+    fields.present("distance", scene.distance);
+    fields.present("scale", scene.scale);
+    fields.present("shift", scene.shift);
+}
 
 // The bytes of a vertex as numbers. Compilers take a generic conversion from bytes apart, lane by lane.
 inline Components numbers(const uint8_t* bytes) {
@@ -155,6 +174,7 @@ private:
 
     // Looks at the opacity of one ray's sample. within: the position in its cell, [0, 1]^3.
     void take(const BakedScene& scene, int brick, const float* within, float t, int lane) {
+        if (brick < 0 || brick >= scene.n_bricks) return;
         const int corners = scene.corners;
         const Spot spot = spot_at(within, corners);
         const uint8_t* bytes = scene.opacity + size_t(brick) * corners * corners * corners;

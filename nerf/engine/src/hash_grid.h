@@ -19,6 +19,9 @@ struct Level {
 // The spatial hash of Teschner et al. 2003; the first is 1 for cache coherence.
 constexpr uint32_t PRIMES[] = {1, 2654435761u, 805459861u, 3674653429u};
 
+// A coordinate of a position, held in the cube, outside of which there are no rows; of one that is no number, 0.
+template <class T> inline T in_unit(T along) { return along > 0 ? along < 1 ? along : T(1) : T(0); }
+
 // The lattice cell round a position: its lower vertex and, by axis, the weights of its lower and its upper face.
 template <class T, int D> struct Cell {
     Pack<SignedRow<T>> lower[D];

@@ -45,7 +45,7 @@ inline void fade_near(int64_t n, const float* t, float near, float* grad_tau, Gr
 
 // The gradient by the weights of the distortion: of `scale` times the sum of w_i w_j |s_i - s_j| over all pairs plus
 // that of w_i^2 length / 3. s: where the samples of the ray are, increasing; length: of the interval each stands for.
-inline void distortion_vjp(int n, const float* passing, const float* reaching, const float* s, float length,
+inline void distortion_vjp(int64_t n, const float* passing, const float* reaching, const float* s, float length,
                            float scale, float* grad_weight) {
     float before = 0, before_s = 0, after = 0, after_s = 0;  // sums of w and of w s
     for (int i = 0; i < n; ++i) {

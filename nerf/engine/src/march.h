@@ -15,6 +15,10 @@
 
 namespace nerf {
 
+// A ray takes no more steps than this, whatever it and its box are; a box's side is cut into FINEST_STEPS at most, of
+// which no ray, in contracted space neither, needs more than eight times as many.
+constexpr int MOST_STEPS = 65536, FINEST_STEPS = 8192;
+
 // Scalars and packs behind one name: whole numbers, and the entries of a table that they point at.
 template <class T> struct WholeOf {
     using type = int32_t;
@@ -207,6 +211,16 @@ inline void set_lane(March<Pack<float>>& rays, int lane, const March<float>& ray
 }
 #endif
 
+// The number of samples from `near` on to `far`: none of a ray that is not finite, or that no face of its box ends.
+// V: a ray, or one a lane.
+template <class V, class T>
+inline Whole<V> sample_count(const V* origin, const V* direction, V near, V far, T step, V offset) {
+    V nothing = (far - near) * T(0) + offset * T(0);  // unless something is not finite
+    for (int axis = 0; axis < 3; ++axis) nothing += origin[axis] * T(0) + direction[axis] * T(0);
+    const V samples = (far - near) / step - offset + 1;
+    return (nothing == 0) & (samples > 0) ? converted<Whole<V>>(least(samples, V{} + T(MOST_STEPS))) : Whole<V>{};
+}
+
 // A ray, or one a lane, before its first sample. origin, corner, side, step: scene units; direction: of unit length.
 // Source of the slab test: Kay and Kajiya 1986.
 template <class V, class T>
@@ -228,8 +242,7 @@ inline March<V> begin_march(const V* origin, const V* direction, const T* corner
     ray.middle = ray.reach = V{};
     ray.offset = offset;
     ray.next = Whole<V>{};
-    const V samples = (leave - enter) / step - offset + 1;
-    ray.count = samples > 0 ? converted<Whole<V>>(least(samples, V{} + T(1 << 30))) : Whole<V>{};
+    ray.count = sample_count(origin, direction, enter, leave, step, offset);
     return ray;
 }
 
@@ -249,8 +262,7 @@ inline March<T> begin_march(const T* origin, const T* direction, const Contracti
     ray.reach = stretch.reach;
     ray.offset = offset;
     ray.next = 0;
-    const T samples = (far - ray.near) / step - offset + 1;
-    ray.count = samples > 0 ? int32_t(std::min(samples, T(1 << 20))) : 0;
+    ray.count = sample_count(origin, direction, ray.near, far, step, offset);
     return ray;
 }
 

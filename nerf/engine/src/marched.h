@@ -39,14 +39,14 @@ public:
     Buffer<float> x, y, z, t;
     Blocks<Word> encoding;
 
-    int marched() const { return n_marched_; }
+    int64_t marched() const { return n_marched_; }
     // How many of them light reaches.
-    int reached() const { return n_reached_; }
+    int64_t reached() const { return n_reached_; }
     // The samples that matter are numbered in the order of their slots. Those of a ray, along it, are numbers
     // order()[first(ray)] ... of them.
-    int first(int ray) const { return first_[ray]; }
-    int n_kept() const { return first_.back(); }
-    const std::vector<int>& order() const { return order_; }
+    int64_t first(int ray) const { return first_[ray]; }
+    int64_t n_kept() const { return first_.back(); }
+    const std::vector<int64_t>& order() const { return order_; }
     // How a ray of the bundle is marched: where it starts, and its slope.
     const March<float>& ray(int index) const { return march_[index]; }
 
@@ -54,11 +54,11 @@ public:
         watch.start();
         begin(field, space, rays);
         while (!live_.empty()) {
-            const int first = n_slots_;
+            const int64_t first = n_slots_;
             const size_t first_run = runs_.size();
             advance_rays(space);
             watch.lap(TRACE);
-            for (int slot = first; slot < n_slots_; slot += BLOCK) density_of(field, slot);
+            for (int64_t slot = first; slot < n_slots_; slot += BLOCK) density_of(field, slot);
             watch.lap(DENSITY);
             end_rays(space, first_run);
         }
@@ -69,12 +69,12 @@ public:
     // set are numbers `to` and following of them all. A call's numbers lie in one block.
     template <class Move> void each_kept(Move move) const {
         constexpr int n = LANES<float>;
-        int to = 0;
-        for (int slot = 0; slot < n_slots_; slot += n) {
+        int64_t to = 0;
+        for (int64_t slot = 0; slot < n_slots_; slot += n) {
             uint32_t lanes = kept_[slot / n];
             while (lanes) {
                 uint32_t now = lanes;
-                for (int over = to % BLOCK + __builtin_popcount(now) - BLOCK; over > 0; --over)
+                for (int over = int(to % BLOCK) + __builtin_popcount(now) - BLOCK; over > 0; --over)
                     now &= ~(uint32_t(1) << (31 - __builtin_clz(now)));
                 move(slot, now, to);
                 to += __builtin_popcount(now);
@@ -90,7 +90,8 @@ private:
 
     // Consecutive samples of one ray: where they are among the marched ones, and how many of them light reaches.
     struct Run {
-        int ray, slot, count;
+        int64_t slot;
+        int ray, count;
     };
 
     // The rays in hand, one a lane, and the samples found of each.
@@ -123,7 +124,7 @@ private:
 
     // Moves every live ray on by some samples; what is left of the last block lies in the middle of the box.
     void advance_rays(const Space& space) {
-        const int first = n_slots_;
+        const int64_t first = n_slots_;
         for (auto* row : {&x, &y, &z, &t}) row->resize(size_t(first) + live_.size() * SAMPLES_AT_ONCE + BLOCK);
         Hand hand;
         for (size_t begun = 0;;) {
@@ -160,7 +161,7 @@ private:
         if (hand.ray[lane] < 0) return;
         const int count = hand.taken[lane];
         march_[hand.ray[lane]].next = hand.march.next[lane];
-        runs_.push_back({hand.ray[lane], n_slots_, count});
+        runs_.push_back({n_slots_, hand.ray[lane], count});
         for (int i = 0; i < count; ++i, ++n_slots_) {
             const float* sample = hand.sample[lane][i];
             x[n_slots_] = sample[0];
@@ -198,12 +199,12 @@ private:
         march.next = hit ? march.next + 1 : live ? after : march.next;
     }
 
-    void density_of(const Field<A>& field, int slot) {
+    void density_of(const Field<A>& field, int64_t slot) {
         encoding.resize(n_slots_ / BLOCK, field.encoded() / A::DEPTH);
         density_.resize(n_slots_);
         Word* words = encoding.block(slot / BLOCK);
-        field.encode(x.data() + slot, y.data() + slot, z.data() + slot, std::min(BLOCK, filled_ - slot), words,
-                     scratch_.data());
+        const int count = int(std::min<int64_t>(BLOCK, filled_ - slot));
+        field.encode(x.data() + slot, y.data() + slot, z.data() + slot, count, words, scratch_.data());
         field.density(words, hidden_.block(0), features_.block(0), density_.data() + slot, scratch_.data());
     }
 
@@ -230,19 +231,19 @@ private:
         constexpr int lanes = LANES<float>;
         const float length = space.step / space.side;
         weight_.resize(n_slots_);
-        for (int at = 0; at < n_slots_; at += lanes)
+        for (int64_t at = 0; at < n_slots_; at += lanes)
             store(weight_.data() + at,
                   sample_weight(load(thickness_before_.data() + at), load(density_.data() + at) * length));
         heaviest_.assign(march_.size(), 0.0f);
         for (const Run& run : runs_)
-            for (int slot = run.slot; slot < run.slot + run.count; ++slot)
+            for (int64_t slot = run.slot; slot < run.slot + run.count; ++slot)
                 heaviest_[run.ray] = std::max(heaviest_[run.ray], weight_[slot]);
         first_.assign(march_.size() + 1, 0);
         kept_.assign(n_slots_ / lanes, 0);
         for (Run& run : runs_) {
             const float least = least_weight(heaviest_[run.ray], space.minimum_weight);
             int n_kept = 0;
-            for (int slot = run.slot; slot < run.slot + run.count; ++slot) {
+            for (int64_t slot = run.slot; slot < run.slot + run.count; ++slot) {
                 const uint32_t keep = weight_[slot] >= least;
                 kept_[slot / lanes] |= keep << slot % lanes;
                 n_kept += int(keep);
@@ -253,19 +254,20 @@ private:
         for (size_t ray = 0; ray < march_.size(); ++ray) first_[ray + 1] += first_[ray];
         order_.resize(first_.back());
         next_.assign(first_.begin(), first_.end() - 1);
-        int number = 0;
+        int64_t number = 0;
         for (const Run& run : runs_)
             for (int i = 0; i < run.count; ++i) order_[next_[run.ray]++] = number++;
     }
 
     std::vector<March<float>> march_;
-    std::vector<int> live_, first_, order_, next_;
+    std::vector<int> live_;
+    std::vector<int64_t> first_, order_, next_;
     std::vector<Run> runs_;
     std::vector<uint32_t> kept_;  // a bit a slot, a word a pack of slots
     std::vector<float> thickness_, heaviest_;
     Buffer<float> scratch_, density_, thickness_before_, weight_;
     Blocks<Word> hidden_, features_;  // of the block in hand: few are needed again
-    int n_slots_ = 0, filled_ = 0, n_marched_ = 0, n_reached_ = 0;
+    int64_t n_slots_ = 0, filled_ = 0, n_marched_ = 0, n_reached_ = 0;
 };
 
 }  // namespace nerf

@@ -33,12 +33,12 @@ public:
     }
 
     // Raises the values of the cells at n positions. A maximum does not depend on the order.
-    void observe(int n, const float* x, const float* y, const float* z, const float* density) {
+    void observe(int64_t n, const float* x, const float* y, const float* z, const float* density) {
         size_t cells[OBSERVED_AT_ONCE];
-        for (int begin = 0; begin < n; begin += OBSERVED_AT_ONCE) {
-            const int count = std::min(OBSERVED_AT_ONCE, n - begin);
+        for (int64_t begin = 0; begin < n; begin += OBSERVED_AT_ONCE) {
+            const int count = int(std::min<int64_t>(OBSERVED_AT_ONCE, n - begin));
             for (int i = 0; i < count; ++i) {
-                const int at = begin + i;
+                const int64_t at = begin + i;
                 cells[i] = size_t(cell_at(x[at], y[at], z[at], arrays_.resolution));
                 __builtin_prefetch(arrays_.value + cells[i], 1);
             }

@@ -8,67 +8,11 @@
 #include "interface.h"
 #include "layer.h"
 #include "march.h"
+#include "ops_calls.h"
 #include "spherical_harmonics.h"
 #include "threads.h"
 
 namespace nerf {
-
-// nerf/engine/signatures.py reads the structs below, for float and for double: their fields come first.
-template <class T> struct HashGridCall {
-    const Level* levels;
-    const T* position;  // (n, dimensions), in [0, 1]
-    const T* table;     // (rows of all levels, features)
-    T* out;             // (n, n_levels * features), or its gradient
-    T* grad_position;   // like position, added to; or null
-    T* grad_table;      // like table, added to; or null. Without either, `out` is computed
-    int64_t n;
-    int32_t dimensions, n_levels, features, threads;
-};
-
-template <class T> struct MlpCall {
-    const int32_t* widths;    // (n_layers + 1), inputs first
-    const T* const* weights;  // n_layers times (widths[k + 1], widths[k])
-    const T* input;           // (n, widths[0])
-    T* out;                   // (n, widths[n_layers]), or its gradient
-    T* grad_input;            // like input
-    T* const* grad_weights;   // like weights
-    int64_t n;
-    int32_t n_layers, threads;
-};
-
-template <class T> struct HarmonicsCall {
-    const T* direction;  // (n, 3), of unit length
-    T* out;              // (n, degree^2), or its gradient
-    T* grad_direction;   // (n, 3), or null: `out` is computed
-    int64_t n;
-    int32_t degree;
-};
-
-template <class T> struct MarchCall {
-    const T* origin;     // (n_rays, 3)
-    const T* direction;  // (n_rays, 3), of unit length
-    const T* offset;     // (n_rays)
-    const uint8_t* occupied;
-    int64_t* count;        // (n_rays), samples of each ray
-    const int64_t* first;  // (n_rays), where its samples go; null to count only
-    T* t;
-    T corner[3], side, step;
-    T center[3], radius, near;  // of the contraction, see Contraction
-    int64_t n_rays;
-    int32_t resolution, threads;
-};
-
-template <class T> struct CompositeCall {
-    const T* thickness;    // (n), optical thickness of every sample
-    const T* rgb;          // (n, 3)
-    const T* t;            // (n)
-    const int64_t* first;  // (n_rays + 1), where the samples of a ray begin
-    T* pixel;              // (n_rays, 5): rgb, opacity and depth, or their gradients
-    T* grad_thickness;     // (n)
-    T* grad_rgb;           // (n, 3)
-    int64_t n_rays;
-    int32_t threads;
-};
 
 // One level of a hash grid at LANES<T> positions at a time; the last pack is filled up with middles of the box.
 template <class T, int D, int FEATURES> struct GridLevel {
@@ -88,7 +32,8 @@ template <class T, int D, int FEATURES> struct GridLevel {
         Pack<T> packed[D];
         for (int axis = 0; axis < D; ++axis) {
             for (int lane = 0; lane < LANES<T>; ++lane)
-                position[axis][lane] = lane < count(pack) ? call.position[(pack * LANES<T> + lane) * D + axis] : T(0.5);
+                position[axis][lane] =
+                    lane < count(pack) ? in_unit(call.position[(pack * LANES<T> + lane) * D + axis]) : T(0.5);
             packed[axis] = load(position[axis]);
         }
         return cell<T, D>(packed, level);
@@ -302,7 +247,7 @@ template <class T> static void march(const MarchCall<T>& call) {
         int64_t count = 0;
         for_each_sample(call.origin + 3 * ray, call.direction + 3 * ray, call.offset[ray], space, bits, call.step,
                         [&](const T*, T t) {
-                            if (call.first) call.t[call.first[ray] + count] = t;
+                            if (call.t) call.t[call.first[ray] + count] = t;
                             ++count;
                         });
         call.count[ray] = count;
@@ -336,32 +281,32 @@ template <class T> static void composite_rays(const CompositeCall<T>& call, bool
 using namespace nerf;
 
 NERF_EXPORT int nerf_hash_grid_float(const HashGridCall<float>* call) {
-    return guarded([&] { hash_grid(*call); });
+    return guarded([&] { hash_grid(checked(call)); });
 }
 NERF_EXPORT int nerf_hash_grid_double(const HashGridCall<double>* call) {
-    return guarded([&] { hash_grid(*call); });
+    return guarded([&] { hash_grid(checked(call)); });
 }
 NERF_EXPORT int nerf_mlp_float(const MlpCall<float>* call, int backward) {
-    return guarded([&] { mlp(*call, backward); });
+    return guarded([&] { mlp(checked(call, backward), backward); });
 }
 NERF_EXPORT int nerf_mlp_double(const MlpCall<double>* call, int backward) {
-    return guarded([&] { mlp(*call, backward); });
+    return guarded([&] { mlp(checked(call, backward), backward); });
 }
 NERF_EXPORT int nerf_march_float(const MarchCall<float>* call) {
-    return guarded([&] { march(*call); });
+    return guarded([&] { march(checked(call)); });
 }
 NERF_EXPORT int nerf_march_double(const MarchCall<double>* call) {
-    return guarded([&] { march(*call); });
+    return guarded([&] { march(checked(call)); });
 }
 NERF_EXPORT int nerf_composite_float(const CompositeCall<float>* call, int backward) {
-    return guarded([&] { composite_rays(*call, backward); });
+    return guarded([&] { composite_rays(checked(call, backward), backward); });
 }
 NERF_EXPORT int nerf_composite_double(const CompositeCall<double>* call, int backward) {
-    return guarded([&] { composite_rays(*call, backward); });
+    return guarded([&] { composite_rays(checked(call, backward), backward); });
 }
 NERF_EXPORT int nerf_spherical_harmonics_float(const HarmonicsCall<float>* call) {
-    return guarded([&] { harmonics(*call); });
+    return guarded([&] { harmonics(checked(call)); });
 }
 NERF_EXPORT int nerf_spherical_harmonics_double(const HarmonicsCall<double>* call) {
-    return guarded([&] { harmonics(*call); });
+    return guarded([&] { harmonics(checked(call)); });
 }

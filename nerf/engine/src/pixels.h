@@ -17,7 +17,7 @@ struct Pixels {
     const float* center;        // (F, 2)
     const Lens* lens;           // (F), or null for pinholes
     int64_t n_candidates;
-    int32_t width, height, channels, bytes;
+    int32_t width, height, channels, bytes, n_frames;  // n_frames: F
     float white;
 };
 

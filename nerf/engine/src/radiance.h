@@ -8,83 +8,10 @@
 #include "loss.h"
 #include "occupancy.h"
 #include "pixels.h"
+#include "radiance_calls.h"
 #include "tile_vjp.h"
-#include "views.h"
 
 namespace nerf {
-
-// nerf/engine/signatures.py reads the structs below.
-struct RadianceSpec {
-    FieldShape shape;
-    Parameters parameters;
-    OccupancyArrays occupancy;
-    float corner[3], side;  // scene units
-    float minimum_transmittance, minimum_weight;
-    float center[3], radius, near;  // of the contraction, see Contraction
-};
-
-struct StepCall {
-    const Pixels* pixels;
-    const Parameters* gradients;  // where `step` writes the gradients instead of moving anything, or null: it moves
-    const Parameters* first_moments;
-    const Parameters* second_moments;
-    uint64_t seed;
-    int64_t first_ray;  // how many rays were drawn before
-    int64_t number;     // of Adam's step, from 1
-    float step_length;  // scene units
-    float rate, beta1, beta2, epsilon;
-    float distortion;  // weight of that loss
-    float near;        // distance from a camera within which gradients fade, scene units; 0: they do not
-    int32_t n_rays, rays_per_tile, levels, background, threads;
-    const ColorMap* colors;        // (F), or null: pictures show colours as they are
-    ViewGradient* view_gradients;  // (F), where to write the gradients by the pictures, or null
-    int32_t n_views, turns;        // turns: whether gradients by the cameras are wanted too; else they are zero
-};
-
-struct StepReport {
-    double loss;
-    int64_t samples;           // learned from: those that light reaches, and that are not too light
-    int64_t marched, reached;  // looked at by the density network; in front of where their rays end
-    double seconds[N_STAGES];  // wall seconds of all threads together
-};
-
-struct OccupancyCall {
-    uint64_t seed, number;
-    float step_length;  // box sides
-    int32_t levels, prune, threads;
-};
-
-struct RenderCall {
-    const float* origin;
-    const float* direction;
-    const float* offset;
-    const float* code;  // or null: all zero
-    float* rgb;         // or, as the two below, its gradient
-    float* opacity;
-    float* depth;
-    int64_t n_rays;
-    float step_length;  // scene units
-    int32_t threads;
-};
-
-// Where the gradients of a rendering go, arrays of zeros; those not wanted are null. Of the parameters, that is the
-// table, or all networks.
-struct RenderGradients {
-    Parameters parameters;
-    float* origin;
-    float* direction;
-    float* code;
-};
-
-struct SurfaceCall {
-    const float* origin;
-    const float* direction;
-    float* distance;
-    int64_t n_rays;
-    float step_length;  // scene units
-    float level;        // of the light left
-    int32_t threads;
-};
 
 constexpr int RENDERED_AT_ONCE = 128;  // rays of a tile of a picture
 
@@ -104,6 +31,8 @@ public:
         occupancy_.load(threads);
     }
 
+    const RadianceSpec& spec() const { return spec_; }
+
     StepReport step(const StepCall& call);
     void descend(const StepCall& call);
     void update_occupancy(const OccupancyCall& call);
@@ -115,7 +44,7 @@ public:
 private:
     // What a tile leaves for the second phase.
     struct Batch {
-        int n = 0, room = 0;
+        int64_t n = 0, room = 0;
         double loss = 0;
         int64_t marched = 0, reached = 0;
         Buffer<float> x, y, z, density;
@@ -245,7 +174,8 @@ template <class A> void Radiance<A>::density(const float* position, int64_t n, f
         alignas(64) float block[3][BLOCK] = {}, density[BLOCK];
         const int count = int(std::min<int64_t>(BLOCK, n - job * BLOCK));
         for (int i = 0; i < count; ++i)
-            for (int axis = 0; axis < 3; ++axis) block[axis][i] = position[3 * (job * BLOCK + i) + axis];
+            for (int axis = 0; axis < 3; ++axis)
+                block[axis][i] = in_unit(position[3 * (job * BLOCK + i) + axis]);
         density_block(block[0], block[1], block[2], count, density, *workers_[thread]);
         std::memcpy(out + job * BLOCK, density, count * sizeof(float));
     });

@@ -73,11 +73,11 @@ template <class A> template <int FEATURES> void Radiance<A>::scatter(int level, 
     for (int tile = 0; tile < n_tiles_; ++tile) {
         const Batch& batch = batches_[tile];
         const float* grad = batch.grad_encoding.data() + size_t(level) * batch.room * FEATURES;
-        for (int at = 0; at < batch.n; at += LANES<float>)
+        for (int64_t at = 0; at < batch.n; at += LANES<float>)
             interpolate_vjp<float, FEATURES>(corners<float>(load(batch.x.data() + at), load(batch.y.data() + at),
                                                             load(batch.z.data() + at), spec_.shape.levels[level]),
-                                             std::min(LANES<float>, batch.n - at), grad + size_t(at) * FEATURES,
-                                             grad_rows);
+                                             int(std::min<int64_t>(LANES<float>, batch.n - at)),
+                                             grad + size_t(at) * FEATURES, grad_rows);
     }
 }
 

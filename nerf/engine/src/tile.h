@@ -16,15 +16,15 @@ template <class A> class Tile {
 public:
     using Word = typename A::Word;
 
-    int samples() const { return n_used_; }
-    int marched() const { return marched_.marched(); }
-    int reached() const { return marched_.reached(); }
+    int64_t samples() const { return n_used_; }
+    int64_t marched() const { return marched_.marched(); }
+    int64_t reached() const { return marched_.reached(); }
     const float* x() const { return x_.data(); }
     const float* y() const { return y_.data(); }
     const float* z() const { return z_.data(); }
     const float* density() const { return density_.data(); }
     float distance_at(int ray, float step, float level) const {
-        const int at = marched_.first(ray);
+        const int64_t at = marched_.first(ray);
         return nerf::distance_at(marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at, step, level);
     }
 
@@ -42,11 +42,12 @@ public:
         watch.start();
         spread_ray_inputs(field, rays);
         watch.lap(GATHER);
-        const int blocks = n_blocks(), last = field.color_layers() - 1;
+        const int64_t blocks = n_blocks();
+        const int last = field.color_layers() - 1;
         for (int layer = 0; layer < last; ++layer)
             color_hidden_[layer].resize(blocks, field.color(layer).padded_outputs / A::DEPTH);
         rgb_.resize(blocks, GROUP);
-        for (int block = 0; block < blocks; ++block) {
+        for (int64_t block = 0; block < blocks; ++block) {
             const Word* in = color_in_.block(block);
             for (int layer = 0; layer < last; ++layer) {
                 hidden<A>(field.color(layer).forward, in, color_hidden_[layer].block(block));
@@ -58,7 +59,7 @@ public:
         }
         watch.lap(COLOR);
         for (int ray = 0; ray < rays.count; ++ray) {
-            const int at = marched_.first(ray);
+            const int64_t at = marched_.first(ray);
             pixels[ray] = composite<float>(
                 marched_.first(ray + 1) - at, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at);
@@ -75,7 +76,7 @@ public:
         pixels_vjp(grad_pixels, n_rays, space.step / space.side, distortion > 0, near);
         watch.lap(COMPOSITE);
         resize_gradients(field);
-        for (int block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
+        for (int64_t block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
         watch.lap(BACKWARD);
         const int last = field.color_layers() - 1;
         for (int layer = 0; layer <= last; ++layer)
@@ -87,9 +88,9 @@ public:
     }
 
 protected:
-    int n_blocks() const { return (n_used_ + BLOCK - 1) / BLOCK; }
+    int64_t n_blocks() const { return (n_used_ + BLOCK - 1) / BLOCK; }
     // Of the sample that comes at `along` in the order of the rays.
-    int number(int64_t along) const { return marched_.order()[along]; }
+    int64_t number(int64_t along) const { return marched_.order()[along]; }
 
     // Packs where the samples that matter are, and their encodings. What is left of the last block is 0, not an old
     // number that may not be finite.
@@ -103,7 +104,7 @@ protected:
         }
         encoding_.resize(n_blocks(), marched_.encoding.rows());
         if (n_used_ % BLOCK) std::memset(encoding_.block(n_blocks() - 1), 0, sizeof(Word) * encoding_.apart());
-        marched_.each_kept([&](int slot, uint32_t lanes, int number) {
+        marched_.each_kept([&](int64_t slot, uint32_t lanes, int64_t number) {
             for (const auto& [from, to] : numbers) copy_lanes(from.data() + slot, lanes, to.data() + number);
             const Word* from = marched_.encoding.block(slot / BLOCK) + slot % BLOCK;
             Word* to = &encoding_.at(number, 0);
@@ -114,19 +115,20 @@ protected:
     // The density network again, for the samples that matter: less work than to keep what it computed for all.
     void find_densities(const Field<A>& field, const Space& space) {
         scratch_.resize(field.scratch_size());
-        const int room = n_blocks() * BLOCK;
+        const int64_t room = n_blocks() * BLOCK;
         hidden_.resize(n_blocks(), field.layers[0].padded_outputs / A::DEPTH);
         color_in_.resize(n_blocks(), field.color(0).padded_inputs / A::DEPTH);
         for (auto* row : {&density_, &t_, &passing_, &reaching_, &grad_along_, &grad_thickness_}) row->resize(room);
-        for (int block = 0; block < n_blocks(); ++block)
+        for (int64_t block = 0; block < n_blocks(); ++block)
             field.density(encoding_.block(block), hidden_.block(block), color_in_.block(block),
                           density_.data() + block * BLOCK, scratch_.data());
         const float length = space.step / space.side;
-        for (int along = 0; along < n_used_; ++along) {
+        for (int64_t along = 0; along < n_used_; ++along) {
             t_[along] = distance_[number(along)];
             passing_[along] = density_[number(along)] * -length;
         }
-        for (int at = 0; at < room; at += LANES<float>) store(passing_.data() + at, exp(load(passing_.data() + at)));
+        for (int64_t at = 0; at < room; at += LANES<float>)
+            store(passing_.data() + at, exp(load(passing_.data() + at)));
     }
 
     // Every sample sees its ray's direction and code: the same words for all samples of a ray.
@@ -147,10 +149,10 @@ protected:
                             inputs + field.harmonics());
             for (int row = 0; row < rows; ++row)
                 ray_words_[size_t(ray) * stride + row] = A::word(inputs + row * A::DEPTH);
-            for (int along = marched_.first(ray); along < marched_.first(ray + 1); ++along)
+            for (int64_t along = marched_.first(ray); along < marched_.first(ray + 1); ++along)
                 ray_of_[number(along)] = ray;
         }
-        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+        for (int64_t at = 0; at < n_blocks() * BLOCK; at += n)
             for (int first = 0; first < rows; first += together) {
                 alignas(64) Word words[n * together];
                 for (int lane = 0; lane < n; ++lane)
@@ -168,8 +170,9 @@ protected:
         marched_at_.resize(n_used_);
         grad_weight_.resize(n_used_);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = marched_.first(ray), end = marched_.first(ray + 1);
-            for (int i = at; i < end; ++i) marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
+            const int64_t at = marched_.first(ray), end = marched_.first(ray + 1);
+            for (int64_t i = at; i < end; ++i)
+                marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
             distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
                            space.step / space.side, scale, grad_weight_.data() + at);
         }
@@ -181,7 +184,7 @@ protected:
         if (n_used_ % BLOCK) std::fill_n(grad_rgb_.block(n_blocks() - 1), GROUP * BLOCK, 0.0f);
         std::fill(grad_thickness_.begin() + n_used_, grad_thickness_.end(), 0.0f);
         for (int ray = 0; ray < n_rays; ++ray) {
-            const int at = marched_.first(ray), count = marched_.first(ray + 1) - at;
+            const int64_t at = marched_.first(ray), count = marched_.first(ray + 1) - at;
             const auto grad_rgb = [&](int64_t i, int c) -> float& { return grad_rgb_.at(number(at + i), c); };
             composite_vjp<float>(
                 count, passing_.data() + at, t_.data() + at,
@@ -189,14 +192,14 @@ protected:
                 grad_along_.data() + at, grad_rgb, distorted ? grad_weight_.data() + at : nullptr);
             fade_near(count, t_.data() + at, near, grad_along_.data() + at, grad_rgb);
         }
-        for (int along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];
+        for (int64_t along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];
         constexpr int n = LANES<float>;
-        for (int block = 0; block < n_blocks(); ++block) {
+        for (int64_t block = 0; block < n_blocks(); ++block) {
             float *grad = grad_rgb_.block(block), *rgb = rgb_.block(block);
             for (int at = 0; at < 3 * BLOCK; at += n) store(grad + at, sigmoid_vjp(load(rgb + at), load(grad + at)));
             std::fill_n(grad + 3 * BLOCK, BLOCK, 0.0f);
         }
-        for (int at = 0; at < n_blocks() * BLOCK; at += n)
+        for (int64_t at = 0; at < n_blocks() * BLOCK; at += n)
             store(grad_thickness_.data() + at,
                   density_vjp(load(density_.data() + at), load(grad_thickness_.data() + at) * length));
     }
@@ -209,7 +212,7 @@ protected:
     }
 
     // One block back through both networks.
-    void block_vjp(const Field<A>& field, int block, float* grad_encoding) {
+    void block_vjp(const Field<A>& field, int64_t block, float* grad_encoding) {
         const int last = field.color_layers() - 1;
         to_words<A>(grad_rgb_.block(block), GROUP, grad_color_[last].block(block));
         for (int layer = last; layer > 0; --layer)
@@ -241,7 +244,7 @@ protected:
     }
 
     Marched<A> marched_;
-    int n_used_ = 0;
+    int64_t n_used_ = 0;
     // By number.
     Buffer<float> x_, y_, z_, distance_, density_, grad_thickness_;
     Blocks<float> rgb_, grad_rgb_;

@@ -23,8 +23,8 @@ public:
         const int n_inputs = field.harmonics() + field.shape.code_size;
         for (int ray = 0; ray < rays.count; ++ray) {
             float inputs[MOST_RAY_INPUTS] = {}, origin[3] = {}, along[3] = {}, turned[3];
-            for (int at = this->marched_.first(ray); at < this->marched_.first(ray + 1); ++at) {
-                const int i = this->number(at);
+            for (int64_t at = this->marched_.first(ray); at < this->marched_.first(ray + 1); ++at) {
+                const int64_t i = this->number(at);
                 for (int row = 0; row < n_inputs; ++row) inputs[row] += grad_inputs_.at(i, row);
                 float by_position[3] = {grad_position_[0][i], grad_position_[1][i], grad_position_[2][i]};
                 position_vjp(this->marched_.ray(ray), space.contraction, this->distance_[i], by_position);
@@ -48,10 +48,10 @@ public:
 private:
     // Gradients by the positions of all samples, box units.
     void positions_vjp(const Field<A>& field, const float* grad_encoding) {
-        const int room = this->n_blocks() * BLOCK;
+        const int64_t room = this->n_blocks() * BLOCK;
         for (auto& axis : grad_position_) axis.resize(room);
         with_features(field.shape.features, [&](auto features) {
-            for (int at = 0; at < room; at += LANES<float>) {
+            for (int64_t at = 0; at < room; at += LANES<float>) {
                 const Pack<float> position[3] = {load(this->x() + at), load(this->y() + at), load(this->z() + at)};
                 Pack<float> sum[3] = {};
                 for (int level = 0; level < field.active_levels; ++level) {
@@ -72,7 +72,7 @@ private:
         const int rows = field.ray_inputs();
         grad_inputs_.resize(this->n_blocks(), rows);
         grad_in_.resize(size_t(layer.padded_inputs) * BLOCK);
-        for (int block = 0; block < this->n_blocks(); ++block) {
+        for (int64_t block = 0; block < this->n_blocks(); ++block) {
             linear<A>(layer.transposed, layer.padded_inputs, this->grad_color_[0].block(block), grad_in_.data());
             std::copy_n(grad_in_.data() + field.given() * BLOCK, rows * BLOCK, grad_inputs_.block(block));
         }
