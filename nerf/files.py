@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import re
+import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -19,7 +22,8 @@ from nerf.errors import InputError
 BESIDE_READ = 1024
 LARGEST_YAML = 2**20  # bytes; settings take a few thousand
 MOST_DIGITS = 18  # of a number that is read as a whole one: it fits 64 bits
-LEFT_ALONE = 3600.0  # seconds
+LEFT_ALONE = 86400.0  # seconds
+UNFINISHED = re.compile(r"\.(?:.*\.)?(?:partial|frames|sfm|fresh)-([0-9a-f]{8})-(\d{1,18})(?:[-.].*)?", re.DOTALL)
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -32,8 +36,8 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written to.
     """
-    _sweep(file)
-    partial = file.with_name(f".{file.stem}.partial-{os.getpid()}{file.suffix}")
+    sweep(file.parent, f".{file.stem}.partial-")
+    partial = file.with_name(f".{file.stem}.partial-{mark()}{file.suffix}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)  # a link of that name would lead elsewhere
@@ -70,19 +74,52 @@ def inside_run(folder: Path) -> Path:
     return folder
 
 
-def _sweep(file: Path) -> None:
-    """Removes what programs that were killed while they wrote a file have left of it.
+def mark() -> str:
+    """Returns what tells this process from all others, as names of unfinished files and folders have it."""
+    with suppress(OSError):  # two containers may have one name
+        return f"{_hashed(platform.node() + os.readlink('/proc/self/ns/pid'))}-{os.getpid()}"
+    return f"{_hashed(platform.node())}-{os.getpid()}"
 
-    Their process is gone, and an hour is longer than any file is left alone while it is written, by another machine
-    on the same disk perhaps.
+
+def _hashed(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
+
+
+@contextmanager
+def working_folder(start: str, place: Path) -> Iterator[Path]:
+    """Yields a new folder in `place` whose name begins with `start`, and removes it at the end with all in it.
+
+    What killed programs have left under such names is removed, too. OSError: the folder cannot be made.
+    """
+    sweep(place, start)
+    with tempfile.TemporaryDirectory(prefix=f"{start}{mark()}-", dir=place, ignore_cleanup_errors=True) as work:
+        yield Path(work)
+
+
+def sweep(folder: Path, start: str = "") -> None:
+    """Removes what programs that were killed have left unfinished in a folder, of all names that begin with `start`.
+
+    Their process is gone. Of another machine that writes on the same disk nobody here can tell; there a day is longer
+    than anything is left alone while it is written.
     """
     if os.name != "posix":
         return
     with suppress(OSError):
-        for left in file.parent.glob(f".{escape(file.stem)}.partial-*{escape(file.suffix)}"):
-            number = left.name.removeprefix(f".{file.stem}.partial-").removesuffix(file.suffix)
-            if number.isdigit() and not _lives(int(number)) and time.time() - left.stat().st_mtime > LEFT_ALONE:
+        for left in folder.glob(f"{escape(start) or '.'}*"):
+            marked = UNFINISHED.fullmatch(left.name)
+            if marked is None or not _is_left(left, *marked.groups()):
+                continue
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
                 left.unlink()
+
+
+def _is_left(path: Path, machine: str, process: str) -> bool:
+    """Returns whether nobody writes any more what bears the mark of a process."""
+    if machine == mark().split("-")[0]:
+        return not _lives(int(process))
+    return time.time() - path.lstat().st_mtime > LEFT_ALONE
 
 
 def _lives(process: int) -> bool:

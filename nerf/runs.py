@@ -26,7 +26,7 @@ from torch import Tensor
 from nerf import __version__
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
-from nerf.files import parsed_json, read_json, read_yaml, replacing, unwritable, write_text
+from nerf.files import mark, parsed_json, read_json, read_yaml, replacing, sweep, unwritable, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import NO_ORIGIN
 from nerf.report import say
@@ -190,9 +190,8 @@ class RunFolder:
             raise unwritable(self.log, error) from None
 
     def remove_leftovers(self) -> None:
-        """Removes the files that a killed run was writing."""
-        for partial in self.path.glob(".*.partial-*"):
-            partial.unlink(missing_ok=True)
+        """Removes what a killed run was writing."""
+        sweep(self.path)
 
     def truncate_log(self, step: int) -> None:
         """Drops the lines of later steps, and a line that was cut off."""
@@ -216,7 +215,9 @@ class RunFolder:
             return
         number = next(n for n in count(1) if not self.path.with_name(f"{self.path.name}.{n}").exists())
         kept = self.path.with_name(f"{self.path.name}.{number}")
-        fresh = self.path.with_name(f".{self.path.name}.fresh-{os.getpid()}")
+        self.remove_leftovers()
+        sweep(self.path.parent, f".{self.path.name}.fresh-")
+        fresh = self.path.with_name(f".{self.path.name}.fresh-{mark()}")
         try:
             # The new folder appears with the lock in it. Should another process make one first, the last rename fails.
             fresh.mkdir()

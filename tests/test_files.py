@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from nerf.cli.main import main
-from nerf.files import replacing, write_text
+from nerf.files import mark, replacing, working_folder, write_text
 
 
 @pytest.mark.parametrize(
@@ -32,17 +33,32 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path, capsys, words):
 def test_what_a_killed_program_left_of_a_file_is_swept_when_the_file_is_written_again(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    names = {name: tmp_path / f".a[1].partial-{name}.ply" for name in (gone.pid, os.getppid(), "mine")}
-    fresh = tmp_path / f".b.partial-{gone.pid}.ply"
-    for left in (*names.values(), fresh):
-        left.write_text("half")
-        os.utime(left, (0, 0))
-    fresh.touch()
+    here = mark().split("-")[0]
+    left = [tmp_path / f".a[1].partial-{here}-{gone.pid}.ply", tmp_path / f".a[1].partial-00000000-{os.getpid()}.ply"]
+    kept = [
+        *(tmp_path / f".a[1].partial-{name}.ply" for name in (f"{here}-{os.getppid()}", "mine", gone.pid)),
+        tmp_path / f".a[1].partial-00000000-{gone.pid}.ply",  # of another machine, and fresh
+    ]
+    for file in (*left, *kept):
+        file.write_text("half")
+    os.utime(left[1], (0, 0))
 
     write_text(tmp_path / "a[1].ply", "whole")
-    write_text(tmp_path / "b.ply", "whole")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"a[1].ply", "b.ply", fresh.name, names[os.getppid()].name, names["mine"].name}
+    assert set(tmp_path.iterdir()) == {tmp_path / "a[1].ply", *kept}
     with replacing(tmp_path / "a[1].ply") as partial:
         partial.write_text("whole again")
     assert (tmp_path / "a[1].ply").read_text() == "whole again"
+
+
+def test_what_a_killed_program_left_of_a_folder_is_removed_when_another_begins(tmp_path):
+    program = (
+        "import os, pathlib\nfrom nerf.files import working_folder\n"
+        "with working_folder('.sfm-', pathlib.Path()) as work:\n    (work / 'a').mkdir()\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    (left,) = tmp_path.iterdir()
+    with working_folder(".sfm-", tmp_path) as work:
+        assert list(tmp_path.iterdir()) == [work] and work != left
+        with working_folder(".sfm-", tmp_path):  # whose writer lives stays
+            assert work.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from nerf import report
+from nerf.files import working_folder
 from nerf.scenes.digger import Triangles, digger_triangles
 from nerf.scenes.raytracing import (
     CAMERA_ANGLE_X,
@@ -68,15 +68,13 @@ def write_builtin_scene(
     if min(size, n_train) < 1 or min(n_val, n_test) < 0:
         raise ValueError("the built-in scene needs size >= 1, n_train >= 1, n_val >= 0 and n_test >= 0")
 
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with working_folder(f".{folder.name}.partial-", folder.parent) as work:
         cameras = {"train": train_cameras(n_train), "val": val_cameras(n_val), "test": test_cameras(n_test)}
-        _write_scene(partial, cameras, size, progress)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        scene = work / "scene"
+        scene.mkdir()
+        _write_scene(scene, cameras, size, progress)
+        os.replace(scene, folder)
 
 
 def train_cameras(count: int) -> np.ndarray:

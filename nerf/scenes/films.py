@@ -16,7 +16,7 @@ from typing import IO
 import numpy
 
 from nerf.errors import InputError
-from nerf.files import FILES_ONLY, ffmpeg_name, unwritable
+from nerf.files import FILES_ONLY, ffmpeg_name, unwritable, working_folder
 from nerf.report import progress, say
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
@@ -154,8 +154,8 @@ def take_frames(film: Path, folder: Path) -> None:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as work:
-            chosen = Path(work) / "images"
+        with working_folder(".frames-", folder.parent) as work:
+            chosen = work / "images"
             chosen.mkdir()
             kept = 0
             for part, frame in sharpest_frames(film):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
+from nerf.files import working_folder
 from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
 from nerf.scenes.colmap_model import read_model
@@ -126,12 +126,11 @@ def find_poses(folder: Path) -> list[str]:
 
     # The model appears under its name only when it is whole.
     try:
-        temporary = tempfile.TemporaryDirectory(prefix=".sfm-", dir=folder)
+        with working_folder(".sfm-", folder) as work:
+            best, reasons = _best_model(pictures, names, work, in_order=film is not None)
+            _keep_model(best, work / "best", target)
     except OSError as error:
         raise InputError(f"{folder}: the model of the cameras cannot be written there ({error.strerror})") from None
-    with temporary as work:
-        best, reasons = _best_model(pictures, names, Path(work), in_order=film is not None)
-        _keep_model(best, Path(work) / "best", target)
 
     notes.append(
         f"poses: found for {best.num_reg_images()} of {len(names)} pictures, reprojection error "

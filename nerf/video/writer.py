@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from nerf.errors import InputError
-from nerf.files import check_writable, ffmpeg_name, replacing, unwritable
+from nerf.files import check_writable, ffmpeg_name, replacing, unwritable, working_folder
 from nerf.report import progress, say
 from nerf.scenes.pictures import open_picture
 from nerf.video.encoding import BT709, check_written, padded, padded_size
@@ -88,18 +87,14 @@ def write_video(file: Path, frames: Frames, fps: int) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{file.stem}.frames-", dir=file.parent)
+        with working_folder(f".{file.stem}.frames-", file.parent) as work:
+            _render(work / "frames", file, frames)
+            _finish(file, work / "frames", frames, fps)
     except OSError as error:
         raise unwritable(file, error) from None
-
-    with temporary as work:
-        pictures = Path(work) / "frames"
-        try:
-            _render(pictures, file, frames)
-            _finish(file, pictures, frames, fps)
-        except KeyboardInterrupt:
-            say("film", f"{file}: interrupted and not written; its frames are removed")
-            raise
+    except KeyboardInterrupt:
+        say("film", f"{file}: interrupted and not written; its frames are removed")
+        raise
 
 
 def _render(folder: Path, file: Path, frames: Frames) -> None:
