@@ -29,7 +29,7 @@ from tests.scenes.test_sfm import wall_photos
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TO_ALL = (signal.SIGINT, signal.SIGHUP)  # signals of a terminal, which every process in it gets
-LIMIT = 240.0  # seconds after which a command hangs
+LIMIT = 600.0  # seconds after which a command hangs
 OFTEN = "train.checkpoint_seconds=0.02"
 
 

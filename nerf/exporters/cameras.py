@@ -17,6 +17,7 @@ from nerf.geometry.lenses import COLMAP_MODELS, TERMS
 from nerf.geometry.origin import absolute_poses
 from nerf.scenes.picture_names import PICTURE_FOLDERS, unique_words
 from nerf.scenes.pictures import SUFFIXES
+from nerf.text import plain
 
 DIGITS = 17  # of numbers in COLMAP's text: quaternions turn far-away places by what they are rounded
 OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0])  # y down, z forward -> y up, z back
@@ -139,7 +140,7 @@ def write_colmap(folder: Path, cameras: Cameras, names: list[str]) -> None:
         # Turned by what the reader will turn it back with, which float32's rotation is not to its last digit.
         numbers = turn + _turned(turn, -pose[:, 3])
         pose_text = " ".join(f"{value:.{DIGITS}g}" for value in numbers)
-        lines += [f"{frame + 1} {pose_text} {which[frame].item() + 1} {name}", ""]
+        lines += [f"{frame + 1} {pose_text} {which[frame].item() + 1} {plain(name)}", ""]
     write_text(folder / "images.txt", "\n".join(lines) + "\n")
 
     write_text(folder / "points3D.txt", "# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[]\n")

@@ -168,11 +168,32 @@ def _check(cameras: Cameras) -> None:
         frame = int((~(reach < LARGEST)).nonzero()[0])
         raise InputError(f"camera {frame}: its place or the slope of its rays is beyond {LARGEST:g}")
 
+    _check_lenses(cameras)
     turn = cameras.world_from_camera[:, :, :3].detach()
     off = (turn @ turn.mT - torch.eye(3, dtype=turn.dtype)).abs().amax(dim=(1, 2))
     wrong = ~(off <= NOT_ORTHONORMAL) | (torch.linalg.det(turn) < 0)
     if wrong.any():
         raise InputError(f"camera {int(wrong.nonzero()[0])}: its pose is no rotation (orthonormal, right-handed)")
+
+
+def _check_lenses(cameras: Cameras) -> None:
+    """Refuses lenses whose terms are so large that rays of a picture are no numbers.
+
+    Raises:
+        InputError: a lens is such a one.
+    """
+    if cameras.pinhole or len(cameras) == 0:
+        return
+    part = torch.cartesian_prod(torch.linspace(0, 1, 5), torch.linspace(0, 1, 5))
+    pixel = part * cameras.size[:, None]
+    drawn = (pixel - cameras.center[:, None]) / cameras.focal[:, None]
+    lens = cameras.lens.detach()[:, None].expand(-1, len(part), -1)
+    rays = ray_from_normalized(lens, undistort(lens, drawn.detach()))
+    bad = ~(rays.norm(dim=2) < LARGEST).all(dim=1)
+    if bad.any():
+        frame = int(bad.nonzero()[0])
+        terms = ", ".join(f"{term} {value:g}" for term, value in zip(TERMS, lens[frame, 0].tolist()) if value)
+        raise InputError(f"camera {frame}: its lens ({terms}) bends rays to what is no direction; correct its terms")
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:

@@ -78,6 +78,12 @@ def test_pycolmap_reads_the_model(tmp_path):
     assert numpy.allclose([centers[name] for name in NAMES], cameras.world_from_camera[:, :, 3], atol=1e-5)
 
 
+def test_a_name_with_line_breaks_injects_no_line(tmp_path):
+    write_colmap(tmp_path, cameras_round(2, 32), ["a\n9 1 0 0 0 0 0 0 1 faked.png", "b\u2028c.png"])
+    names = [line.split(maxsplit=9)[9] for line in (tmp_path / "images.txt").read_text().splitlines()[1:] if line]
+    assert names == [r"a\x0a9 1 0 0 0 0 0 0 1 faked.png", r"b\u2028c.png"]
+
+
 @pytest.mark.parametrize("kind", ["png", "npy"])
 def test_a_depth_map_puts_every_pixel_on_the_ball(tmp_path, kind):
     cameras = cameras_round(3, 32)

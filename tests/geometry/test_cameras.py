@@ -74,3 +74,13 @@ def test_another_picture_size_keeps_the_rays_of_the_same_points():
 def test_cameras_that_are_none_are_refused_wherever_they_come_from(change, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(camera(), **change)
+
+
+def test_a_lens_whose_rays_are_no_numbers_is_refused():
+    lens = torch.zeros(1, 12)
+    lens[0, 1] = -0.1  # k1
+    camera = Cameras(look_at(torch.tensor([0.0, -3, 0]), torch.zeros(3), torch.tensor([0.0, 0, 1]))[None],
+                     torch.full((1, 2), 30.0), torch.tensor([[12.0, 8.0]]), 24, 16, lens)  # fmt: skip
+    assert camera.image_rays(0).direction.isfinite().all()
+    with pytest.raises(InputError, match=r"camera 0: its lens \(k1 1e\+25\) bends rays"):
+        dataclasses.replace(camera, lens=lens * -1e26)

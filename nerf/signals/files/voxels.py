@@ -22,6 +22,9 @@ MOST_INFLATED = 2**29  # bytes of all deflated DICOM files together
 MOST_META = 2**16  # bytes in which a DICOM file names its compression
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 AT_ONCE = 2**20  # bytes that are inflated
+LEAST_SPACING = 1e-6  # mm
+MOST_SPACING = 1e6
+MOST_STRETCH = 1000.0  # of the distances of voxels along two axes
 READ_ERRORS = (
     OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError,
 )  # fmt: skip
@@ -76,7 +79,18 @@ def read_volume(path: Path) -> VoxelVolume:
         raise InputError(f"{path}: {wrong} of {volume.values.size} voxels are not finite numbers; fill or cut them out")
     if volume.values.min() == volume.values.max():
         raise InputError(f"{path}: every voxel is {volume.values.flat[0]:g}; there is nothing to fit")
+    _check_spacing(path, volume)
     return volume
+
+
+def _check_spacing(path: Path, volume: VoxelVolume) -> None:
+    """Raises InputError if the header's distances of voxels cannot be those of a scan."""
+    steps = [float(step) for step, side in zip(volume.spacing, volume.values.shape) if side > 1]
+    whole = numpy.isfinite(volume.affine).all() and min(steps) >= LEAST_SPACING and max(steps) <= MOST_SPACING
+    if not whole or max(steps) > MOST_STRETCH * min(steps):
+        raise InputError(
+            f"{path}: its header puts voxels {' x '.join(f'{step:g}' for step in steps)} mm apart; correct the header"
+        )
 
 
 def write_nifti(file: Path, volume: VoxelVolume) -> None:

@@ -159,3 +159,14 @@ def test_slices_of_two_series_are_not_mixed(tmp_path):
         write_slice(tmp_path / f"{number}.dcm", number, values, SeriesInstanceUID=f"1.2.{number % 2}")
     with pytest.raises(InputError, match="slices of 2 series; keep those of one"):
         read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("step", [numpy.nan, 1e30, 0.0, 5e3])
+def test_a_header_whose_voxels_cannot_lie_so_is_refused(tmp_path, step):
+    file = tmp_path / "a.nii"
+    write_nifti(file, a_volume())
+    data = bytearray(file.read_bytes())
+    data[280:328] = numpy.array([[1, 0, 0, 0], [0, step, 0, 0], [0, 0, 1, 0]], "<f4").tobytes()  # srow_x, _y and _z
+    file.write_bytes(data)
+    with pytest.raises(InputError, match="its header puts voxels .* mm apart; correct the header"):
+        read_volume(file)
