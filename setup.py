@@ -41,6 +41,7 @@ class BuildEngine(build_ext):
         return {}
 
 
+TCNN = "749dd70c5afc5a9dadb85e5652ed65d55e0ba187"  # a commit, whose code nobody can change
 # The compiler of the CUDA kernels, 70 MB; it needs neither a GPU nor a driver.
 CUDA = [
     "cuda-bindings>=12.8; sys_platform != 'darwin'",
@@ -105,7 +106,7 @@ setup(
         "cuda": [*CUDA],
         "plot": ["matplotlib>=3.8"],  # of benchmarks
         # It has no wheel: pip builds it, which needs a CUDA toolkit and torch installed before.
-        "tcnn": ["tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"],
+        "tcnn": [f"tinycudann @ git+https://github.com/NVlabs/tiny-cuda-nn/@{TCNN}#subdirectory=bindings/torch"],
     },
     entry_points={"console_scripts": ["nerf = nerf.cli.main:main"]},
 )
