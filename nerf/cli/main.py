@@ -62,7 +62,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if is_out_of_memory(error):
-            complain("nerf: error: not enough memory; lower --resolution, --size or train.samples")
+            complain(
+                "nerf: error: not enough memory; lower --resolution, --size or train.samples, or raise --downscale"
+            )
             return USER_ERROR
         told = " ".join(f"{type(error).__name__}: {error}".split())
         complain(
