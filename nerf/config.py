@@ -48,6 +48,11 @@ class SceneSettings:
 class CaptureSettings:
     """What is learned about the pictures themselves, together with the scene."""
 
+    stereo: str = setting(
+        "auto",
+        "distances measured by stereo before training: auto = if photographs are few",
+        choices=("auto", "always", "never"),
+    )
     poses: str = setting("given", "camera poses: as given, or refined with the scene", choices=("given", "refine"))
     pose_rate: float = setting(
         2e-3, "initial learning rate of the poses, radians and fractions of the cameras' distance", 0.0, 0.1
@@ -122,6 +127,9 @@ class TrainSettings:
     distortion: float = setting(
         0.0, "weight of the distortion loss, which concentrates the light of a ray; 0 = none", 0.0, 1e3
     )
+    distance: float = setting(
+        0.0, "weight of the distance loss at first, which draws light to where stereo measured it; 0 = none", 0.0, 1e3
+    )
     fade_near: float = setting(
         0.0,
         "fraction of the cameras' distance below which gradients fade, against clouds in photographs; 0 = none",
@@ -177,7 +185,7 @@ PHOTOGRAPHS = {
         "minimum_weight": 1e-2,
     },
     "optimizer": {"horizon": 10000},
-    "train": {"steps": 10000, "samples": 32768, "distortion": 0.01},
+    "train": {"steps": 10000, "samples": 32768, "distortion": 0.01, "distance": 0.03},
 }  # fmt: skip
 
 

@@ -151,10 +151,16 @@ class DeviceModel:
         pixels = self.work.pixels
         views = learns.views
         candidates = learns.pixels.candidates
+        measured = learns.pixels.measured
         put = self.arrays.put
+
         if "images" not in self.arrays.held:
             pixels.images = put("images", views.images)
             pixels.candidates = None if candidates is None else put("candidates", candidates)
+            if measured is not None:
+                pixels.distances = put("distances", measured.distance)
+                pixels.distance_scale = measured.scale
+
             cameras = views.cameras
             pixels.poses = put("poses", cameras.world_from_camera)
             pixels.focal = put("focal", cameras.focal)
@@ -166,6 +172,7 @@ class DeviceModel:
             pixels.channels = views.images.shape[-1]
             pixels.bytes = views.images.element_size()
             pixels.white = views.white
+
         self.work.adam = self.arrays.get("adam", (8,)).data_ptr()
         self._put_gradients()
 

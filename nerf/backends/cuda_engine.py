@@ -97,7 +97,7 @@ class CudaEngine(DeviceModel):
         widths = {"origin": 3, "direction": 3, "rgba": 4, "pixel": 5, "grad_pixel": 5}
         for name, width in widths.items():
             setattr(self.work, name, self.batch.get(name, (max(n_rays, 1), width)).data_ptr())
-        for name in ("offset", "loss", "least", "distance", "count"):
+        for name in ("offset", "loss", "least", "distance", "measured", "count"):
             dtype = torch.int64 if name == "count" else torch.float32
             setattr(self.work, name, self.batch.get(name, (max(n_rays, 1),), dtype).data_ptr())
         self.work.code = None
@@ -186,10 +186,10 @@ class CudaEngine(DeviceModel):
         work = self.work
         room = padded(work.samples.n, BLOCK)
         work.grad_weight = None
-        if work.distortion > 0:
+        if work.distortion > 0 or (work.distance_weight > 0 and work.pixels.distances):
             for name in ("marched_at", "grad_weight"):
                 setattr(work, name, self.batch.get(name, (max(room, 1),)).data_ptr())
-            self._launch("distort", work.n_rays)
+            self._launch("weights_losses", work.n_rays)
         self._launch("composite_rays_vjp", work.n_rays)
         self._launch("network_vjp", room)
         layers = work.layers[: work.n_layers]
@@ -216,6 +216,7 @@ class CudaEngine(DeviceModel):
         work.background = BACKGROUNDS[train.background]
         work.loss_scale = 1 / (3 * max(n_rays, 1))
         work.distortion = train.distortion / max(n_rays, 1)
+        work.distance_weight = step.distance / max(n_rays, 1)
         work.near = self.learns.near
 
         # Forward to the loss.
@@ -333,7 +334,7 @@ class CudaEngine(DeviceModel):
         """Returns the gradients that are needed from those by what `render` returns, see `RadianceEngine`."""
         self._put_gradients()
         self._clear_network_gradients()
-        self.work.distortion = self.work.near = 0
+        self.work.distortion = self.work.distance_weight = self.work.near = 0
         by_pixel = torch.cat([grads[0], grads[1][:, None], grads[2][:, None]], dim=1)
         by_ray = [name for name in ("origin", "direction", "code") if needed[name]]
         found = {name: torch.zeros_like(getattr(rays, name)) for name in by_ray}

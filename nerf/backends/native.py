@@ -95,6 +95,8 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
         bytes=views.images.element_size(),
         n_frames=len(cameras),
         white=views.white,
+        distances=None if sampler.measured is None else address(sampler.measured.distance),
+        distance_scale=1 if sampler.measured is None else sampler.measured.scale,
     )
 
 
@@ -177,6 +179,7 @@ class NativeEngine:
             beta2=adam.beta2,
             epsilon=adam.epsilon,
             distortion=train.distortion,
+            distance=step.distance,
             near=learns.near,
             n_rays=step.n_rays,
             rays_per_tile=max(FEWEST_RAYS_PER_TILE, rays_per_tile),

@@ -15,7 +15,7 @@ from torch import Tensor
 from nerf.geometry.cameras import Rays
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Samples, march
-from nerf.rendering.losses import distortion_loss, faded, near_part, photometric_loss
+from nerf.rendering.losses import distance_loss, distortion_loss, faded, near_part, photometric_loss
 from nerf.rendering.model import RENDERED, RadianceModel
 from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.seeding import generator
@@ -98,6 +98,14 @@ class ReferenceEngine:
         box = self.model.box
         return distortion_loss(density, box.marched(rays, samples.ray, samples.t), samples, samples.step / box.side)
 
+    def distance(self, rays: Rays, samples: Samples, density: Tensor, measured: Tensor) -> Tensor:
+        """Returns the distance loss of R rays, box sides. measured: (R,) scene units along them; 0 where none was."""
+        box = self.model.box
+        at = box.marched(rays, torch.arange(len(rays)), measured)
+        at = torch.where(measured > 0, at, torch.inf)
+        where = box.marched(rays, samples.ray, samples.t)
+        return distance_loss(density, where, at, samples, samples.step / box.side)
+
     def gradients(self, step: TrainingStep) -> tuple[dict[str, Tensor], StepResult]:
         """Returns the gradients of a step's loss by the field's parameters; see `RadianceEngine`."""
         with self.model.field.coarsest(step.levels):
@@ -110,7 +118,7 @@ class ReferenceEngine:
 
         # Draw pixels, and march their rays.
         self._random = random = generator(train.seed, "step", step.number - 1)
-        frame, rays, target = learns.pixels.draw(step.n_rays, random)
+        frame, rays, target, measured = learns.pixels.draw(step.n_rays, random)
         offset = torch.rand(len(rays), generator=random)
         samples = self.samples(rays, step.step_length, offset)
 
@@ -126,6 +134,8 @@ class ReferenceEngine:
         result = StepResult(loss.item(), len(rays), len(samples))
         if train.distortion > 0:
             loss = loss + train.distortion * self.distortion(rays, samples, density)
+        if step.distance > 0 and measured is not None:
+            loss = loss + step.distance * self.distance(rays, samples, density, measured)
 
         gradients = self.adam.gradients(loss)
         if camera_optimizer:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import html
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nerf.capture.quality import BLURRED, CaptureCheck
+from nerf.capture.space import SceneSpace
+from nerf.capture.stereo import MeasuredDistances
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
 from nerf.geometry.up import find_up
 
+MOST_MAPS = 6  # of measured distances are drawn
+BRIGHTEST = 0.98  # quantile of the inverse distances that is drawn white
 PANEL = 420  # pixels a side of a drawing
 MOST_POINTS = 3000
 NEAREST = 0.95  # of the points are drawn: the rest lie far out
@@ -28,16 +34,16 @@ STYLE = (
 
 
 def write_page(
-    file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox
+    file: Path, title: str, check: CaptureCheck, cameras: dict[str, Cameras], points: Tensor | None, space: SceneSpace
 ) -> None:
     """Writes the page.
 
-    cameras: by split, in the order of the pictures' names. points: (N, 3) sparse points, or None. box: the bounds.
+    cameras: by split, in the order of the pictures' names. points: (N, 3) sparse points, or None. space: where it is.
     """
     blurred = {(facts.split, facts.name) for facts in check.pictures if facts.detail < BLURRED}
     drawing = "".join(
         f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
-        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, box))
+        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, space.box))
     )
 
     rows = "".join(
@@ -54,12 +60,32 @@ def write_page(
         *(f"<tr><th>{html.escape(what)}<td>{html.escape(how)}" for what, how in check.facts),
         f"</table><h2>Cameras, points and bounds</h2>{drawing}",
         "<p>Blue: learned from; green: held out; grey: points; orange: bounds.",
+        *_measured(space.measured),
         "<h2>Pictures, the softest first</h2>",
         "<table><tr><th>picture<th>split<th>detail, of the median<th>points<th>reprojection, pixels",
         f"{rows}</table>",
     ]
     head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
     write_text(file, "\n".join([head, *body]) + "\n")
+
+
+def _measured(measured: MeasuredDistances | None) -> list[str]:
+    """Returns the drawing of what stereo measured in some pictures, if it measured any: near is bright."""
+    import numpy
+    from PIL import Image
+
+    if measured is None:
+        return []
+    drawn = []
+    for frame in torch.linspace(0, len(measured.distance) - 1, min(MOST_MAPS, len(measured.distance))).round().long():
+        distance = measured.distance[frame]
+        inverse = torch.where(distance > 0, 1 / distance.clamp(min=1e-12), 0)
+        greatest = inverse[inverse > 0].quantile(BRIGHTEST) if (inverse > 0).any() else 1.0
+        grey = (255 * (inverse / greatest).clamp(max=1).sqrt()).to(torch.uint8)
+        png = BytesIO()
+        Image.fromarray(numpy.ascontiguousarray(grey.numpy())).save(png, "png")
+        drawn.append(f"<img alt='' src='data:image/png;base64,{b64encode(png.getvalue()).decode()}'>")
+    return [f"<h2>Distances measured by stereo</h2>{' '.join(drawn)}", "<p>Bright: near; black: not measured."]
 
 
 def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) -> list[str]:

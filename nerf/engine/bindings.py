@@ -21,6 +21,7 @@ from nerf.engine.signatures import (
     MarchCallDouble,
     MarchCallFloat,
     MlpCall,
+    StereoCall,
 )
 from nerf.engine.tensors import address
 
@@ -191,6 +192,28 @@ def march(
     call.t = address(t, dtype)
     _call("march", dtype, ctypes.byref(call))
     return count, t
+
+
+def stereo(pictures: Tensor, others: Tensor, warps: Tensor, steps: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns inverse depths (F, H, W) and correlations (F, H, W), see `nerf.ops.stereo`."""
+    inverse = torch.empty_like(pictures)
+    likeness = torch.empty_like(pictures)
+    call = StereoCall(
+        pictures=address(pictures),
+        others=address(others, torch.int32),
+        warps=address(warps),
+        steps=address(steps),
+        planes=address(planes, torch.int32),
+        inverse=address(inverse),
+        likeness=address(likeness),
+        n_pictures=len(pictures),
+        height=pictures.shape[1],
+        width=pictures.shape[2],
+        n_others=others.shape[1],
+        threads=torch.get_num_threads(),
+    )
+    library().call("nerf_stereo", ctypes.byref(call))
+    return inverse, likeness
 
 
 def composite(thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor) -> Tensor:

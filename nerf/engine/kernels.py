@@ -83,7 +83,16 @@ class Work(Struct):
 
 # Every kernel of src/cuda/*.cu.
 KERNELS = (
-    *("draw_rays", "march_count", "march_fill", "weigh", "gather", "composite_rays", "distort", "composite_rays_vjp"),
+    *(
+        "draw_rays",
+        "march_count",
+        "march_fill",
+        "weigh",
+        "gather",
+        "composite_rays",
+        "weights_losses",
+        "composite_rays_vjp",
+    ),
     *(
         "surface_rays",
         "photometric",

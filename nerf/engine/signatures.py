@@ -286,6 +286,12 @@ class MarchCallDouble(Struct):
     _fields_ = fields("MarchCall", real=c_double)
 
 
+class StereoCall(Struct):
+    """Pictures whose depths are sought, and where they go."""
+
+    _fields_ = fields("StereoCall")
+
+
 class CompositeCall(Struct):
     """Samples to composite, or the gradients by their pixels."""
 
@@ -308,6 +314,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
     "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
+    "nerf_stereo": (c_int, (POINTER(StereoCall),)),
     "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
     "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),

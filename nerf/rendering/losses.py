@@ -49,6 +49,24 @@ def faded(value: Tensor, part: Tensor) -> Tensor:
     return value.detach() + part * (value - value.detach())
 
 
+def distance_loss(density: Tensor, s: Tensor, measured: Tensor, samples: Samples, length: float) -> Tensor:
+    """Returns how far light is seen from where it was measured to be, mean over all rays.
+
+    For one ray with weights w it is the sum of w_i |s_i - measured|: how far the light must be moved along the ray
+    (the Wasserstein distance to a point). Rays without a measurement cost nothing.
+
+    Args:
+        density: (S,), in the unit of 1 / length.
+        s: (S,), increasing along a ray.
+        measured: (R,), in the unit of s; not finite where nothing was measured.
+        samples: the samples' rays.
+        length: of the interval that a sample stands for, in the unit of s.
+    """
+    weight = weights(density * length, samples.ray, samples.n_rays)
+    apart = (s - measured[samples.ray]).abs()
+    return (weight * torch.where(apart.isfinite(), apart, 0)).sum() / max(samples.n_rays, 1)
+
+
 def distortion_loss(density: Tensor, s: Tensor, samples: Samples, length: float) -> Tensor:
     """Returns how far apart along their rays light is seen, mean over rays (Barron et al. 2022, equation 15).
 

@@ -39,6 +39,7 @@ class TrainingStep:
     step_length: float  # of the march, scene units
     levels: int  # of the grid that take part: the coarsest ones
     rate: float  # of Adam
+    distance: float = 0.0  # weight of the distance loss, where distances were measured
 
 
 @dataclass(frozen=True)

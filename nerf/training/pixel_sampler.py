@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nerf.capture.stereo import MeasuredDistances
 from nerf.capture.visual_hull import Silhouettes, find_silhouettes
 from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
@@ -24,19 +25,28 @@ class PixelSampler:
     candidates: Tensor | None = None
     count: int  # how many may be drawn
     part: float  # how much of all pixels may be drawn
+    measured: MeasuredDistances | None  # along the pixels' rays
 
-    def __init__(self, views: Views, slack: float = 0.0, silhouettes: Silhouettes | None = None) -> None:
+    def __init__(
+        self,
+        views: Views,
+        slack: float = 0.0,
+        silhouettes: Silhouettes | None = None,
+        measured: MeasuredDistances | None = None,
+    ) -> None:
         """Chooses the pixels.
 
         Args:
             views: the training pictures.
             slack: how much wider the rim is, as a part of the pictures' longer side.
             silhouettes: those of the pictures if they have alpha; found here if not given.
+            measured: how far what the pictures show was measured to be, if it was.
 
         Raises:
             InputError: no pixel is left.
         """
         self.views = views
+        self.measured = measured
         frames, self.height, self.width, _ = views.images.shape
         n_pixels = frames * self.height * self.width
 
@@ -74,12 +84,19 @@ class PixelSampler:
             pixels.append(near[:height, :width].flatten().nonzero().squeeze(1) + frame * height * width)
         return torch.cat(pixels)
 
-    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Tensor, Rays, Tensor]:
-        """Returns random pixels: their pictures (R,), the rays through them and their colours (R, 3 or 4)."""
+    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Tensor, Rays, Tensor, Tensor | None]:
+        """Returns random pixels: their pictures (R,), the rays through them, their colours (R, 3 or 4) and distances.
+
+        The last are (R,), 0 where none was measured; None where none was at all.
+        """
         pixel = torch.randint(self.count, (n_rays,), generator=random)
         if self.candidates is not None:
             pixel = self.candidates[pixel]
         column = pixel % self.width
         row = pixel // self.width % self.height
         frame = pixel // (self.width * self.height)
-        return frame, self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column)
+        distance = None
+        if self.measured is not None:
+            scale = self.measured.scale
+            distance = self.measured.distance[frame, row // scale, column // scale]
+        return frame, self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column), distance

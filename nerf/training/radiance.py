@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nerf.capture.visual_hull import find_silhouettes, scene_space
+from nerf.capture.space import find_space
 from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing
@@ -28,6 +28,7 @@ from nerf.training.weight_average import WeightAverage
 FEWEST_RAYS = 256  # a step
 MOST_RAYS = 65536  # a step
 FEWEST_SAMPLES = 256  # a step, however little memory is free
+DISTANCE_UNTIL = 0.5  # progress at which the distance loss has faded out
 MOST_DRAWN = 2**62  # rays, by all steps
 
 ModelMaker = Callable[[Settings, SceneBox, Tensor], RadianceModel]
@@ -100,16 +101,15 @@ class RadianceTask:
 
         # Where the scene is, and the model in it.
         slack = pose_slack(settings)
-        silhouettes = find_silhouettes(views)
-        box, hull = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack, silhouettes)
-        near = fading_near(settings, box)
-        self.model = make_model(settings, box, hull)
+        self.space = space = find_space(views, settings, slack)
+        near = fading_near(settings, space.box)
+        self.model = make_model(settings, space.box, space.hull)
         self.parameters = dict(self.model.field.named_parameters())
 
         # What it learns from.
-        self.camera_optimizer = CameraOptimizer(views, settings, box)
+        self.camera_optimizer = CameraOptimizer(views, settings, space.box)
         self.views = self.camera_optimizer.views
-        self.pixels = PixelSampler(self.views, slack, silhouettes)
+        self.pixels = PixelSampler(self.views, slack, space.silhouettes, space.measured)
         self.moments = new_moments(self.parameters)
         self.arrays = TrainingArrays(settings, self.pixels, self.camera_optimizer, self.moments, near)
         self.model.learn_from(self.arrays)
@@ -136,6 +136,7 @@ class RadianceTask:
             step_length=self.model.step_length(progress),
             levels=self.model.active_levels(progress),
             rate=learning_rate(self.settings.optimizer, progress),
+            distance=self.settings.train.distance * max(0.0, 1 - progress / DISTANCE_UNTIL),
         )
 
     def train_step(self, step: int, progress: float) -> StepFigures:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nerf.capture.camera_check import checked_scene
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
-from nerf.capture.visual_hull import find_silhouettes, scene_space
+from nerf.capture.space import SceneSpace, find_space
 from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.fields.table import new_field
@@ -47,10 +47,9 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     views = scene.splits["train"]
     settings = resolved_settings(settings, views)
     slack = pose_slack(settings)
-    silhouettes = find_silhouettes(views)
-    box, _ = scene_space(views, settings.scene.bounds, settings.render.occupancy_resolution, slack, silhouettes)
-    pixels = PixelSampler(views, slack, silhouettes)
-    return write_check(folder.name, scene, settings, (box, pixels), page)
+    space = find_space(views, settings, slack)
+    pixels = PixelSampler(views, slack, space.silhouettes)
+    return write_check(folder.name, scene, settings, (space, pixels), page)
 
 
 def check_sizes(scene: Scene, folder: Path) -> None:
@@ -70,19 +69,19 @@ def check_sizes(scene: Scene, folder: Path) -> None:
 
 
 def write_check(
-    name: str, scene: Scene, settings: Settings, learned: tuple[SceneBox, PixelSampler], page: Path
+    name: str, scene: Scene, settings: Settings, learned: tuple[SceneSpace, PixelSampler], page: Path
 ) -> CaptureCheck:
     """Returns what there is to say about a scene that has been read, and writes it as a page.
 
     learned: where the scene is, and the pixels that will be drawn.
     """
-    box, pixels = learned
+    space, pixels = learned
     views = scene.splits["train"]
-    bounds = bounds_text(box, settings, views).removeprefix("bounds: ")
+    bounds = bounds_text(space.box, settings, views).removeprefix("bounds: ")
     needs = training_needs(views, settings, pixels.bytes)
     check = check_capture(scene, bounds, needs.memory)
     cameras = {split: views.cameras for split, views in scene.splits.items()}
-    write_page(page, f"Capture check: {name}", check, cameras, scene.points, box)
+    write_page(page, f"Capture check: {name}", check, cameras, scene.points, space)
     return check
 
 

@@ -127,7 +127,7 @@ def say_needs(task: RadianceTask) -> None:
 def say_capture_check(run: RunFolder, folder: SceneFolder, scene: Scene, task: RadianceTask) -> None:
     """Looks the capture over, writes a page about it into the run folder, and says its warnings."""
     page = run.path / "check.html"
-    check = write_check(folder.name, scene, task.settings, (task.model.box, task.pixels), page)
+    check = write_check(folder.name, scene, task.settings, (task.space, task.pixels), page)
     for warning in check.warnings:
         line = f"warning: {warning}"
         if line not in scene.notes:

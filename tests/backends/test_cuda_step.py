@@ -18,7 +18,7 @@ from nerf.rendering.baked import coarse
 from nerf.scenes import SceneFolder, Views, load_scene
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views, cuda_model, cuda_task, native_task
-from tests.backends.test_fused_step import SHAPES, reference_gradients, relative_error, round_to_bfloat16
+from tests.backends.test_fused_step import SHAPES, measure, reference_gradients, relative_error, round_to_bfloat16
 from tests.backends.test_render_gradients import coded_model, gradients, reference_of, some_rays, uniform
 from tests.engine.launchers import DEVICES, launcher, shim_library
 from tests.engine.shim import ShimLauncher
@@ -48,11 +48,11 @@ def trained(task, steps: int, first: int = 0):
     return task
 
 
-def both_gradients(reference, task):
+def both_gradients(reference, task, progress=1.0):
     """Returns gradients, loss and samples of the reference, then gradients and report of the kernels."""
     for each in (reference, task):
         round_to_bfloat16(each)
-    return *reference_gradients(reference), *task.model.engine().gradients(task.next_step(1.0))
+    return *reference_gradients(reference, progress), *task.model.engine().gradients(task.next_step(progress))
 
 
 def assert_close(gradient: torch.Tensor, truth: torch.Tensor, name: str) -> None:
@@ -101,6 +101,19 @@ def test_distortion_and_fading_have_the_gradient_of_the_reference(device, contra
     reference = ball_task(changes=changes, views=views)
     task = cuda_task(reference.views, reference.settings, launcher(device, 4))
     truth, loss, _, gradients, report = both_gradients(reference, task)
+    assert report.loss == pytest.approx(loss, rel=1e-5)
+    for name, gradient in gradients.items():
+        assert_close(gradient.cpu(), truth[name], name)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_measured_distances_have_the_gradient_of_the_reference(device):
+    changes = {"train": {"distance": 6.0}, "scene": {"bounds": 0.0}}
+    reference = ball_task(changes=changes, views=ball_photographs())
+    task = cuda_task(reference.views, reference.settings, launcher(device, 4))
+    for each in (reference, task):
+        measure(each)
+    truth, loss, _, gradients, report = both_gradients(reference, task, 0.25)
     assert report.loss == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():
         assert_close(gradient.cpu(), truth[name], name)

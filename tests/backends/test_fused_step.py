@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nerf.backends.reference import ReferenceEngine
+from nerf.capture.stereo import MeasuredDistances
 from nerf.engine import library
 from nerf.engine.signatures import DrawnRays
 from nerf.engine.tensors import address
@@ -53,27 +54,31 @@ def native_gradients(task: RadianceTask, progress: float = 1.0) -> tuple[dict[st
     return {name: gradient.clone() for name, gradient in gradients.items()}, result.loss, result.samples
 
 
-def drawn(task: RadianceTask, n_rays: int) -> tuple[Rays, torch.Tensor, torch.Tensor]:
+def drawn(task: RadianceTask, n_rays: int) -> tuple[Rays, torch.Tensor, torch.Tensor, torch.Tensor]:
     origin, direction = torch.empty(n_rays, 3), torch.empty(n_rays, 3)
     offset, rgba = torch.empty(n_rays), torch.empty(n_rays, 4)
+    measured = torch.zeros(n_rays)
     out = DrawnRays(address(origin), address(direction), address(offset), address(rgba))
+    if task.pixels.measured is not None:
+        out.measured = address(measured)
     sources = task.model.engine().step_call(task.next_step(1.0)).pixels
     library().call("nerf_draw", sources, task.settings.train.seed, task.arrays.rays_drawn, n_rays, ctypes.byref(out))
-    return Rays(origin, direction), offset, rgba
+    return Rays(origin, direction), offset, rgba, measured
 
 
 def reference_gradients(task: RadianceTask, progress: float = 1.0) -> tuple[dict[str, torch.Tensor], float, int]:
     model = task.model
     reference = ReferenceEngine(model)
-    rays, offset, rgba = drawn(task, task.rays_per_step)
+    rays, offset, rgba, measured = drawn(task, task.rays_per_step)
     target = rgba if task.views.has_alpha else rgba[:, :3]
     with model.field.encoding.coarsest(model.active_levels(progress)):
         samples = reference.samples(rays, model.step_length(progress), offset)
         rendering, _, density = reference.shade(rays, samples, near=task.arrays.near)
     loss = photometric_loss(rendering, target, task.settings.train.background)
     names = list(task.parameters)
-    distortion = task.settings.train.distortion * reference.distortion(rays, samples, density)
-    gradients = torch.autograd.grad(loss + distortion, [task.parameters[name] for name in names])
+    of_weights = task.settings.train.distortion * reference.distortion(rays, samples, density)
+    of_weights = of_weights + task.next_step(progress).distance * reference.distance(rays, samples, density, measured)
+    gradients = torch.autograd.grad(loss + of_weights, [task.parameters[name] for name in names])
     return dict(zip(names, gradients)), loss.item(), len(samples)
 
 
@@ -127,6 +132,37 @@ def test_distortion_has_the_gradient_of_the_reference(isa, contracted):
         assert relative_error(gradient, truth[name]) < TOLERANCE[isa], name
 
 
+def measure(task: RadianceTask) -> None:
+    """Gives a task distances as if stereo had measured them: of two thirds of the pictures, five pixels at a time."""
+    generator = torch.Generator().manual_seed(2)
+    distance = 1 + 2 * torch.rand(6, 5, 5, generator=generator)
+    distance[torch.rand(6, 5, 5, generator=generator) < 1 / 3] = 0
+    task.pixels.measured = MeasuredDistances(distance, 5)
+    task.model.forget_engine()
+
+
+@pytest.mark.parametrize("contracted", [False, True])
+def test_measured_distances_have_the_gradient_of_the_reference(isa, contracted):
+    changes = {"train": {"distance": 6.0}, "render": {"minimum_weight": 0.0}, "scene": {"bounds": 0.8}}
+    if contracted:
+        changes["scene"] = {"bounds": 0.0}
+    task = ball_task(changes=changes, views=ball_photographs() if contracted else None)
+    round_to_bfloat16(task)
+    plain, _, _ = native_gradients(task, 0.25)
+    measure(task)
+    truth, loss, _ = reference_gradients(task, 0.25)
+    gradients, native_loss, _ = native_gradients(task, 0.25)
+    assert native_loss == pytest.approx(loss, rel=2e-3 if isa == "avx512bf16" else 1e-6)
+    assert relative_error(gradients["encoding.table"], plain["encoding.table"]) > 0.1
+    for name, gradient in gradients.items():
+        assert relative_error(gradient, truth[name]) < TOLERANCE[isa], name
+
+
+def test_the_distance_loss_fades_out():
+    task = ball_task(changes={"train": {"distance": 6.0}})
+    assert [task.next_step(progress).distance for progress in (0.0, 0.25, 0.5, 1.0)] == [6.0, 3.0, 0.0, 0.0]
+
+
 def test_fading_near_cameras_has_the_gradient_of_the_reference(isa):
     def gradients_at(part: float) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         train = {"distortion": 3.0, "fade_near": part}
@@ -163,7 +199,7 @@ def test_every_background_has_the_gradient_of_the_reference(channels, background
 
 def test_rays_are_drawn_through_the_lenses():
     task = ball_task(views=ball_photographs())
-    rays, _, rgba = drawn(task, 500)
+    rays, _, rgba, _ = drawn(task, 500)
     cameras, side = task.views.cameras, task.views.cameras.width
     frame = (rays.origin[:, None] - cameras.world_from_camera[None, :, :, 3]).norm(dim=2).argmin(1)
     assert len(frame.unique()) == 6

@@ -107,7 +107,7 @@ def test_a_built_in_loss_on_rendered_rays_has_the_gradient_of_the_fused_step(isa
     task = ball_task()
     round_to_bfloat16(task)
     fused, loss, _ = native_gradients(task)
-    rays, offset, rgba = drawn(task, task.rays_per_step)
+    rays, offset, rgba, _ = drawn(task, task.rays_per_step)
     rendering = task.model.render(rays, offset=offset)
     ours = photometric_loss(rendering, rgba, task.settings.train.background)
     assert ours.item() == pytest.approx(loss, rel=1e-5)

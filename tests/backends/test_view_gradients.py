@@ -22,7 +22,7 @@ def view_gradients(task: RadianceTask, progress: float) -> tuple[torch.Tensor, t
     task.camera_optimizer.colors.copy_(color)
     model = task.model
     reference = ReferenceEngine(model)
-    rays, offset, rgba = drawn(task, task.rays_per_step)
+    rays, offset, rgba, _ = drawn(task, task.rays_per_step)
     eye = task.views.cameras.world_from_camera[:, :, 3]
     frame = (rays.origin[:, None] - eye).norm(dim=2).argmin(1)
     change = torch.zeros(n, 6, requires_grad=True)

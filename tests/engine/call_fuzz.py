@@ -30,6 +30,7 @@ from nerf.engine.signatures import (
     MarchCallDouble,
     MarchCallFloat,
     MlpCall,
+    StereoCall,
 )
 from tests.engine.random_calls import WILD_64, Calls, level, pixels, step_length, threads
 from tests.engine.random_models import radiance
@@ -41,7 +42,7 @@ REFUSAL = re.compile(r"nerf_\w+: (\w+\.[\w *,]+: .+|a null pointer .+|no gradien
 def draw(calls: Calls, call: Callable[..., None]) -> None:
     n = calls.count(0, 1, 40)
     frames = calls.array(ctypes.c_int32, n)
-    rays = DrawnRays(calls.reals(3 * n), calls.reals(3 * n), calls.reals(n), calls.reals(4 * n), frames)
+    rays = DrawnRays(calls.reals(3 * n), calls.reals(3 * n), calls.reals(n), calls.reals(4 * n), frames, calls.reals(n))
     seed = calls.random.randrange(2**64)
     call("nerf_draw", calls.pointer(pixels(calls)), seed, calls.count(0, 3), n, calls.pointer(rays))
 
@@ -80,6 +81,29 @@ def baked(calls: Calls, call: Callable[..., None]) -> None:
         threads=threads(calls),
     )
     call("nerf_baked_render", calls.pointer(scene), calls.pointer(picture))
+
+
+def stereo(calls: Calls, call: Callable[..., None]) -> None:
+    pictures = calls.size(0, 1, 3)
+    height = calls.size(2, 5, 9)
+    width = calls.size(2, 6, 8)
+    others = calls.size(1, 2, 3)
+    area = pictures * height * width
+    asked = StereoCall(
+        pictures=calls.reals(area),
+        others=calls.array(ctypes.c_int32, pictures * others, lambda: calls.size(-1, 0, max(0, min(pictures, 9) - 1))),
+        warps=calls.reals(pictures * others * 12),
+        steps=calls.reals(pictures),
+        planes=calls.array(ctypes.c_int32, pictures, lambda: calls.size(1, 2, 7)),
+        inverse=calls.reals(area),
+        likeness=calls.reals(area),
+        n_pictures=pictures,
+        height=height,
+        width=width,
+        n_others=others,
+        threads=threads(calls),
+    )
+    call("nerf_stereo", calls.pointer(asked))
 
 
 def hash_grid(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> None:
@@ -181,7 +205,7 @@ def harmonics(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> 
 FLOATS = (("float", ctypes.c_float), ("double", ctypes.c_double))
 OPS = (hash_grid, mlp, march, composite, harmonics)
 TAKERS = (
-    *(radiance, radiance, draw, baked),
+    *(radiance, radiance, draw, baked, stereo),
     *(partial(op, name=name, kind=kind) for op in OPS for name, kind in FLOATS),
 )
 

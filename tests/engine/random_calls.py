@@ -89,6 +89,8 @@ def pixels(calls: Calls) -> Pixels:
         bytes=size,
         n_frames=frames,
         white=calls.real(1, 255),
+        distances=calls.reals(every) if calls.random.random() < 0.3 else None,
+        distance_scale=1,
     )
 
 

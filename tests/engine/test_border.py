@@ -23,7 +23,7 @@ from nerf.ops.march import MOST_STEPS, march_reference
 from nerf.rendering.radiance_engine import RayBatch, TrainingStep
 from tests.backends.small_scene import ball_task
 
-CASES = 2400  # 14 kinds of cases in turn; one of a model makes eight calls
+CASES = 2400  # 15 kinds of cases in turn; one of a model makes eight calls
 NOT_FUZZED = {"nerf_abi", "nerf_last_error", "nerf_processor_has"}  # they take no struct
 
 
@@ -45,13 +45,14 @@ def test_random_calls_are_computed_or_refused_and_never_crash(isa):
     assert done.returncode == 0, done.stderr[-2000:]
 
     calls: Counter[str] = Counter()
+    n_refused = 0
     for line in done.stdout.splitlines():
         name, computed, _, refused, _ = line.split()
         calls[name] = int(computed) + int(refused)
         assert int(computed) > 0, line
-        assert int(refused) > 0 or name == "nerf_radiance_free", line
+        n_refused += int(refused)
     assert set(calls) == set(FUNCTIONS) - NOT_FUZZED
-    assert min(calls.values()) >= 100
+    assert min(calls.values()) >= 100 and n_refused > 1000
 
 
 @pytest.mark.parametrize(

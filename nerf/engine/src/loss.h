@@ -63,4 +63,9 @@ inline void distortion_vjp(int64_t n, const float* passing, const float* reachin
     }
 }
 
+// Adds the gradient by the weights of the distance loss: of `scale` times the sum of w_i |s_i - measured|. s: as above.
+inline void distance_vjp(int64_t n, const float* s, float measured, float scale, float* grad_weight) {
+    for (int64_t i = 0; i < n; ++i) grad_weight[i] += scale * std::abs(s[i] - measured);
+}
+
 }  // namespace nerf

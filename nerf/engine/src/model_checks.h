@@ -89,6 +89,7 @@ inline void check(const Pixels& pixels) {
     fields.within<int32_t>("bytes", pixels.bytes, 1, 2);
     fields.positive("white", pixels.white);
     fields.present("images", pixels.images);
+    if (pixels.distances) fields.within<int32_t>("distance_scale", pixels.distance_scale, 1, pixels.width);
 }
 
 // Rays first .. first + n - 1 are drawn.

@@ -19,16 +19,21 @@ struct Pixels {
     int64_t n_candidates;
     int32_t width, height, channels, bytes, n_frames;  // n_frames: F
     float white;
+    // Distances measured along the pixels' rays, scene units, 0 where none was; null: none at all. One stands for
+    // distance_scale x distance_scale pixels: (F, ceil(height / distance_scale), ceil(width / distance_scale)).
+    const float* distances;
+    int32_t distance_scale;
 };
 
 // The rays of a tile: origin and direction (n, 3), offset (n), rgba (n, 4) straight alpha, alpha 1 where there is none,
-// and frame (n), the picture; null if not wanted.
+// frame (n), the picture, and measured (n), the distance; the last two null if not wanted.
 struct DrawnRays {
     float* origin;
     float* direction;
     float* offset;
     float* rgba;
     int32_t* frame;
+    float* measured;
 };
 
 constexpr int DRAWN_AT_ONCE = 32;  // enough to hide the memory's latency behind each other
@@ -55,6 +60,14 @@ inline void ray_through(const Pixels& pixels, int64_t frame, V column, V row, V*
     for (int axis = 0; axis < 3; ++axis) direction[axis] /= length;
 }
 
+// The distance that was measured at a pixel of a picture, scene units; 0 where none was.
+inline float distance_of(const Pixels& pixels, int64_t frame, int32_t column, int32_t row) {
+    if (!pixels.distances) return 0;
+    const int32_t scale = pixels.distance_scale;
+    const int64_t rows = (pixels.height + scale - 1) / scale, columns = (pixels.width + scale - 1) / scale;
+    return pixels.distances[(frame * rows + row / scale) * columns + column / scale];
+}
+
 // Draws rays number first .. first + n - 1 of the whole training.
 inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, const DrawnRays& out) {
     const uint64_t size = uint64_t(pixels.n_candidates);
@@ -74,9 +87,10 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
             const int ray = begin + i;
             const int64_t area = int64_t(pixels.width) * pixels.height, frame = index[i] / area;
             const int32_t pixel = int32_t(index[i] - frame * area);
+            const int32_t column = pixel % pixels.width, row = pixel / pixels.width;
             if (out.frame) out.frame[ray] = int32_t(frame);
-            ray_through(pixels, frame, float(pixel % pixels.width), float(pixel / pixels.width), out.origin + 3 * ray,
-                        out.direction + 3 * ray);
+            if (out.measured) out.measured[ray] = distance_of(pixels, frame, column, row);
+            ray_through(pixels, frame, float(column), float(row), out.origin + 3 * ray, out.direction + 3 * ray);
             out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);
             out.rgba[4 * ray + 3] = 1;
             for (int c = 0; c < pixels.channels; ++c)

@@ -57,7 +57,7 @@ private:
     struct Worker {
         TileVjp<A> tile;
         Stopwatch watch;
-        Buffer<float> origin, direction, offset, rgba, scratch, grad_origin, grad_direction;
+        Buffer<float> origin, direction, offset, rgba, measured, scratch, grad_origin, grad_direction;
         Buffer<typename A::Word> encoding, hidden, features;
         std::vector<Pixel<float>> pixels, grad_pixels;
         // Of the level in hand, and all zero between levels: it stays in the cache, which one for all levels would not.

@@ -53,6 +53,7 @@ struct StepCall {
     float step_length;  // scene units
     float rate, beta1, beta2, epsilon;
     float distortion;  // weight of that loss
+    float distance;    // weight of the distance loss, where distances were measured
     float near;        // distance from a camera within which gradients fade, scene units; 0: they do not
     int32_t n_rays, rays_per_tile, levels, background, threads;
     const ColorMap* colors;        // (F), or null: pictures show colours as they are
@@ -71,8 +72,8 @@ inline void check(const StepCall& call, const RadianceSpec& spec) {
     fields.within<int64_t>("number", call.number, 1, MOST_AT_ONCE);
     fields.finite("rate", call.rate);
     for (const float beta : {call.beta1, call.beta2}) fields.within<float>("beta", beta, 0, BELOW_1);
-    for (const float weight : {call.epsilon, call.distortion, call.near})
-        fields.not_negative("epsilon, distortion or near", weight);
+    for (const float weight : {call.epsilon, call.distortion, call.distance, call.near})
+        fields.not_negative("epsilon, distortion, distance or near", weight);
 
     const Pixels& pixels = present(call.pixels);
     if (call.n_rays > 0) check(pixels);

@@ -22,9 +22,12 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     worker.grad_pixels.resize(n);
     Batch& batch = batches_[tile];
     batch.frame.resize(n);
+    worker.measured.resize(n);
+    float* measured = call.distance > 0 && call.pixels->distances ? worker.measured.data() : nullptr;
     worker.watch.start();
     draw(*call.pixels, call.seed, uint64_t(call.first_ray + first), n,
-         {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data(), batch.frame.data()});
+         {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data(), batch.frame.data(),
+          measured});
     worker.watch.lap(DRAW);
     const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data(), nullptr};
     const Space here = space(call.step_length);
@@ -48,8 +51,9 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     batch.marched = work.marched();
     batch.reached = work.reached();
     keep_samples(work, batch);
-    work.backward(field_, here, worker.grad_pixels.data(), n, call.distortion / float(call.n_rays), call.near,
-                  batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
+    const float part = 1 / float(call.n_rays);
+    work.backward(field_, here, worker.grad_pixels.data(), n, {call.distortion * part, call.distance * part, measured},
+                  call.near, batch.grad_encoding.data(), batch.grad_network.data(), worker.watch);
     if (call.view_gradients && call.turns) cameras_vjp(here, rays, batch, worker);
 }
 

@@ -27,7 +27,7 @@ template <class A> void Radiance<A>::render_tile_vjp(const RenderCall& call, con
     work.trace(field_, here, rays, worker.watch);
     work.shade(field_, rays, worker.pixels.data(), worker.watch);
     keep_samples(work, batch);
-    work.backward(field_, here, worker.grad_pixels.data(), n, 0, 0, batch.grad_encoding.data(),
+    work.backward(field_, here, worker.grad_pixels.data(), n, {}, 0, batch.grad_encoding.data(),
                   batch.grad_network.data(), worker.watch);
     if (gradients.origin || gradients.direction || gradients.code)
         work.rays_vjp(field_, here, rays, batch.grad_encoding.data(),

@@ -12,6 +12,15 @@
 
 namespace nerf {
 
+// Losses on what the samples of rays weigh, see loss.h.
+struct WeightLosses {
+    float distortion;       // its weight
+    float distance;         // that of the distance loss
+    const float* measured;  // the distance measured along every ray, 0: none; or null
+
+    bool any() const { return distortion > 0 || (distance > 0 && measured); }
+};
+
 template <class A> class Tile {
 public:
     using Word = typename A::Word;
@@ -67,13 +76,14 @@ public:
         watch.lap(COMPOSITE);
     }
 
-    // From the gradient by the pixels, and the distortion times `distortion`, to the gradients by the encoding,
+    // From the gradient by the pixels, and the losses on the weights, to the gradients by the encoding,
     // [level][sample][feature], and by the network (added). near: see fade_near.
     void backward(const Field<A>& field, const Space& space, const Pixel<float>* grad_pixels, int n_rays,
-                  float distortion, float near, float* grad_encoding, float* grad_network, Stopwatch& watch) {
+                  const WeightLosses& losses, float near, float* grad_encoding, float* grad_network,
+                  Stopwatch& watch) {
         watch.start();
-        if (distortion > 0) distort(space, n_rays, distortion);
-        pixels_vjp(grad_pixels, n_rays, space.step / space.side, distortion > 0, near);
+        if (losses.any()) weigh(space, n_rays, losses);
+        pixels_vjp(grad_pixels, n_rays, space.step / space.side, losses.any(), near);
         watch.lap(COMPOSITE);
         resize_gradients(field);
         for (int64_t block = 0; block < n_blocks(); ++block) block_vjp(field, block, grad_encoding);
@@ -165,21 +175,25 @@ protected:
             }
     }
 
-    // Gradients by the weights of all rays, of the distortion times `scale`.
-    void distort(const Space& space, int n_rays, float scale) {
+    // Gradients by the weights of all rays.
+    void weigh(const Space& space, int n_rays, const WeightLosses& losses) {
         marched_at_.resize(n_used_);
         grad_weight_.resize(n_used_);
         for (int ray = 0; ray < n_rays; ++ray) {
             const int64_t at = marched_.first(ray), end = marched_.first(ray + 1);
-            for (int64_t i = at; i < end; ++i)
-                marched_at_[i] = marched_length(marched_.ray(ray), space.contraction, t_[i]);
+            const auto marched_at = [&](float t) { return marched_length(marched_.ray(ray), space.contraction, t); };
+            for (int64_t i = at; i < end; ++i) marched_at_[i] = marched_at(t_[i]);
             distortion_vjp(end - at, passing_.data() + at, reaching_.data() + at, marched_at_.data() + at,
-                           space.step / space.side, scale, grad_weight_.data() + at);
+                           space.step / space.side, losses.distortion, grad_weight_.data() + at);
+            const float measured = losses.measured ? losses.measured[ray] : 0;
+            if (measured > 0)
+                distance_vjp(end - at, marched_at_.data() + at, marched_at(measured), losses.distance,
+                             grad_weight_.data() + at);
         }
     }
 
     // Gradients by optical thickness, times the length of a step, and by the colour network's outputs.
-    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool distorted, float near) {
+    void pixels_vjp(const Pixel<float>* grad_pixels, int n_rays, float length, bool weighed, float near) {
         grad_rgb_.resize(n_blocks(), GROUP);
         if (n_used_ % BLOCK) std::fill_n(grad_rgb_.block(n_blocks() - 1), GROUP * BLOCK, 0.0f);
         std::fill(grad_thickness_.begin() + n_used_, grad_thickness_.end(), 0.0f);
@@ -189,7 +203,7 @@ protected:
             composite_vjp<float>(
                 count, passing_.data() + at, t_.data() + at,
                 [&](int64_t i, int c) { return rgb_.at(number(at + i), c); }, reaching_.data() + at, grad_pixels[ray],
-                grad_along_.data() + at, grad_rgb, distorted ? grad_weight_.data() + at : nullptr);
+                grad_along_.data() + at, grad_rgb, weighed ? grad_weight_.data() + at : nullptr);
             fade_near(count, t_.data() + at, near, grad_along_.data() + at, grad_rgb);
         }
         for (int64_t along = 0; along < n_used_; ++along) grad_thickness_[number(along)] = grad_along_[along];

@@ -1,12 +1,13 @@
 // Kernels with a thread for a ray.
 #include "cuda/launch.h"
 
-// Reads pixels, training.{seed, first_ray}. Writes rays.{origin, direction, offset, rgba}.
+// Reads pixels, training.{seed, first_ray}. Writes rays.{origin, direction, offset, rgba, measured}.
 KERNEL draw_rays(const Work __grid_constant__ work) {
     const int64_t ray = thread_number();
     if (ray >= work.rays.n_rays) return;
     draw(work.pixels, work.training.seed, uint64_t(work.training.first_ray + ray), 1,
-         {work.rays.origin + 3 * ray, work.rays.direction + 3 * ray, work.rays.offset + ray, work.rays.rgba + 4 * ray});
+         {work.rays.origin + 3 * ray, work.rays.direction + 3 * ray, work.rays.offset + ray, work.rays.rgba + 4 * ray,
+          nullptr, work.pixels.distances ? work.rays.measured + ray : nullptr});
 }
 
 // Reads rays.{origin, direction, offset}, march, cells.{bits, empty}. Writes rays.count.
@@ -80,9 +81,10 @@ KERNEL composite_rays(const Work __grid_constant__ work) {
         [&](int64_t i, int c) { return column(rgb, GROUP, first + i)[c * BLOCK]; }, work.values.reaching + first);
 }
 
-// Reads rays.{origin, direction, offset}, samples.{first, t}, values.{passing, reaching}. Writes values.{marched_at,
-// grad_weight}.
-KERNEL distort(const Work __grid_constant__ work) {
+// The gradients by the weights, of the distortion and of the distance loss.
+// Reads rays.{origin, direction, offset, measured}, samples.{first, t}, values.{passing, reaching}. Writes
+// values.{marched_at, grad_weight}.
+KERNEL weights_losses(const Work __grid_constant__ work) {
     const int64_t ray = thread_number();
     if (ray >= work.rays.n_rays) return;
     const int64_t first = work.samples.first[ray], n = work.samples.first[ray + 1] - first;
@@ -92,6 +94,10 @@ KERNEL distort(const Work __grid_constant__ work) {
         work.values.marched_at[i] = marched_length(march, work.march.space, work.samples.t[i]);
     distortion_vjp(int(n), work.values.passing + first, work.values.reaching + first, work.values.marched_at + first,
                    step_in_sides(work), work.training.distortion, work.values.grad_weight + first);
+    const float measured = work.pixels.distances ? work.rays.measured[ray] : 0;
+    if (measured > 0)
+        distance_vjp(int(n), work.values.marched_at + first, marched_length(march, work.march.space, measured),
+                     work.training.distance_weight, work.values.grad_weight + first);
 }
 
 // Reads samples.{first, t}, values.{passing, reaching, grad_weight}, the colours, rays.grad_pixel. Writes

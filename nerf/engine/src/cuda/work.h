@@ -70,6 +70,7 @@ struct RayArrays {
     float* pixel;       // Pixel<float>
     float* loss;
     float* distance;  // of the surface
+    float* measured;  // the distance measured for the pixel it was drawn for, 0: none
     float* grad_pixel;
     float* grad_origin;
     float* grad_direction;
@@ -83,7 +84,7 @@ struct SampleNumbers {
     float* reaching;  // the light that reaches it
     float* grad_thickness;
     float* marched_at;     // see marched_length
-    float* grad_weight;    // of the distortion, or null
+    float* grad_weight;    // of the losses on the weights, or null
     float* grad_encoding;  // rows, see above
     float* grad_position;  // (n, 3), in the scene box
     float* grad_inputs;    // of the colour network, rows
@@ -119,7 +120,7 @@ struct StepNumbers {
     const double* total_loss;
     uint64_t seed, update;
     int64_t first_ray, number;
-    float loss_scale, distortion, near, rate, beta1, beta2, epsilon;
+    float loss_scale, distortion, distance_weight, near, rate, beta1, beta2, epsilon;
     int32_t background;
 };
 

@@ -1,0 +1,56 @@
+"""The space of a training: its box, the cells of it that can hold matter, and what of the pictures tells so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
+from nerf.capture.visual_hull import Silhouettes, find_silhouettes, scene_space
+from nerf.config import Settings
+from nerf.geometry.scene_box import SceneBox
+from nerf.report import say
+from nerf.scenes.scene import Views
+
+MOST_FOR_STEREO = 100  # pictures: more tell by themselves where matter is
+
+
+@dataclass(frozen=True)
+class SceneSpace:
+    """Where a scene is, as its pictures tell before training."""
+
+    box: SceneBox
+    hull: Tensor  # (G, G, G) bool, the cells of the box that can hold matter, [x, y, z]
+    silhouettes: Silhouettes | None = None  # of pictures with alpha
+    measured: MeasuredDistances | None = None  # how far what the pictures show was measured to be by stereo
+
+
+def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpace:
+    """Returns the space that a training on pictures has.
+
+    Silhouettes carve it where the pictures have alpha. Of photographs of a whole place few say little: there stereo
+    measures how far what they show is, and what lies before that is empty.
+
+    slack: how far silhouettes may be misplaced, as a part of the pictures' longer side.
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
+    silhouettes = find_silhouettes(views)
+    resolution = settings.render.occupancy_resolution
+    box, hull = scene_space(views, settings.scene.bounds, resolution, slack, silhouettes)
+    if box.contraction is None or not _wants_stereo(len(views), settings):
+        return SceneSpace(box, hull, silhouettes)
+
+    measured = measure_distances(views, box.contraction.near)
+    cells = hull.nonzero()
+    free = free_cells(views.cameras, measured, box, cells, resolution)
+    hull[tuple(cells[free].T)] = False
+    say("stereo", f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty")
+    return SceneSpace(box, hull, None, measured)
+
+
+def _wants_stereo(n_pictures: int, settings: Settings) -> bool:
+    asked = settings.capture.stereo
+    return asked == "always" or (asked == "auto" and n_pictures <= MOST_FOR_STEREO)

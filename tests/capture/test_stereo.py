@@ -1,0 +1,129 @@
+"""Stereo: a panel before a wall, both drawn by hand, are found where they are; space before them is free."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from nerf.capture.bounds import contracted_space
+from nerf.capture.page import write_page
+from nerf.capture.quality import CaptureCheck
+from nerf.capture.space import SceneSpace, find_space
+from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
+from nerf.config import read_settings
+from nerf.geometry.cameras import Cameras, look_at
+from nerf.geometry.lenses import TERMS
+from nerf.ops.stereo import stereo
+from nerf.scenes import Views
+
+WALL = 6.0  # z of the wall
+PANEL = 4.0  # z of the panel before its middle
+HALF = 0.8  # half side of the panel
+
+
+def texture(point):
+    """Returns brightness (N,) with detail at several scales at points (N, 2)."""
+    waves = torch.tensor([[9.0, 4.0], [-5.0, 11.0], [17.0, -13.0], [3.0, 23.0], [-29.0, 7.0]])
+    return 0.5 + (point @ waves.T + torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])).sin().mean(dim=1) / 2
+
+
+def distances(rays):
+    """Returns how far along rays the panel or the wall is, and their brightness there."""
+    far = (WALL - rays.origin[:, 2]) / rays.direction[:, 2]
+    near = (PANEL - rays.origin[:, 2]) / rays.direction[:, 2]
+    on_panel = ((rays.origin + near[:, None] * rays.direction)[:, :2].abs() < HALF).all(dim=1)
+    t = torch.where(on_panel, near, far)
+    place = (rays.origin + t[:, None] * rays.direction)[:, :2]
+    return t, texture(torch.where(on_panel[:, None], place + 0.3, place))
+
+
+@pytest.fixture(scope="module", params=["pinhole", "lens"])
+def views(request):
+    angles = torch.tensor([-16.0, -8.0, 0.0, 8.0, 16.0]).deg2rad()
+    middle = torch.tensor([0.0, 0.0, PANEL])
+    eyes = torch.stack([PANEL * angles.sin(), torch.zeros(5), PANEL - PANEL * angles.cos()], dim=1)
+    poses = torch.stack([look_at(eye, middle, torch.tensor([0.0, -1.0, 0.0])) for eye in eyes])
+    lens = torch.zeros(5, len(TERMS))
+    if request.param == "lens":
+        lens[:, 1] = 0.1
+    cameras = Cameras(poses, torch.full((5, 2), 110.0), torch.tensor([[48.0, 36.0]] * 5), 96, 72, lens)
+    images = torch.empty(5, 72, 96, 3, dtype=torch.uint8)
+    for frame in range(5):
+        brightness = distances(cameras.image_rays(frame))[1]
+        images[frame] = (255 * brightness).round().to(torch.uint8).view(72, 96, 1).expand(-1, -1, 3)
+    return Views(tuple(f"v{i}" for i in range(5)), images, 255, cameras, None, True)
+
+
+@pytest.fixture(scope="module")
+def measured(views):
+    return measure_distances(views, 1.0)
+
+
+def test_distances_are_right_where_they_are_measured(views, measured):
+    assert measured.scale == 1 and measured.part > 0.6
+    right = 0
+    for frame in range(5):
+        truth = distances(views.cameras.image_rays(frame))[0]
+        found = measured.distance[frame].flatten()
+        right += ((found / truth - 1).abs() < 0.03)[found > 0].float().mean().item() / 5
+    # Windows of five pixels spread the panel's border by two pixels.
+    assert right > 0.93
+
+
+def test_masked_pixels_are_not_measured(views):
+    used = torch.ones(5, 72, 96, dtype=torch.bool)
+    used[:, :, :40] = False
+    distance = measure_distances(dataclasses.replace(views, used=used), 1.0).distance
+    assert (distance[:, :, :38] == 0).all() and (distance[:, :, 44:] > 0).any()
+
+
+def test_space_before_what_was_measured_is_free_and_matter_is_not(views, measured):
+    box, hull = contracted_space(views, 64)
+    cells = hull.nonzero()
+    free = free_cells(views.cameras, measured, box, cells, 64)
+    point = box.world_from_unit((cells + 0.5) / 64)
+    before = ((point[:, :2].abs() < 0.5).all(dim=1)) & (point[:, 2] > 1.5) & (point[:, 2] < 3.4)
+    on_panel = ((point[:, :2].abs() < 0.7).all(dim=1)) & ((point[:, 2] - PANEL).abs() < 0.1)
+    assert free[before].float().mean() > 0.9 and not free[on_panel].any()
+    assert not free[point[:, 2] > WALL + 1].any()
+
+
+def test_what_was_not_measured_frees_nothing(views):
+    box, hull = contracted_space(views, 32)
+    nothing = MeasuredDistances(torch.zeros(5, 72, 96), 1)
+    assert not free_cells(views.cameras, nothing, box, hull.nonzero(), 32).any()
+
+
+def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
+    settings = read_settings(None, ["render.occupancy_resolution=32"])
+    found = find_space(views, settings)
+    never = find_space(views, read_settings(None, ["render.occupancy_resolution=32", "capture.stereo=never"]))
+    assert found.measured is not None and never.measured is None
+    assert found.hull.sum() < never.hull.sum() and not (found.hull & ~never.hull).any()
+    monkeypatch.setattr("nerf.capture.space.MOST_FOR_STEREO", 4)
+    assert torch.equal(find_space(views, settings).hull, never.hull)
+
+
+def test_the_page_shows_what_was_measured(views, measured, tmp_path):
+    box, hull = contracted_space(views, 32)
+    page = tmp_path / "check.html"
+    for space, shown in ((SceneSpace(box, hull, None, measured), 5), (SceneSpace(box, hull), 0)):
+        write_page(page, "made", CaptureCheck([], [], []), {"train": views.cameras}, None, space)
+        assert page.read_text().count("data:image/png;base64,") == shown
+
+
+def test_the_engine_finds_what_the_reference_finds():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.nn.functional.avg_pool2d(torch.rand(1, 3, 40, 50, generator=generator), 3, 1)[0]
+    others = torch.tensor([[1, 2], [2, -1], [-1, -1]], dtype=torch.int32)
+    warps = torch.eye(3, 4).repeat(3, 2, 1, 1)
+    warps[:, :, 0, 3] = torch.tensor([10.0, -7.0])
+    warps[:, :, 2, 3] = 0.3
+    steps = torch.tensor([0.1, 0.05, 0.1])
+    planes = torch.tensor([9, 20, 4], dtype=torch.int32)
+    inverse, likeness = stereo(pictures, others, warps, steps, planes, "native")
+    expected, expected_likeness = stereo(pictures, others, warps, steps, planes)
+    # Costs are rounded to whole numbers: one that lies between two may go either way.
+    same = (inverse - expected).abs() < 0.01 * steps[:, None, None]
+    assert same.float().mean() > 0.98
+    assert (likeness - expected_likeness).abs()[same].max() < 2 / 255
