@@ -9,6 +9,7 @@ from torch import Tensor
 from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
 from nerf.capture.visual_hull import Silhouettes, find_silhouettes, scene_space
 from nerf.config import Settings
+from nerf.engine import available
 from nerf.geometry.scene_box import SceneBox
 from nerf.report import say
 from nerf.scenes.scene import Views
@@ -43,7 +44,7 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     if box.contraction is None or not _wants_stereo(len(views), settings):
         return SceneSpace(box, hull, silhouettes)
 
-    measured = measure_distances(views, box.contraction.near)
+    measured = measure_distances(views, box.contraction.near, "native" if available() else "reference")
     cells = hull.nonzero()
     free = free_cells(views.cameras, measured, box, cells, resolution)
     hull[tuple(cells[free].T)] = False
@@ -53,4 +54,5 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
 
 def _wants_stereo(n_pictures: int, settings: Settings) -> bool:
     asked = settings.capture.stereo
-    return asked == "always" or (asked == "auto" and n_pictures <= MOST_FOR_STEREO)
+    # Without the engine it would take minutes.
+    return asked == "always" or (asked == "auto" and n_pictures <= MOST_FOR_STEREO and bool(available()))

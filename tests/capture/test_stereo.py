@@ -100,6 +100,9 @@ def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
     never = find_space(views, read_settings(None, ["render.occupancy_resolution=32", "capture.stereo=never"]))
     assert found.measured is not None and never.measured is None
     assert found.hull.sum() < never.hull.sum() and not (found.hull & ~never.hull).any()
+    with monkeypatch.context() as without_engine:
+        without_engine.setattr("nerf.capture.space.available", list)
+        assert find_space(views, settings).measured is None
     monkeypatch.setattr("nerf.capture.space.MOST_FOR_STEREO", 4)
     assert torch.equal(find_space(views, settings).hull, never.hull)
 
