@@ -15,6 +15,7 @@ from nerf.report import say
 from nerf.scenes.scene import Views
 
 MOST_FOR_STEREO = 100  # pictures: more tell by themselves where matter is
+LEAST_FOR_STEREO = 128  # pixels of the longer side: windows of smaller pictures hold more than one surface
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     silhouettes = find_silhouettes(views)
     resolution = settings.render.occupancy_resolution
     box, hull = scene_space(views, settings.scene.bounds, resolution, slack, silhouettes)
-    if box.contraction is None or not _wants_stereo(len(views), settings):
+    if box.contraction is None or not _wants_stereo(views, settings):
         return SceneSpace(box, hull, silhouettes)
 
     measured = measure_distances(views, box.contraction.near, "native" if available() else "reference")
@@ -52,7 +53,8 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     return SceneSpace(box, hull, None, measured)
 
 
-def _wants_stereo(n_pictures: int, settings: Settings) -> bool:
+def _wants_stereo(views: Views, settings: Settings) -> bool:
+    """Whether stereo is asked for, or left to the capture, which it suits; without the engine it would take minutes."""
     asked = settings.capture.stereo
-    # Without the engine it would take minutes.
-    return asked == "always" or (asked == "auto" and n_pictures <= MOST_FOR_STEREO and bool(available()))
+    large = max(views.cameras.width, views.cameras.height) >= LEAST_FOR_STEREO
+    return asked == "always" or (asked == "auto" and large and len(views) <= MOST_FOR_STEREO and bool(available()))

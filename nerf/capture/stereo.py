@@ -23,6 +23,7 @@ MOST_PLANES = 128
 BEST_BASELINE = 10.0  # degrees between neighbours, seen from what they look at
 LEAST_BASELINE = 1.0
 MOST_TURNED = 45.0  # degrees between their axes
+LEAST_LIKENESS = 0.4  # correlation from which a depth was found in the pictures, and not filled in from around it
 SAME_PIXEL = 2.0  # thumbnail pixels by which a point may miss itself when it is looked up in a neighbour and back
 SAME_DEPTH = 0.02  # and the part of its depth
 AROUND = 2  # thumbnail pixels to each side that support a depth
@@ -60,8 +61,9 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     steps = torch.maximum(steps, torch.full_like(steps, 1 / (near * (MOST_PLANES - 1))))
     planes = (1 / (near * steps)).ceil().int() + 1
 
-    inverse, _ = stereo(pictures, others, warps, steps, planes, backend)
-    depth = torch.where((inverse > 0) & shown, 1 / inverse.clamp(min=1e-12), 0)
+    inverse, likeness = stereo(pictures, others, warps, steps, planes, backend)
+    sure = (inverse > 0) & (likeness > LEAST_LIKENESS) & shown
+    depth = torch.where(sure, 1 / inverse.clamp(min=1e-12), 0)
     depth = torch.where(_agreeing(cameras, others, depth), depth, 0)
     depth = torch.where(_supported(depth, steps), depth, 0)
     return _along_rays(views, cameras, depth)

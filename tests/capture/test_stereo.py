@@ -95,6 +95,7 @@ def test_what_was_not_measured_frees_nothing(views):
 
 
 def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
+    monkeypatch.setattr("nerf.capture.space.LEAST_FOR_STEREO", 96)
     settings = read_settings(None, ["render.occupancy_resolution=32"])
     found = find_space(views, settings)
     never = find_space(views, read_settings(None, ["render.occupancy_resolution=32", "capture.stereo=never"]))
@@ -103,6 +104,9 @@ def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
     with monkeypatch.context() as without_engine:
         without_engine.setattr("nerf.capture.space.available", list)
         assert find_space(views, settings).measured is None
+    monkeypatch.setattr("nerf.capture.space.LEAST_FOR_STEREO", 97)
+    assert find_space(views, settings).measured is None
+    monkeypatch.setattr("nerf.capture.space.LEAST_FOR_STEREO", 96)
     monkeypatch.setattr("nerf.capture.space.MOST_FOR_STEREO", 4)
     assert torch.equal(find_space(views, settings).hull, never.hull)
 

@@ -125,6 +125,7 @@ def run(arguments):
         partial.write_text("half")
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
         time.sleep(30)
+signal.signal(getattr(signal, sys.argv[1]), signal.SIG_DFL)  # which nohup has not left so
 cli.COMMANDS["doctor"] = (doctor.add_arguments, run, "")
 sys.exit(cli.main(["doctor"]))
 """
