@@ -34,9 +34,12 @@ def build(isa: str, folder: Path) -> Path:
 
 
 def runtime() -> str:
-    """Returns the sanitizer's library, which must be loaded before Python."""
-    asked = [find_compiler(), "-print-file-name=libasan.so"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    """Returns the libraries that must be loaded before Python: the sanitizer's, and C++'s, whose throw it watches."""
+    found = []
+    for name in ("libasan.so", "libstdc++.so.6"):
+        asked = [find_compiler(), f"-print-file-name={name}"]
+        found.append(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    return ":".join(found)
 
 
 def main() -> int:

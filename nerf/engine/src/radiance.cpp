@@ -50,11 +50,17 @@ NERF_EXPORT int nerf_radiance_descend(nerf::Model* model, const nerf::StepCall* 
 }
 
 NERF_EXPORT int nerf_radiance_update_occupancy(nerf::Model* model, const nerf::OccupancyCall* call) {
-    return nerf::guarded([&] { model->update_occupancy(nerf::checked(call, nerf::present(model).spec())); });
+    return nerf::guarded([&] {
+        nerf::Model& here = nerf::present(model);
+        here.update_occupancy(nerf::checked(call, here.spec()));
+    });
 }
 
 NERF_EXPORT int nerf_radiance_render(nerf::Model* model, const nerf::RenderCall* call) {
-    return nerf::guarded([&] { model->render(nerf::checked(call, nerf::present(model).spec())); });
+    return nerf::guarded([&] {
+        nerf::Model& here = nerf::present(model);
+        here.render(nerf::checked(call, here.spec()));
+    });
 }
 
 NERF_EXPORT int nerf_radiance_render_vjp(nerf::Model* model, const nerf::RenderCall* call,
@@ -66,7 +72,10 @@ NERF_EXPORT int nerf_radiance_render_vjp(nerf::Model* model, const nerf::RenderC
 }
 
 NERF_EXPORT int nerf_radiance_surface(nerf::Model* model, const nerf::SurfaceCall* call) {
-    return nerf::guarded([&] { model->surface(nerf::checked(call, nerf::present(model).spec())); });
+    return nerf::guarded([&] {
+        nerf::Model& here = nerf::present(model);
+        here.surface(nerf::checked(call, here.spec()));
+    });
 }
 
 NERF_EXPORT int nerf_radiance_density(nerf::Model* model, const float* position, int64_t n, float* out, int threads) {
