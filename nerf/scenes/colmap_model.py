@@ -216,11 +216,23 @@ def _words(types: list[Callable], line: str, where: str) -> list:
         raise InputError(f'{where}: "{line[:60]}" has a word that is not a number') from None
 
 
+def _whole(word: str) -> int:
+    """Returns a whole number of 64 bits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(word)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
+
+
 def _text_cameras(file: Path) -> dict[int, ColmapCamera]:
     cameras = {}
     for where, line in _lines(file):
         if line:
-            number, model, width, height, *values = _words([int, str, int, int, float], line, where)
+            number, model, width, height, *values = _words([_whole, str, _whole, _whole, float], line, where)
             cameras[number] = camera_of(model, (width, height), tuple(values), where)
     return cameras
 
@@ -236,7 +248,7 @@ def _text_images(file: Path) -> dict[int, ColmapImage]:
         *head, name = [*line.split(maxsplit=9), *[""] * 9][:10]  # the name may have spaces
         if not name:
             raise InputError(f"{where}: expected a number, a pose of 7 numbers, a camera and a name")
-        number, *pose, camera = _words([int, *[float] * 7, int], " ".join(head), where)
+        number, *pose, camera = _words([_whole, *[float] * 7, _whole], " ".join(head), where)
         if number in images:
             raise InputError(f"{where}: picture number {number} is there twice; give each picture its own")
         images[number] = ColmapImage(name, camera, pose_of(pose[:4], pose[4:], where))
@@ -273,7 +285,8 @@ def _text_points(file: Path) -> ColmapPoints:
     seen = []
     for where, line in _lines(file):
         if line:
-            values = _words([int, *[float] * 3, *[int] * 3, float, *[int] * (len(line.split()) - 8)], line, where)
+            seen_in = [_whole] * (len(line.split()) - 8)
+            values = _words([_whole, *[float] * 3, *[_whole] * 3, float, *seen_in], line, where)
             images = numpy.array(values[8::2], dtype=numpy.int64)
             seen.append(numpy.stack([numpy.full(len(images), len(position)), images], axis=1))
             position.append(values[1:4])

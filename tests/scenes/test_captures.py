@@ -161,6 +161,16 @@ def test_few_pictures_are_all_trained_on(photos):
     assert set(load(photos, holdout=0).splits) == {"train"} and len(load(photos, holdout=0).splits["train"]) == 12
 
 
+@pytest.mark.parametrize("file", ["cameras", "images", "points3D"])
+def test_whole_numbers_beyond_64_bits_are_refused_by_their_line(photos, file):
+    made.write_text(photos / "sparse" / "0")
+    text = photos / "sparse" / "0" / f"{file}.txt"
+    comment, first, *rest = text.read_text().splitlines()
+    text.write_text("\n".join([comment, " ".join(["10000000000000000000", *first.split()[1:]]), *rest, ""]))
+    with pytest.raises(InputError, match=rf"{file}\.txt: line 2: .* has a word that is not a number"):
+        load(photos)
+
+
 def test_a_capture_is_made_sparse_and_scored_on_all_others(photos):
     write_sparse(photos)
     scene = load(photos, pictures=4)
