@@ -156,32 +156,6 @@ def test_masks_are_read_by_both_formats(photos):
     assert (load(photos).splits["train"].used.numpy() == (mask > 0)).all()
 
 
-def test_few_pictures_are_all_trained_on(photos):
-    write_sparse(photos)
-    assert set(load(photos, holdout=0).splits) == {"train"} and len(load(photos, holdout=0).splits["train"]) == 12
-
-
-@pytest.mark.parametrize("file", ["cameras", "images", "points3D"])
-def test_whole_numbers_beyond_64_bits_are_refused_by_their_line(photos, file):
-    made.write_text(photos / "sparse" / "0")
-    text = photos / "sparse" / "0" / f"{file}.txt"
-    comment, first, *rest = text.read_text().splitlines()
-    text.write_text("\n".join([comment, " ".join(["10000000000000000000", *first.split()[1:]]), *rest, ""]))
-    with pytest.raises(InputError, match=rf"{file}\.txt: line 2: .* has a word that is not a number"):
-        load(photos)
-
-
-def test_a_capture_is_made_sparse_and_scored_on_all_others(photos):
-    write_sparse(photos)
-    scene = load(photos, pictures=4)
-    learned = [int(name[-2:]) for name in scene.splits["train"].names]
-    scored = [int(name[-2:]) for name in scene.splits["test"].names]
-    assert learned == [1, 4, 7, 10] and sorted(learned + scored) == list(range(made.N))
-    assert "learned from: 4 of 12 pictures" in "\n".join(scene.notes)
-    with pytest.raises(InputError, match="scene.pictures=13: there are 12"):
-        load(photos, pictures=13)
-
-
 def turned(file):
     """Lays a picture on its side, as phones do, and says so in EXIF."""
     image = Image.open(file)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nerf.config import SceneSettings
+from nerf.errors import InputError
 from nerf.scenes import find_scene, load_scene
 from nerf.scenes.scene import Scene
 from tests.scenes import photo_folder as made
@@ -64,3 +65,14 @@ def test_the_folder_of_the_pictures_stands_for_the_scene_above_it(tmp_path: Path
     write(tmp_path)
     assert "above the pictures" in find_scene(str(tmp_path / "images")).why
     assert count(load(tmp_path / "images")) == made.N
+
+
+@pytest.mark.parametrize("file", ["cameras", "images", "points3D"])
+def test_whole_numbers_beyond_64_bits_are_refused_by_their_line(tmp_path: Path, file: str) -> None:
+    made.write_pictures(tmp_path / "images")
+    made.write_text(tmp_path / "sparse" / "0")
+    text = tmp_path / "sparse" / "0" / f"{file}.txt"
+    comment, first, *rest = text.read_text().splitlines()
+    text.write_text("\n".join([comment, " ".join(["10000000000000000000", *first.split()[1:]]), *rest, ""]))
+    with pytest.raises(InputError, match=rf"{file}\.txt: line 2: .* has a word that is not a number"):
+        load(tmp_path)
