@@ -74,14 +74,14 @@ def _thumbnails(views: Views) -> tuple[Cameras, Tensor, Tensor]:
     cameras = views.cameras
     width, height = cameras.size.float().median(dim=0).values.tolist()
     scale = min(1.0, SIDE / max(width, height))
-    columns = round(width * scale)
-    rows = round(height * scale)
+    columns = max(2, round(width * scale))
+    rows = max(2, round(height * scale))
     middle = torch.tensor([[columns / 2, rows / 2]]).repeat(len(cameras), 1)
     small = Cameras(cameras.world_from_camera, cameras.focal * scale, middle, columns, rows, origin=cameras.origin)
 
     pictures = torch.empty(len(cameras), rows, columns)
     shown = torch.empty(len(cameras), rows, columns, dtype=torch.bool)
-    factor = max(1, int(1 / scale))
+    factor = min(max(1, int(1 / scale)), int(cameras.size.min()))
     for frame in range(len(cameras)):
         shrunk = avg_pool2d(views.picture(frame, "black").mean(dim=2)[None, None], factor)
         rays = small.image_rays(frame)

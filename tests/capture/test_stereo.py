@@ -70,6 +70,18 @@ def test_distances_are_right_where_they_are_measured(views, measured):
     assert right > 0.93
 
 
+def test_pictures_that_are_strips_are_measured_as_they_are(views):
+    cameras = Cameras(views.cameras.world_from_camera, torch.full((5, 2), 900.0), torch.full((5, 2), 6.0), 1600, 12)
+    strips = Views(views.names, torch.zeros(5, 12, 1600, 3, dtype=torch.uint8), 255, cameras, None, True)
+    assert measure_distances(strips, 1.0).part == 0
+    few = dataclasses.replace(
+        strips,
+        images=strips.images[:, :2],
+        cameras=dataclasses.replace(cameras, height=2, size=torch.tensor([[1600, 2]] * 5)),
+    )
+    assert measure_distances(few, 1.0).part == 0
+
+
 def test_masked_pixels_are_not_measured(views):
     used = torch.ones(5, 72, 96, dtype=torch.bool)
     used[:, :, :40] = False
