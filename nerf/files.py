@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -24,6 +25,11 @@ LARGEST_YAML = 2**20  # bytes; settings take a few thousand
 MOST_DIGITS = 18  # of a number that is read as a whole one: it fits 64 bits
 LEFT_ALONE = 86400.0  # seconds
 UNFINISHED = re.compile(r"\.(?:.*\.)?(?:partial|frames|sfm|fresh)-([0-9a-f]{8})-(\d{1,18})(?:[-.].*)?", re.DOTALL)
+MENDS = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -136,7 +142,8 @@ def _lives(process: int) -> bool:
 def unwritable(file: Path, error: OSError) -> InputError:
     """Returns the error, one line long, that says why a file cannot be written."""
     reason = " ".join(str(error.strerror or error).split())[:300]
-    return InputError(f"{file}: cannot be written ({reason}); free some space or choose another folder")
+    mend = MENDS.get(error.errno or 0, "choose another folder")
+    return InputError(f"{file}: cannot be written ({reason}); {mend}")
 
 
 def check_writable(file: Path) -> None:

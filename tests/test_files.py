@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from nerf.cli.main import main
-from nerf.files import mark, replacing, working_folder, write_text
+from nerf.errors import InputError
+from nerf.files import mark, replacing, unwritable, working_folder, write_text
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,15 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path, capsys, words):
     assert main([word.format(**places) for word in words]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_file_that_cannot_be_written_says_what_would_help(tmp_path):
+    with pytest.raises(InputError, match="File name too long.; choose a shorter name$"):
+        write_text(tmp_path / f"{'b' * 250}.json", "text")
+    if Path("/dev/full").exists():
+        with pytest.raises(OSError) as full:
+            Path("/dev/full").write_text("text")
+        assert str(unwritable(tmp_path, full.value)).endswith("; free some space or choose another folder")
 
 
 def test_what_a_killed_program_left_of_a_file_is_swept_when_the_file_is_written_again(tmp_path):
