@@ -285,8 +285,14 @@ def _hounsfield(file: Path, data: Any) -> numpy.ndarray:
     with _readable(file):
         try:
             stored = data.pixel_array
-        except RuntimeError as error:  # no decoder for this compression
-            raise ValueError(str(error)) from None
+        except (*READ_ERRORS, RuntimeError) as error:
+            syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+            if syntax is None or not syntax.is_compressed:
+                raise ValueError(str(error)) from None
+            raise InputError(
+                f"{file}: its pixels are compressed as {syntax.name}, and no decoder here reads them; decompress it "
+                "first (gdcmconv --raw), or restore it if it is damaged"
+            ) from None
         if stored.ndim != 2:
             raise InputError(f"{file}: expected one grey slice, got {' x '.join(map(str, stored.shape))} values")
         slope = float(data.get("RescaleSlope", 1))

@@ -138,6 +138,17 @@ def test_a_deflated_slice_is_read_and_one_that_swells_is_refused(tmp_path, monke
             read_volume(tmp_path / "bomb.dcm")
 
 
+def test_a_compression_that_no_decoder_reads_is_named(tmp_path):
+    write_slice(tmp_path / "a.dcm", 0, numpy.zeros((9, 8)))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.PixelData = pydicom.encaps.encapsulate([b"no such stream "])
+    data.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    data["PixelData"].VR = "OB"
+    data.save_as(tmp_path / "b.dcm")
+    with pytest.raises(InputError, match="compressed as MPEG2 .*, and no decoder here reads them; decompress it first"):
+        read_volume(tmp_path / "b.dcm")
+
+
 def test_reading_an_array_warns_of_nothing(tmp_path, recwarn):
     numpy.save(tmp_path / "a.npy", a_volume().values)
     torch.from_numpy(read_volume(tmp_path / "a.npy").values)
