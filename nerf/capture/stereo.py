@@ -5,24 +5,30 @@ Thumbnails of pinhole cameras are matched, see `nerf.ops.stereo`. A distance is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d
+from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d, normalize
 
 from nerf.capture.bounds import center_of_attention
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.up import find_up
 from nerf.ops.stereo import stereo
 from nerf.scenes.scene import Views
 
 SIDE = 256  # pixels of the longer side of a thumbnail
 NEIGHBOURS = 4
-MOST_PLANES = 128
+MOST_PLANES = 256
+NEAREST = 0.25  # of the distance of what cameras look at: nothing nearer is looked for, which takes planes
 BEST_BASELINE = 10.0  # degrees between neighbours, seen from what they look at
 LEAST_BASELINE = 1.0
 MOST_TURNED = 45.0  # degrees between their axes
+WIDE = 15.0  # degrees to the farthest neighbour from which windows are alike only on planes that slope as surfaces do
+STEEP = 0.1  # sine of the angle between up and an axis below which nothing is to its sides
+WALL = 40.0  # degrees that upright planes are turned to either side
 LEAST_LIKENESS = 0.4  # correlation from which a depth was found in the pictures, and not filled in from around it
 SAME_PIXEL = 2.0  # thumbnail pixels by which a point may miss itself when it is looked up in a neighbour and back
 SAME_DEPTH = 0.02  # and the part of its depth
@@ -55,13 +61,16 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     """
     cameras, pictures, shown = _thumbnails(views)
     center, _ = center_of_attention(views)
+    away = (cameras.world_from_camera[:, :, 3] - center).norm(dim=1)
+    nearest = (NEAREST * away).clamp(min=near)
     others = _neighbours(cameras, center)
     warps, longest = _warps(cameras, others)
     steps = 1 / (cameras.focal.amax(dim=1) * longest).clamp(min=1e-12)  # one pixel of the farthest neighbour
-    steps = torch.maximum(steps, torch.full_like(steps, 1 / (near * (MOST_PLANES - 1))))
-    planes = (1 / (near * steps)).ceil().int() + 1
+    steps = torch.maximum(steps, 1 / (nearest * (MOST_PLANES - 1)))
+    planes = (1 / (nearest * steps)).ceil().int() + 1
 
-    inverse, likeness = stereo(pictures, others, warps, steps, planes, backend)
+    slopes = _slopes(cameras, bool((longest / away).median() > math.radians(WIDE)))
+    inverse, likeness = stereo(pictures, others, warps, slopes, steps, planes, backend)
     sure = (inverse > 0) & (likeness > LEAST_LIKENESS) & shown
     depth = torch.where(sure, 1 / inverse.clamp(min=1e-12), 0)
     depth = torch.where(_agreeing(cameras, others, depth), depth, 0)
@@ -129,6 +138,36 @@ def _warps(cameras: Cameras, others: Tensor) -> tuple[Tensor, Tensor]:
     warps = torch.cat([to_other @ turn @ matrix.inverse()[:, None], to_other @ apart], dim=-1)
     baseline = torch.where(others >= 0, apart.squeeze(-1).norm(dim=-1), 0)
     return warps.float(), baseline.amax(dim=1).float()
+
+
+def _slopes(cameras: Cameras, wide: bool) -> Tensor:
+    """Returns the slopes (F, S, 3) of the planes on which surfaces are looked for, see `stereo`.
+
+    Across the axis of the camera and, where pictures stand wide apart, level as floors and tables are, and upright to
+    either side.
+    """
+    pose = cameras.world_from_camera
+    axis = pose[:, :, 2]
+    normals = axis[:, None]
+    if wide:
+        up = find_up(cameras).direction.expand_as(axis)
+        side = torch.linalg.cross(up, axis)
+        straight_down = (side.norm(dim=1) < STEEP)[:, None, None]
+        side = normalize(side, dim=1)
+        ahead = torch.linalg.cross(side, up)
+        cosine, sine = math.cos(math.radians(WALL)), math.sin(math.radians(WALL))
+        normals = torch.stack([axis, up, cosine * ahead + sine * side, cosine * ahead - sine * side], dim=1)
+        normals = torch.where(straight_down, axis[:, None], normals)
+
+    # A plane n . X = d has the inverse depth n . K^-1 (x, y, 1) / d. Its slope is at most 1 in the picture.
+    in_camera = normals @ pose[:, :, :3]
+    across = in_camera[..., :2] / cameras.focal[:, None]
+    slope = torch.cat([across, in_camera[..., 2:] - (across * cameras.center[:, None]).sum(-1, keepdim=True)], dim=-1)
+    width, height = cameras.width, cameras.height
+    corners = torch.tensor([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]).float()
+    middle = slope @ corners.mean(0)
+    slope = torch.where(middle[..., None] < 0, -slope, slope)
+    return slope / (slope @ corners.T).amax(dim=-1, keepdim=True)
 
 
 def _agreeing(cameras: Cameras, others: Tensor, depth: Tensor) -> Tensor:

@@ -194,7 +194,9 @@ def march(
     return count, t
 
 
-def stereo(pictures: Tensor, others: Tensor, warps: Tensor, steps: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
+def stereo(
+    pictures: Tensor, others: Tensor, warps: Tensor, slopes: Tensor, steps: Tensor, planes: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns inverse depths (F, H, W) and correlations (F, H, W), see `nerf.ops.stereo`."""
     inverse = torch.empty_like(pictures)
     likeness = torch.empty_like(pictures)
@@ -202,6 +204,7 @@ def stereo(pictures: Tensor, others: Tensor, warps: Tensor, steps: Tensor, plane
         pictures=address(pictures),
         others=address(others, torch.int32),
         warps=address(warps),
+        slopes=address(slopes),
         steps=address(steps),
         planes=address(planes, torch.int32),
         inverse=address(inverse),
@@ -210,6 +213,7 @@ def stereo(pictures: Tensor, others: Tensor, warps: Tensor, steps: Tensor, plane
         height=pictures.shape[1],
         width=pictures.shape[2],
         n_others=others.shape[1],
+        n_slopes=slopes.shape[1],
         threads=torch.get_num_threads(),
     )
     library().call("nerf_stereo", ctypes.byref(call))

@@ -1,9 +1,10 @@
 """Stereo: pictures of known cameras -> the depth of every pixel, from its neighbours alone.
 
-Planes stand across the axis of a picture's camera, evenly in inverse depth, the first at infinity. At every plane a
-neighbouring picture is drawn as it would be seen from here if all of it lay there, and small windows of both are
-correlated (Collins 1996). What a plane costs at a pixel is one less the mean correlation with the two neighbours that
-are most alike. Along rows and columns, both ways, a change of depth costs, too (semi-global matching, Hirschmüller
+Planes of one slope follow each other evenly in inverse depth, the first at infinity. At every plane a neighbouring
+picture is drawn as it would be seen from here if all of it lay there, and small windows of both are correlated (Collins
+1996). What a plane costs at a pixel is one less the mean correlation with the two neighbours that are most alike.
+Windows of pictures from far apart are alike only on planes that slope as the surface does: planes of several slopes are
+tried, and of those that pass a pixel at about one depth the cheapest counts (Gallup et al. 2007). Along rows and columns, both ways, a change of depth costs, too (semi-global matching, Hirschmüller
 2008). The cheapest plane wins; a parabola through its neighbours finds where between planes.
 """
 
@@ -24,7 +25,13 @@ FAR_JUMP = 128  # and by more
 
 
 def stereo(
-    pictures: Tensor, others: Tensor, warps: Tensor, steps: Tensor, planes: Tensor, backend: str = "reference"
+    pictures: Tensor,
+    others: Tensor,
+    warps: Tensor,
+    slopes: Tensor,
+    steps: Tensor,
+    planes: Tensor,
+    backend: str = "reference",
 ) -> tuple[Tensor, Tensor]:
     """Returns the inverse depth (F, H, W) along each camera's axis, and the correlation there (F, H, W).
 
@@ -35,13 +42,14 @@ def stereo(
         others: (F, K) int32, the neighbours of each; -1 where there are fewer.
         warps: (F, K, 3, 4) float32, [M | a]: the point at inverse depth v on the ray of pixel (x, y) is in a neighbour
             at (q0 / q2, q1 / q2), with q = M (x, y, 1) + v a.
-        steps: (F,) float32, from one plane's inverse depth to the next.
-        planes: (F,) int32, how many.
+        slopes: (F, S, 3) float32, n of planes: the inverse depth on plane j is j step (n . (x, y, 1)) at pixel (x, y).
+        steps: (F,) float32, from one inverse depth to the next.
+        planes: (F,) int32, how many of each slope, and how many inverse depths.
         backend: see `nerf.ops.autograd`.
     """
     if not is_native(backend):
         found = [
-            _stereo_reference(pictures, frame, others[frame], warps[frame], torch.arange(int(planes[frame])) * step)
+            _stereo_reference(pictures, frame, others[frame], warps[frame], slopes[frame], int(planes[frame]), step)
             for frame, step in enumerate(steps)
         ]
         inverse, likeness = (torch.stack(each) for each in zip(*found))
@@ -49,22 +57,28 @@ def stereo(
 
     from nerf.engine import bindings as ops
 
-    return ops.stereo(pictures.contiguous(), others.contiguous(), warps.contiguous(), steps, planes)
+    return ops.stereo(pictures.contiguous(), others.contiguous(), warps.contiguous(), slopes.contiguous(), steps, planes)
 
 
 def _stereo_reference(
-    pictures: Tensor, frame: int, others: Tensor, warps: Tensor, inverse: Tensor
+    pictures: Tensor, frame: int, others: Tensor, warps: Tensor, slopes: Tensor, planes: int, step: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns the plane (H, W) of every pixel of one picture, with its fraction, and the correlation there."""
+    picture = pictures[frame]
     neighbours = [index for index, other in enumerate(others.tolist()) if other >= 0]
-    costs = []
-    for v in inverse:
-        alike = [
-            _correlation(pictures[frame], *_warped(pictures[others[index]], warps[index], v)) for index in neighbours
-        ]
-        best = torch.stack([torch.zeros_like(pictures[frame])] * 2 + alike).sort(dim=0, descending=True).values
-        costs.append((WORST * (1 - best[: min(2, max(1, len(alike)))].mean(0).clamp(max=1)) + 0.5).floor().int())
-    cost = torch.stack(costs)  # (planes, H, W)
+    pixels = _pixels(*picture.shape)
+    cost = torch.full((planes + 1, *picture.shape), WORST, dtype=torch.int32)  # the last: of no inverse depth
+    for slope in slopes:
+        for plane in range(planes):
+            place = plane * (pixels @ slope)
+            alike = [_correlation(picture, *_warped(pictures[others[i]], warps[i], place * step)) for i in neighbours]
+            best = torch.stack([torch.zeros_like(picture)] * 2 + alike).sort(dim=0, descending=True).values
+            likeness = best[: min(2, max(1, len(alike)))].mean(0).clamp(max=1)
+            nearest = (place + 0.5).floor().long()
+            nearest = torch.where((nearest >= 0) & (nearest < planes), nearest, planes)[None]
+            found = (WORST * (1 - likeness) + 0.5).floor().int()[None]
+            cost.scatter_(0, nearest, torch.minimum(cost.gather(0, nearest), found))
+    cost = cost[:-1]
 
     total = torch.zeros_like(cost)
     for turned in (cost, cost.transpose(1, 2)):
@@ -79,11 +93,16 @@ def _stereo_reference(
     return plane + offset, 1 - cost.gather(0, plane[None])[0] / WORST
 
 
-def _warped(picture: Tensor, warp: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns a neighbour's picture (H, W) as it would be seen from here if all lay on one plane, and where it is."""
-    height, width = picture.shape
+def _pixels(height: int, width: int) -> Tensor:
+    """Returns (x, y, 1) of the middle of every pixel, (H, W, 3)."""
     row, column = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    q = torch.stack([column, row, torch.ones_like(row)], dim=-1) @ warp[:, :3].T + inverse * warp[:, 3]
+    return torch.stack([column, row, torch.ones_like(row)], dim=-1)
+
+
+def _warped(picture: Tensor, warp: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a neighbour's picture (H, W) as it would be seen from here if all lay at `inverse`, and where it is."""
+    height, width = picture.shape
+    q = _pixels(height, width) @ warp[:, :3].T + inverse[..., None] * warp[:, 3]
     place = q[..., :2] / q[..., 2:] - 0.5
     limit = torch.tensor([width - 1, height - 1])
     inside = (q[..., 2] > 0) & (place >= 0).all(dim=-1) & (place < limit).all(dim=-1)

@@ -9,7 +9,7 @@ from nerf.capture.bounds import contracted_space
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck
 from nerf.capture.space import SceneSpace, find_space
-from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
+from nerf.capture.stereo import MeasuredDistances, _slopes, free_cells, measure_distances
 from nerf.config import read_settings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import TERMS
@@ -55,6 +55,24 @@ def views(request):
 
 
 @pytest.fixture(scope="module")
+def wide_views():
+    """A floor seen from five places that stand 20 degrees apart, and how far away it is."""
+    angles = torch.tensor([-40.0, -20.0, 0.0, 20.0, 40.0]).deg2rad()
+    eyes = torch.stack([3 * angles.sin(), -3 * angles.cos(), torch.full((5,), 1.2)], dim=1)
+    poses = torch.stack([look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])) for eye in eyes])
+    cameras = Cameras(poses, torch.full((5, 2), 110.0), torch.tensor([[48.0, 36.0]] * 5), 96, 72)
+    images = torch.empty(5, 72, 96, 3, dtype=torch.uint8)
+    truth = torch.empty(5, 72, 96)
+    for frame in range(5):
+        rays = cameras.image_rays(frame)
+        t = -rays.origin[:, 2] / rays.direction[:, 2]
+        brightness = texture((rays.origin + t[:, None] * rays.direction)[:, :2])
+        images[frame] = (255 * brightness).round().to(torch.uint8).view(72, 96, 1).expand(-1, -1, 3)
+        truth[frame] = t.view(72, 96)
+    return Views(tuple(f"v{i}" for i in range(5)), images, 255, cameras, None, True), truth
+
+
+@pytest.fixture(scope="module")
 def measured(views):
     return measure_distances(views, 1.0)
 
@@ -68,6 +86,26 @@ def test_distances_are_right_where_they_are_measured(views, measured):
         right += ((found / truth - 1).abs() < 0.03)[found > 0].float().mean().item() / 5
     # Windows of five pixels spread the panel's border by two pixels.
     assert right > 0.93
+
+
+def test_a_floor_is_measured_by_pictures_that_stand_wide_apart(wide_views, monkeypatch):
+    views, truth = wide_views
+    found = measure_distances(views, 0.5).distance
+    seen = (truth > 0) & (truth < 8)
+    right = (found / truth - 1).abs() < 0.02
+    monkeypatch.setattr("nerf.capture.stereo.WIDE", 180.0)
+    plain = (measure_distances(views, 0.5).distance / truth - 1).abs() < 0.02
+    assert right[found > 0].float().mean() > 0.9
+    assert right[seen].float().mean() > 1.2 * plain[seen].float().mean()
+
+
+def test_slopes_of_cameras_that_look_straight_down_are_across_their_axes(wide_views):
+    views, _ = wide_views
+    eyes = torch.tensor([[0.0, 0.0, 3.0], [1.0, 0.0, 3.0], [0.0, 1.0, 3.0], [1.0, 1.0, 3.0], [2.0, 0.0, 3.0]])
+    down = torch.tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
+    poses = torch.cat([down.expand(5, 3, 3), eyes[:, :, None]], dim=2)
+    slopes = _slopes(dataclasses.replace(views.cameras, world_from_camera=poses), True)
+    assert torch.isfinite(slopes).all() and torch.allclose(slopes[:, 0], torch.tensor([0.0, 0.0, 1.0]), atol=1e-5)
 
 
 def test_pictures_that_are_strips_are_measured_as_they_are(views):
@@ -139,9 +177,10 @@ def test_the_engine_finds_what_the_reference_finds():
     warps[:, :, 0, 3] = torch.tensor([10.0, -7.0])
     warps[:, :, 2, 3] = 0.3
     steps = torch.tensor([0.1, 0.05, 0.1])
-    planes = torch.tensor([9, 20, 4], dtype=torch.int32)
-    inverse, likeness = stereo(pictures, others, warps, steps, planes, "native")
-    expected, expected_likeness = stereo(pictures, others, warps, steps, planes)
+    planes = torch.tensor([9, 40, 4], dtype=torch.int32)
+    slopes = torch.tensor([[0, 0, 1.0], [0.01, -0.005, 0.7]]).repeat(3, 1, 1)
+    inverse, likeness = stereo(pictures, others, warps, slopes, steps, planes, "native")
+    expected, expected_likeness = stereo(pictures, others, warps, slopes, steps, planes)
     # Costs are rounded to whole numbers: one that lies between two may go either way.
     same = (inverse - expected).abs() < 0.01 * steps[:, None, None]
     assert same.float().mean() > 0.98

@@ -88,11 +88,13 @@ def stereo(calls: Calls, call: Callable[..., None]) -> None:
     height = calls.size(2, 5, 9)
     width = calls.size(2, 6, 8)
     others = calls.size(1, 2, 3)
+    slopes = calls.size(1, 2, 3)
     area = pictures * height * width
     asked = StereoCall(
         pictures=calls.reals(area),
         others=calls.array(ctypes.c_int32, pictures * others, lambda: calls.size(-1, 0, max(0, min(pictures, 9) - 1))),
         warps=calls.reals(pictures * others * 12),
+        slopes=calls.reals(pictures * slopes * 3),
         steps=calls.reals(pictures),
         planes=calls.array(ctypes.c_int32, pictures, lambda: calls.size(1, 2, 7)),
         inverse=calls.reals(area),
@@ -101,6 +103,7 @@ def stereo(calls: Calls, call: Callable[..., None]) -> None:
         height=height,
         width=width,
         n_others=others,
+        n_slopes=slopes,
         threads=threads(calls),
     )
     call("nerf_stereo", calls.pointer(asked))
