@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -45,11 +46,16 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     if box.contraction is None or not _wants_stereo(views, settings):
         return SceneSpace(box, hull, silhouettes)
 
+    start = time.perf_counter()
     measured = measure_distances(views, box.contraction.near, "native" if available() else "reference")
     cells = hull.nonzero()
     free = free_cells(views.cameras, measured, box, cells, resolution)
     hull[tuple(cells[free].T)] = False
-    say("stereo", f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty")
+    say(
+        "stereo",
+        f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty; "
+        f"{time.perf_counter() - start:.1f} s",
+    )
     return SceneSpace(box, hull, None, measured)
 
 

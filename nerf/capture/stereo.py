@@ -17,6 +17,7 @@ from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
 from nerf.geometry.up import find_up
 from nerf.ops.stereo import stereo
+from nerf.report import progress
 from nerf.scenes.scene import Views
 
 SIDE = 256  # pixels of the longer side of a thumbnail
@@ -70,7 +71,13 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     planes = (1 / (nearest * steps)).ceil().int() + 1
 
     slopes = _slopes(cameras, bool((longest / away).median() > math.radians(WIDE)))
-    inverse, likeness = stereo(pictures, others, warps, slopes, steps, planes, backend)
+    inverse = torch.empty_like(pictures)
+    likeness = torch.empty_like(pictures)
+    with progress(title="stereo", total=len(views), unit="picture") as bar:
+        for some in torch.arange(len(views)).split(2 * torch.get_num_threads()):
+            frames = range(some[0], some[-1] + 1)
+            inverse[some], likeness[some] = stereo(pictures, others, warps, slopes, steps, planes, frames, backend)
+            bar.update(len(frames))
     sure = (inverse > 0) & (likeness > LEAST_LIKENESS) & shown
     depth = torch.where(sure, 1 / inverse.clamp(min=1e-12), 0)
     depth = torch.where(_agreeing(cameras, others, depth), depth, 0)

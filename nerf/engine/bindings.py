@@ -195,11 +195,12 @@ def march(
 
 
 def stereo(
-    pictures: Tensor, others: Tensor, warps: Tensor, slopes: Tensor, steps: Tensor, planes: Tensor
+    pictures: Tensor, others: Tensor, warps: Tensor, slopes: Tensor, steps: Tensor, planes: Tensor, frames: range
 ) -> tuple[Tensor, Tensor]:
-    """Returns inverse depths (F, H, W) and correlations (F, H, W), see `nerf.ops.stereo`."""
-    inverse = torch.empty_like(pictures)
-    likeness = torch.empty_like(pictures)
+    """Returns inverse depths (N, H, W) and correlations (N, H, W) of some frames, see `nerf.ops.stereo`."""
+    inverse = pictures.new_empty(len(frames), *pictures.shape[1:])
+    likeness = torch.empty_like(inverse)
+
     call = StereoCall(
         pictures=address(pictures),
         others=address(others, torch.int32),
@@ -209,6 +210,8 @@ def stereo(
         planes=address(planes, torch.int32),
         inverse=address(inverse),
         likeness=address(likeness),
+        first=frames.start,
+        count=len(frames),
         n_pictures=len(pictures),
         height=pictures.shape[1],
         width=pictures.shape[2],

@@ -4,8 +4,9 @@ Planes of one slope follow each other evenly in inverse depth, the first at infi
 picture is drawn as it would be seen from here if all of it lay there, and small windows of both are correlated (Collins
 1996). What a plane costs at a pixel is one less the mean correlation with the two neighbours that are most alike.
 Windows of pictures from far apart are alike only on planes that slope as the surface does: planes of several slopes are
-tried, and of those that pass a pixel at about one depth the cheapest counts (Gallup et al. 2007). Along rows and columns, both ways, a change of depth costs, too (semi-global matching, Hirschmüller
-2008). The cheapest plane wins; a parabola through its neighbours finds where between planes.
+tried, and of those that pass a pixel at about one depth the cheapest counts (Gallup et al. 2007). Along rows and
+columns, both ways, a change of depth costs, too (semi-global matching, Hirschmüller 2008). The cheapest plane wins; a
+parabola through its neighbours finds where between planes.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def stereo(
     slopes: Tensor,
     steps: Tensor,
     planes: Tensor,
+    frames: range | None = None,
     backend: str = "reference",
 ) -> tuple[Tensor, Tensor]:
-    """Returns the inverse depth (F, H, W) along each camera's axis, and the correlation there (F, H, W).
+    """Returns the inverse depth (N, H, W) along each camera's axis, and the correlation there (N, H, W).
 
     Not differentiable.
 
@@ -45,28 +47,30 @@ def stereo(
         slopes: (F, S, 3) float32, n of planes: the inverse depth on plane j is j step (n . (x, y, 1)) at pixel (x, y).
         steps: (F,) float32, from one inverse depth to the next.
         planes: (F,) int32, how many of each slope, and how many inverse depths.
+        frames: the N pictures whose depth is asked for, one after another; all if None.
         backend: see `nerf.ops.autograd`.
     """
+    frames = range(len(pictures)) if frames is None else frames
     if not is_native(backend):
-        found = [
-            _stereo_reference(pictures, frame, others[frame], warps[frame], slopes[frame], int(planes[frame]), step)
-            for frame, step in enumerate(steps)
-        ]
-        inverse, likeness = (torch.stack(each) for each in zip(*found))
-        return inverse * steps[:, None, None], likeness
+        each = (others, warps, slopes, steps, planes)
+        found = [_stereo_reference(pictures, frame, *(tensor[frame] for tensor in each)) for frame in frames]
+        inverse, likeness = (torch.stack(maps) for maps in zip(*found))
+        return inverse * steps[frames.start : frames.stop, None, None], likeness
 
     from nerf.engine import bindings as ops
 
-    return ops.stereo(pictures.contiguous(), others.contiguous(), warps.contiguous(), slopes.contiguous(), steps, planes)
+    slopes = slopes.contiguous()
+    return ops.stereo(pictures.contiguous(), others.contiguous(), warps.contiguous(), slopes, steps, planes, frames)
 
 
 def _stereo_reference(
-    pictures: Tensor, frame: int, others: Tensor, warps: Tensor, slopes: Tensor, planes: int, step: Tensor
+    pictures: Tensor, frame: int, others: Tensor, warps: Tensor, slopes: Tensor, step: Tensor, n_planes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns the plane (H, W) of every pixel of one picture, with its fraction, and the correlation there."""
     picture = pictures[frame]
     neighbours = [index for index, other in enumerate(others.tolist()) if other >= 0]
     pixels = _pixels(*picture.shape)
+    planes = int(n_planes)
     cost = torch.full((planes + 1, *picture.shape), WORST, dtype=torch.int32)  # the last: of no inverse depth
     for slope in slopes:
         for plane in range(planes):

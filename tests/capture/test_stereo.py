@@ -179,8 +179,10 @@ def test_the_engine_finds_what_the_reference_finds():
     steps = torch.tensor([0.1, 0.05, 0.1])
     planes = torch.tensor([9, 40, 4], dtype=torch.int32)
     slopes = torch.tensor([[0, 0, 1.0], [0.01, -0.005, 0.7]]).repeat(3, 1, 1)
-    inverse, likeness = stereo(pictures, others, warps, slopes, steps, planes, "native")
+    inverse, likeness = stereo(pictures, others, warps, slopes, steps, planes, backend="native")
     expected, expected_likeness = stereo(pictures, others, warps, slopes, steps, planes)
+    for backend, whole in (("native", inverse), ("reference", expected)):
+        assert torch.equal(stereo(pictures, others, warps, slopes, steps, planes, range(1, 3), backend)[0], whole[1:])
     # Costs are rounded to whole numbers: one that lies between two may go either way.
     same = (inverse - expected).abs() < 0.01 * steps[:, None, None]
     assert same.float().mean() > 0.98

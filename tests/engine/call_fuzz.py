@@ -99,6 +99,8 @@ def stereo(calls: Calls, call: Callable[..., None]) -> None:
         planes=calls.array(ctypes.c_int32, pictures, lambda: calls.size(1, 2, 7)),
         inverse=calls.reals(area),
         likeness=calls.reals(area),
+        first=calls.size(0, 0, 1),
+        count=calls.size(0, 1, pictures),
         n_pictures=pictures,
         height=height,
         width=width,

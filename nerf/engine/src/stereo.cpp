@@ -10,9 +10,9 @@ namespace nerf {
 
 void find_depths(const StereoCall& call) {
     std::vector<std::unique_ptr<Sweep>> sweeps(call.threads);
-    Pool::shared().run(call.n_pictures, call.threads, [&](int64_t picture, int thread) {
+    Pool::shared().run(call.count, call.threads, [&](int64_t number, int thread) {
         if (!sweeps[thread]) sweeps[thread] = std::make_unique<Sweep>(call);
-        sweeps[thread]->run(picture);
+        sweeps[thread]->run(call.first + number);
     });
 }
 

@@ -24,8 +24,9 @@ struct StereoCall {
     const float* slopes;    // (n_pictures, n_slopes, 3), of planes
     const float* steps;     // (n_pictures), from one inverse depth to the next
     const int32_t* planes;  // (n_pictures), how many of a slope, and how many inverse depths
-    float* inverse;         // (n_pictures, height, width), the inverse depth found
-    float* likeness;        // (n_pictures, height, width), the correlation there
+    float* inverse;         // (count, height, width), the inverse depth found, of the pictures asked for
+    float* likeness;        // (count, height, width), the correlation there
+    int32_t first, count;   // of the pictures asked for
     int32_t n_pictures, height, width, n_others, n_slopes, threads;
 };
 
@@ -34,6 +35,8 @@ constexpr int32_t MOST_PLANES = 1024, MOST_NEIGHBOURS = 64, MOST_SLOPES = 16;
 inline void check(const StereoCall& call) {
     const Fields fields("StereoCall");
     fields.within<int32_t>("n_pictures", call.n_pictures, 0, 1 << 20);
+    fields.within<int32_t>("first", call.first, 0, call.n_pictures);
+    fields.within<int32_t>("count", call.count, 0, call.n_pictures - call.first);
     for (const int32_t side : {call.height, call.width}) fields.within<int32_t>("height or width", side, 2, 1 << 14);
     fields.within<int32_t>("n_others", call.n_others, 1, MOST_NEIGHBOURS);
     fields.within<int32_t>("n_slopes", call.n_slopes, 1, MOST_SLOPES);
@@ -43,8 +46,8 @@ inline void check(const StereoCall& call) {
         fields.present("pictures, warps, slopes or steps", array, any);
     fields.present("others", call.others, any);
     fields.present("planes", call.planes, any);
-    fields.present("inverse", call.inverse, any);
-    fields.present("likeness", call.likeness, any);
+    fields.present("inverse", call.inverse, call.count > 0);
+    fields.present("likeness", call.likeness, call.count > 0);
     for (int64_t picture = 0; picture < call.n_pictures; ++picture) {
         fields.within<int32_t>("planes", call.planes[picture], 1, MOST_PLANES);
         for (int64_t other = picture * call.n_others; other < (picture + 1) * call.n_others; ++other)
@@ -92,7 +95,8 @@ public:
             for (int column = 0; column < width_; ++column) path(column, width_, height_, back);
         }
         for (size_t at = 0; at < pixels; ++at)
-            choose(at, call_.steps[picture], call_.inverse + picture * pixels, call_.likeness + picture * pixels);
+            choose(at, call_.steps[picture], call_.inverse + (picture - call_.first) * pixels,
+                   call_.likeness + (picture - call_.first) * pixels);
     }
 
 private:
