@@ -15,7 +15,7 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.report import say
 from nerf.scenes.scene import Views
 
-MOST_FOR_STEREO = 100  # pictures: more tell by themselves where matter is
+MOST_FOR_STEREO = 300  # pictures: more would take minutes, and tell better by themselves where matter is
 LEAST_FOR_STEREO = 128  # pixels of the longer side: windows of smaller pictures hold more than one surface
 
 

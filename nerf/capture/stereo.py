@@ -27,7 +27,7 @@ NEAREST = 0.25  # of the distance of what cameras look at: nothing nearer is loo
 BEST_BASELINE = 10.0  # degrees between neighbours, seen from what they look at
 LEAST_BASELINE = 1.0
 MOST_TURNED = 45.0  # degrees between their axes
-WIDE = 15.0  # degrees to the farthest neighbour from which windows are alike only on planes that slope as surfaces do
+WIDE = 15.0  # degrees to the second nearest neighbour from which windows are alike only on planes as surfaces slope
 STEEP = 0.1  # sine of the angle between up and an axis below which nothing is to its sides
 WALL = 40.0  # degrees that upright planes are turned to either side
 LEAST_LIKENESS = 0.4  # correlation from which a depth was found in the pictures, and not filled in from around it
@@ -65,12 +65,13 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     away = (cameras.world_from_camera[:, :, 3] - center).norm(dim=1)
     nearest = (NEAREST * away).clamp(min=near)
     others = _neighbours(cameras, center)
-    warps, longest = _warps(cameras, others)
-    steps = 1 / (cameras.focal.amax(dim=1) * longest).clamp(min=1e-12)  # one pixel of the farthest neighbour
+    warps, baselines = _warps(cameras, others)
+    steps = 1 / (cameras.focal.amax(dim=1) * baselines.amax(dim=1)).clamp(min=1e-12)  # a pixel of the farthest
     steps = torch.maximum(steps, 1 / (nearest * (MOST_PLANES - 1)))
     planes = (1 / (nearest * steps)).ceil().int() + 1
 
-    slopes = _slopes(cameras, bool((longest / away).median() > math.radians(WIDE)))
+    second = torch.where(baselines > 0, baselines, torch.inf).sort(dim=1).values[:, :2].amax(dim=1) / away
+    slopes = _slopes(cameras, second[second.isfinite()].median().item() > math.radians(WIDE))
     inverse = torch.empty_like(pictures)
     likeness = torch.empty_like(pictures)
     with progress(title="stereo", total=len(views), unit="picture") as bar:
@@ -131,7 +132,10 @@ def _neighbours(cameras: Cameras, center: Tensor) -> Tensor:
 
 
 def _warps(cameras: Cameras, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns [M | a] (F, K, 3, 4) of each picture and its neighbours, see `stereo`, and its longest baseline (F,)."""
+    """Returns [M | a] (F, K, 3, 4) of each picture and its neighbours, see `stereo`, and how far apart (F, K) they are.
+
+    Where there is no neighbour they are 0 apart.
+    """
     matrix = torch.zeros(len(cameras), 3, 3, dtype=torch.float64)
     matrix[:, [0, 1], [0, 1]] = cameras.focal.double()
     matrix[:, :2, 2] = cameras.center.double()
@@ -143,8 +147,7 @@ def _warps(cameras: Cameras, others: Tensor) -> tuple[Tensor, Tensor]:
     to_other = matrix[other] @ pose[other][..., :3].mT
     apart = eye - pose[other][..., 3:]
     warps = torch.cat([to_other @ turn @ matrix.inverse()[:, None], to_other @ apart], dim=-1)
-    baseline = torch.where(others >= 0, apart.squeeze(-1).norm(dim=-1), 0)
-    return warps.float(), baseline.amax(dim=1).float()
+    return warps.float(), torch.where(others >= 0, apart.squeeze(-1).norm(dim=-1), 0).float()
 
 
 def _slopes(cameras: Cameras, wide: bool) -> Tensor:
