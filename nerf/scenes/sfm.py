@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nerf.errors import InputError
 from nerf.files import working_folder
 from nerf.report import say
 from nerf.scenes.colmap import open_colmap, picture_folder
-from nerf.scenes.colmap_model import read_model
+from nerf.scenes.colmap_model import model_suffix, read_model
 from nerf.scenes.films import FRAME_PATTERN, films_in, take_frames
 from nerf.scenes.picture_names import PICTURE_FOLDERS, picture_files, unread_note
 from nerf.scenes.pictures import exif_tags, open_picture
@@ -30,6 +31,8 @@ EXHAUSTIVE = 150  # pictures up to which every pair is matched; beyond, and for 
 ENOUGH = 0.9  # of the pictures registered: no further attempt is made
 FEW_FEATURES = 200  # a picture with fewer shows too little to be matched
 FEW_INLIERS = 15  # a picture that shares fewer with each of the others matches none of them
+DEEPEST = 4  # folders down, in which models are looked for that are not where one is read from
+MOST_LOOKED_AT = 1000  # folders in all
 STRANGE_TO_COLMAP = ("WEBP", "AVIF", "HEIF")  # formats, in Pillow's words, that pycolmap does not read
 FOCAL_TAGS = (0x920A, 0xA405)  # EXIF FocalLength, FocalLengthIn35mmFilm
 MISSING = "finding camera poses needs pycolmap: pip install 'nerf[sfm]', or give poses (see data/README.md)"
@@ -113,6 +116,12 @@ def find_poses(folder: Path) -> list[str]:
         raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
     pycolmap.logging.minloglevel = 3  # its progress would drown ours, and what fails is said in our words
 
+    for model in _models_elsewhere(folder):
+        say(
+            "scene",
+            f"warning: {model}: a COLMAP model, but not where one is looked for: camera poses are found anew; "
+            f"to use it, stop, and move it to {target}",
+        )
     pictures, _ = picture_folder(folder, 1)
     film = _film_to_use(folder, photo_names(pictures))
     if film is not None:
@@ -140,6 +149,16 @@ def find_poses(folder: Path) -> list[str]:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items()))
         notes.append(f"warning: no pose for {len(reasons)} of {len(names)} pictures: {listed}")
     return notes
+
+
+def _models_elsewhere(folder: Path) -> list[Path]:
+    """Returns the folders of COLMAP models that lie deep in a folder, deeper than they are read from."""
+    found: list[Path] = []
+    for place, inner, _ in islice(os.walk(folder), MOST_LOOKED_AT):
+        depth = len(Path(place).relative_to(folder).parts)
+        inner[:] = [name for name in sorted(inner) if not name.startswith(".") and depth < DEEPEST]
+        found += [Path(place)] if model_suffix(Path(place)) else []
+    return found
 
 
 def _for_colmap(pictures: Path, names: list[str], work: Path) -> Path:

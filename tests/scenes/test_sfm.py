@@ -89,14 +89,20 @@ def test_pictures_that_are_not_read_are_named_with_the_mend(tmp_path):
         load_scene(SceneFolder("raw", tmp_path, ""), ("train",), SceneSettings())
 
 
-def test_photographs_that_show_nothing_end_in_advice(tmp_path):
+def test_photographs_that_show_nothing_end_in_advice(tmp_path, capsys):
     pytest.importorskip("pycolmap")
     for view in range(4):
         Image.new("RGB", (160, 120), (30 * view, 90, 90)).save(tmp_path / f"{view}.png")
     assert photo_names(tmp_path) == ["0.png", "1.png", "2.png", "3.png"]
+    elsewhere = tmp_path / "work" / "first" / "model"
+    elsewhere.mkdir(parents=True)
+    for name in ("cameras.txt", "images.txt"):
+        (elsewhere / name).write_text("")
+    assert [row.name for row in found_formats(tmp_path)] == ["photos"]
     with pytest.raises(InputError, match="no camera poses found in 4 pictures; take sharp pictures"):
         find_poses(tmp_path)
     assert not (tmp_path / "sparse").exists()
+    assert f"{elsewhere}: a COLMAP model, but not where one is looked for" in capsys.readouterr().out
 
 
 def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
