@@ -106,7 +106,9 @@ class ExportContext:
         """Returns the surface in the frame that is asked for, and how it was made."""
         self.model()  # an empty crop box is refused before the work; says how much is cut
 
-        mesh, how = make_surface(self._whole_model, self.cameras, self.request.surface, self._views())
+        # Of a whole place a mesh needs only what the cameras see of the thing.
+        views = self._views() if self._whole_model.box.contraction is None else None
+        mesh, how = make_surface(self._whole_model, self.cameras, self.request.surface, views)
         vertices = self.placement.points(torch.from_numpy(mesh.vertices)).numpy()
         normals = self.placement.directions(torch.from_numpy(present(mesh.normals))).numpy()
         return replace(mesh, vertices=vertices, normals=normals), how

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nerf.rendering.depth_views import DepthViews, interpolated, surrounding_pixels
+from nerf.rendering.depth_views import DepthViews, grown, interpolated, surrounding_pixels
 from nerf.rendering.model import RadianceModel
 from nerf.report import progress
 
@@ -47,8 +47,11 @@ def seen_color(model: RadianceModel, views: DepthViews, point: Tensor, normal: T
 
 
 def _opaque_colors(model: RadianceModel, views: DepthViews, frame: int) -> Tensor:
-    """Returns (H * W, 4) of one camera's picture: the colours of its opaque pixels, else 0, and whether they are."""
-    picture = model.picture(views.cameras, frame)
+    """Returns (H * W, 4) of one camera's picture: the colours of its opaque pixels, else 0, and whether they are.
+
+    Where the camera sees no surface there are none.
+    """
+    picture = model.picture(views.cameras, frame, grown(views.distance[frame].isfinite()))
     opaque = picture.opacity > LEAST_OPACITY
     rgb = torch.where(opaque[..., None], picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None], 0)
     return torch.cat([rgb, opaque[..., None].float()], dim=2).view(-1, 4)

@@ -30,8 +30,10 @@ from nerf.meshing.texture import painted, sheet, unwrapped
 from nerf.meshing.volume import DensityVolume, FusedVolume
 from nerf.rendering.depth_views import EMPTY, DepthViews, pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
+from nerf.rendering.witnesses import thumbnails
 from nerf.report import say
 
+GLANCE = 192  # pixels of the longer side of the pictures in which the thing is looked for
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 # Of an unbounded capture: pictures that must show a vertex, as one alone makes clouds of what it does not know, and the
 # part of the largest piece that another must have.
@@ -69,7 +71,7 @@ def make_surface(
         model: what is meshed.
         cameras: those it learned from.
         request: how.
-        views: what `pinhole_cameras` of the cameras see of the model, if that has been rendered already.
+        views: what `pinhole_cameras` of the cameras see of the whole model, if that has been rendered already.
 
     Raises:
         InputError: there is no surface.
@@ -77,12 +79,14 @@ def make_surface(
     method = request.method
     if method == "auto":
         method = "fusion" if request.resolution <= FUSED_RESOLUTION else "density"
-    if views is None:
-        views = render_depths(model, pinhole_cameras(cameras))
 
-    thing = chosen_part(model, views, request)
+    # What of the scene it is of, and what cameras see of that.
+    thing = chosen_part(model, cameras, request)
     crop = thing.box if thing else request.crop
-    box = model.box.core if model.box.contraction is None or crop is None else _cube(crop)
+    part = None if model.box.contraction is None or crop is None else _cube(crop)
+    box = part or model.box.core
+    if views is None:
+        views = render_depths(model, pinhole_cameras(cameras), part)
 
     # The surface, as finely as the lattice holds it.
     cell = box.side / request.resolution
@@ -119,13 +123,14 @@ def make_surface(
     return _colored(mesh, model, views, request.texture), how
 
 
-def chosen_part(model: RadianceModel, views: DepthViews, request: SurfaceRequest) -> Subject | None:
+def chosen_part(model: RadianceModel, cameras: Cameras, request: SurfaceRequest) -> Subject | None:
     """Returns the thing that an unbounded capture is of, and says so; None where bounds or the user decide."""
     if model.box.contraction is None or request.crop is not None or request.whole:
         if request.floor == "cut":
             say("mesh", "mesh: --floor cut does nothing here: a floor is only told from the thing that is found")
         return None
 
+    views = render_depths(model, thumbnails(cameras, GLANCE))
     points = views.points(MOST_POINTS)
     thing = find_subject(views.cameras, points)
     ends = torch.quantile(points, torch.tensor([0.01, 0.99]), dim=0)

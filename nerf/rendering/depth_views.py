@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.scene_box import SceneBox
+from nerf.ops.march import box_interval
 from nerf.rendering.model import RadianceModel
 from nerf.report import progress
 
@@ -103,15 +106,29 @@ def pinhole_cameras(cameras: Cameras) -> Cameras:
     return cameras if same else pinholes
 
 
+def pixels_of(cameras: Cameras, frame: int, box: SceneBox) -> Tensor:
+    """Returns (H, W) bool: the pixels of one camera that show a box, and those beside them."""
+    near, far = box_interval(cameras.image_rays(frame), box)
+    return grown((near < far).view(*cameras.size[frame].flip(0).tolist()))
+
+
+def grown(pixels: Tensor) -> Tensor:
+    """Returns (H, W) bool: pixels that are set, and those beside them, between which positions are interpolated."""
+    return max_pool2d(pixels[None, None].float(), 3, 1, 1)[0, 0] > 0
+
+
 @torch.no_grad()
-def render_depths(model: RadianceModel, cameras: Cameras) -> DepthViews:
+def render_depths(model: RadianceModel, cameras: Cameras, box: SceneBox | None = None) -> DepthViews:
     """Returns what all cameras, with pictures of one size, see of the surface.
+
+    box: what alone is looked at: rays that pass it by are not followed.
 
     Raises:
         InputError: no ray meets anything.
     """
     frames = progress(range(len(cameras)), title="looking from the cameras", unit="view")
-    views = DepthViews(cameras, torch.stack([model.distances(cameras, frame) for frame in frames]))
+    distances = [model.distances(cameras, frame, box and pixels_of(cameras, frame, box)) for frame in frames]
+    views = DepthViews(cameras, torch.stack(distances))
     if not views.distance.isfinite().any():
         raise InputError(EMPTY)
     return views

@@ -174,18 +174,34 @@ class RadianceModel(nn.Module):
         """Returns where R rays meet the surface, (R,) scene units along the ray; infinite where most light goes on."""
         return self.engine().surface(rays, self.step_length(), SURFACE_LEVEL)
 
-    def distances(self, cameras: Cameras, frame: int) -> Tensor:
-        """Returns where the rays of one camera meet the surface, (H, W) scene units, infinite where they do not."""
-        return self.surface(cameras.image_rays(frame)).view(*cameras.size[frame].flip(0).tolist())
+    def distances(self, cameras: Cameras, frame: int, wanted: Tensor | None = None) -> Tensor:
+        """Returns where the rays of one camera meet the surface, (H, W) scene units, infinite where they do not.
 
-    def picture(self, cameras: Cameras, frame: int) -> Picture:
-        """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
+        wanted: (H, W) bool, the pixels that matter, the others being infinite; all if None.
+        """
+        rays = cameras.image_rays(frame)
+        if wanted is None:
+            distance = self.surface(rays)
+        else:
+            distance = torch.full((len(rays),), torch.inf)
+            distance[wanted.flatten()] = self.surface(rays[wanted.flatten()])
+        return distance.view(*cameras.size[frame].flip(0).tolist())
+
+    def picture(self, cameras: Cameras, frame: int, wanted: Tensor | None = None) -> Picture:
+        """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture.
+
+        wanted: (H, W) bool, the pixels that matter, the others being transparent; all if None.
+        """
         width, height = cameras.size[frame].tolist()
         size = (height, width)
-        pixels = range(0, height * width, PIXELS_AT_ONCE)
-        parts = [self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)) for start in pixels]
-        rendering = Rendering(*(torch.cat([getattr(part, name) for part in parts]) for name in RENDERED))
-        return Picture(rendering.rgb.view(*size, 3), rendering.opacity.view(size), rendering.depth.view(size))
+        found = torch.zeros(height * width, 5)
+        for start in range(0, height * width, PIXELS_AT_ONCE):
+            some = slice(start, start + PIXELS_AT_ONCE)
+            which = slice(None) if wanted is None else wanted.flatten()[some]
+            part = self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)[which])
+            found[some][which] = torch.cat([part.rgb, part.opacity[:, None], part.depth[:, None]], dim=1)
+        rgb, opacity, depth = found.split([3, 1, 1], dim=1)
+        return Picture(rgb.reshape(*size, 3), opacity.reshape(size), depth.reshape(size))
 
 
 class _Render(torch.autograd.Function):

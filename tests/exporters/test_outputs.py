@@ -73,9 +73,9 @@ def test_an_output_that_fails_leaves_the_others_written(error, ball_run, tmp_pat
 def test_a_surface_that_fails_is_tried_once_and_told_of_each_output_that_needs_it(ball_run, tmp_path, monkeypatch):
     calls = []
 
-    def empty(self, cameras, frame):
+    def empty(self, cameras, frame, *wanted):
         calls.append(frame)
-        return numpy.inf * real(self, cameras, frame)
+        return numpy.inf * real(self, cameras, frame, *wanted)
 
     real = RadianceModel.distances
     monkeypatch.setattr(RadianceModel, "distances", empty)
@@ -94,9 +94,9 @@ def test_an_export_asks_each_camera_once(ball_run, tmp_path, monkeypatch):
     def count(name):
         real = getattr(RadianceModel, name)
 
-        def counted(self, cameras, frame):
+        def counted(self, cameras, frame, *wanted):
             calls.append((name, frame))
-            return real(self, cameras, frame)
+            return real(self, cameras, frame, *wanted)
 
         monkeypatch.setattr(RadianceModel, name, counted)
 

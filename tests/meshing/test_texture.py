@@ -63,7 +63,8 @@ def test_only_cameras_that_see_a_place_tell_its_colour():
     two = cameras[torch.stack([height.argmin(), height.argmax()])]
     views = render_depths(model, two)
     paint = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
-    model.picture = lambda lens, frame: Picture(paint[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
+    shown = torch.ones(48, 48)
+    model.picture = lambda lens, frame, wanted: Picture(paint[frame].expand(48, 48, 3), shown, shown)
     normal = torch.nn.functional.normalize(two.world_from_camera[:, :, 3], dim=1)
     normal = torch.cat([normal, torch.linalg.cross(normal[:1], normal.new_tensor([[1.0, 0, 0]]))])
     rgb = seen_color(model, views, RADIUS * normal, normal, 0.02)
@@ -77,7 +78,8 @@ def test_the_camera_that_faces_a_place_counts_most():
     near = (eye[0] - eye).norm(dim=1).argsort()[[0, 5]]
     views = render_depths(model, cameras[near])
     bright = torch.tensor([1.0, 0.0])
-    model.picture = lambda lens, frame: Picture(bright[frame].expand(48, 48, 3), torch.ones(48, 48), torch.ones(48, 48))
+    shown = torch.ones(48, 48)
+    model.picture = lambda lens, frame, wanted: Picture(bright[frame].expand(48, 48, 3), shown, shown)
     normal = torch.nn.functional.normalize(eye[0], dim=0)[None]
     assert seen_color(model, views, RADIUS * normal, normal, 0.02).min() > 0.55
 
@@ -89,8 +91,8 @@ def test_the_background_beside_a_thing_does_not_bleed_into_it():
     assert model.surface(rays).isfinite().all()
     real = model.picture
 
-    def haloed(lens, frame):  # what light pixels at the rim hold is not the ball's
-        picture = real(lens, frame)
+    def haloed(lens, frame, wanted):  # what light pixels at the rim hold is not the ball's
+        picture = real(lens, frame, wanted)
         thin = (picture.opacity > 0) & (picture.opacity <= 0.5)
         return Picture(torch.where(thin[..., None], 9 * torch.ones(3), picture.rgb), picture.opacity, picture.depth)
 

@@ -1,5 +1,6 @@
 """Of an unbounded capture the thing is meshed, unless the user wants another part."""
 
+import numpy
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.meshing import surface
 from nerf.meshing.surface import SurfaceRequest, chosen_part, make_surface
 from nerf.rendering.crop import crop_box
-from nerf.rendering.depth_views import DepthViews, pinhole_cameras, render_depths
+from nerf.rendering.depth_views import pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.report import listen
@@ -79,9 +80,18 @@ def test_the_user_overrules_the_choice(room):
 
 
 def test_bounded_scenes_are_meshed_whole():
-    cameras = cameras_round(4)
-    views = DepthViews(cameras, torch.ones(4, 48, 48))
-    assert chosen_part(ball_model(), views, SurfaceRequest(16)) is None
+    assert chosen_part(ball_model(), cameras_round(4), SurfaceRequest(16)) is None
+
+
+def test_only_what_shows_the_thing_is_looked_at(room, monkeypatch):
+    model, cameras, views = room
+    asked = []
+    real = RadianceModel.surface
+    monkeypatch.setattr(RadianceModel, "surface", lambda self, rays: asked.append(len(rays)) or real(self, rays))
+    mesh, _ = make_surface(model, cameras, SurfaceRequest(40, smoothing=0))
+    assert len(asked) == 32 and sum(asked[16:]) < 0.6 * 16 * 40 * 40
+    whole, _ = make_surface(model, cameras, SurfaceRequest(40, smoothing=0), views)
+    assert numpy.array_equal(mesh.vertices, whole.vertices) and numpy.array_equal(mesh.faces, whole.faces)
 
 
 def test_two_parts_at_once_are_refused(ball_run, tmp_path, capsys):
