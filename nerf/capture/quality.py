@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerf.config import PLACE
 from nerf.errors import InputError
-from nerf.geometry.camera_rig import camera_box, forward_facing
+from nerf.geometry.camera_rig import camera_box, forward_facing, widest_gap
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.up import find_up
 from nerf.scenes import Scene, Views
@@ -184,15 +184,12 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
     except InputError:
         return "all in one place", ["the cameras stand in one place: nothing tells depth; walk while taking pictures"]
 
-    # Directions from the middle of the scene to the cameras: heights, and angles around the up direction.
+    # Directions from the middle of the scene to the cameras, their heights, and where there is none.
     up = find_up(cameras).direction
     middle = box.corner + box.side / 2
     offset = torch.nn.functional.normalize(cameras.world_from_camera[:, :, 3] - middle, dim=1)
     height = (offset @ up).clamp(-1, 1).asin().rad2deg()
-    side = torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()])
-    side = torch.nn.functional.normalize(side, dim=0)
-    azimuth = torch.atan2(offset @ torch.linalg.cross(up, side), offset @ side).rad2deg().sort().values
-    gap = torch.cat([azimuth[1:], azimuth[:1] + 360]) - azimuth
+    there, gap = widest_gap(cameras, up)
 
     # The angle to the nearest other camera.
     cosine = (offset @ offset.T).fill_diagonal_(-1).amax(1).clamp(-1, 1)
@@ -200,15 +197,13 @@ def _coverage(cameras: Cameras) -> tuple[str, list[str]]:
 
     around = (
         f"round the scene, from {height.min():.0f} to {height.max():.0f} degrees above its middle; largest gap "
-        f"{gap.max():.0f} degrees; neighbours {step.median():.0f} degrees apart in the median"
+        f"{gap:.0f} degrees; neighbours {step.median():.0f} degrees apart in the median"
     )
 
     warnings = []
-    if gap.max() > WIDE_GAP:
-        at = math.radians((azimuth[gap.argmax()] + gap.max() / 2).item())
-        there = math.cos(at) * side + math.sin(at) * torch.linalg.cross(up, side)
+    if gap > WIDE_GAP:
         warnings.append(
-            f"no camera in {gap.max():.0f} degrees round the scene, about ({', '.join(f'{v:.2f}' for v in there)}) "
+            f"no camera in {gap:.0f} degrees round the scene, about ({', '.join(f'{v:.2f}' for v in there)}) "
             "from its middle: what faces there will be guessed; take pictures from there"
         )
 

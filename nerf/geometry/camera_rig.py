@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,25 @@ def looks_inwards(cameras: Cameras) -> bool:
     box = camera_box(cameras)
     ahead = box.corner + box.side / 2 - cameras.world_from_camera[:, :, 3]
     return ((ahead * cameras.world_from_camera[:, :, 2]).sum(1) > 0).float().mean().item() > INWARDS
+
+
+def widest_gap(cameras: Cameras, up: Tensor) -> tuple[Tensor, float]:
+    """Returns the widest angle round the scene, seen from above, in which no camera stands.
+
+    As the direction (3,) from the middle of the scene to the middle of the gap, and its width, degrees; up: (3,).
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
+    box = camera_box(cameras)
+    offset = cameras.world_from_camera[:, :, 3] - (box.corner + box.side / 2)
+    side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
+    front = torch.linalg.cross(up, side)
+    azimuth = torch.atan2(offset @ front, offset @ side).sort().values
+    gap = torch.cat([azimuth[1:], azimuth[:1] + 2 * math.pi]) - azimuth
+    widest = gap.argmax()
+    middle = azimuth[widest] + gap[widest] / 2
+    return middle.cos() * side + middle.sin() * front, gap[widest].rad2deg().item()
 
 
 def mean_camera(cameras: Cameras, up: Tensor) -> Tensor:

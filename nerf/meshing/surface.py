@@ -10,8 +10,10 @@ import torch
 from nerf.capture.subject import MOST_POINTS, Subject, find_subject
 from nerf.color import to_bytes
 from nerf.errors import InputError
+from nerf.geometry.camera_rig import forward_facing, widest_gap
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import CropBox, SceneBox
+from nerf.geometry.up import find_up
 from nerf.meshing.appearance import BEHIND, seen_color
 from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.meshing.mesh import (
@@ -33,6 +35,7 @@ from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import thumbnails
 from nerf.report import say
 
+HALF_ROUND = 150.0  # degrees round the scene without a camera, from which its back is unknown
 GLANCE = 192  # pixels of the longer side of the pictures in which the thing is looked for
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 # Of an unbounded capture: pictures that must show a vertex, as one alone makes clouds of what it does not know, and the
@@ -102,7 +105,7 @@ def make_surface(
     else:
         volume = FusedVolume(model, views, request.resolution, box)
     mesh = Mesh(*extract(volume, crop, block_planes(request.resolution)))
-    if not model.carved:
+    if not model.carved or one_sided(cameras):
         mesh = _seen_part(mesh, views, SEEN_CELLS * cell, min(ENOUGH, len(views)) if thing else 1)
     if thing and thing.floor and request.floor == "cut":
         mesh = _above(mesh, *thing.floor, FLOOR * thing.thick)
@@ -154,8 +157,13 @@ def _cube(box: CropBox) -> SceneBox:
     return SceneBox(((box.low + box.high) / 2 - side / 2).float(), side)
 
 
+def one_sided(cameras: Cameras) -> bool:
+    """Returns whether cameras stand to one side only: what silhouettes leave behind the scene is then no thing's."""
+    return forward_facing(cameras) or widest_gap(cameras, find_up(cameras).direction)[1] > HALF_ROUND
+
+
 def _seen_part(mesh: Mesh, views: DepthViews, slack: float, enough: int) -> Mesh:
-    """Returns the triangles that enough cameras see: without silhouettes nothing tells what is behind them.
+    """Returns the triangles that enough cameras see: nothing tells what is behind them.
 
     slack: scene units that a vertex may lie off the surface that a camera sees.
     """
