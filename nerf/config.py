@@ -50,7 +50,7 @@ class CaptureSettings:
 
     stereo: str = setting(
         "auto",
-        "distances measured by stereo before training: auto = if photographs are few",
+        "distances measured by stereo before training: auto = of up to 300 photographs",
         choices=("auto", "always", "never"),
     )
     poses: str = setting("given", "camera poses: as given, or refined with the scene", choices=("given", "refine"))

@@ -16,7 +16,7 @@ from nerf.geometry.cameras import Rays
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Samples, march
 from nerf.rendering.losses import distance_loss, distortion_loss, faded, near_part, photometric_loss
-from nerf.rendering.model import RENDERED, RadianceModel
+from nerf.rendering.model import RadianceModel
 from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.seeding import generator
 from nerf.training.adam import Adam
@@ -178,7 +178,8 @@ class ReferenceEngine:
             seen = Rays(part.origin, part.direction)
             samples = self.samples(seen, step_length, part.offset)
             parts.append(self.shade(seen, samples, part.code)[0])
-        rgb, opacity, depth = (torch.cat([getattr(part, name) for part in parts]) for name in RENDERED)
+        pixels = [(part.rgb, part.opacity, part.depth) for part in parts]
+        rgb, opacity, depth = (torch.cat(each) for each in zip(*pixels))
         return rgb, opacity, depth
 
     @torch.enable_grad()

@@ -25,7 +25,7 @@ class DepthViews:
     """What cameras see."""
 
     cameras: Cameras  # F
-    distance: Tensor  # (F, H, W) along the ray, scene units, infinite where light goes through
+    distance: Tensor  # (F, H, W) along the ray, scene units, infinite where light goes through or nobody looked
 
     def __len__(self) -> int:
         return len(self.cameras)

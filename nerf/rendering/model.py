@@ -27,7 +27,6 @@ PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
 # Of a ray's light is left where it meets the surface. On the built-in scene distances have no bias at this level; where
 # only half is left, they are too great by 0.1 % of the scene's size.
 SURFACE_LEVEL = 0.75
-RENDERED = ("rgb", "opacity", "depth")
 
 
 @dataclass(frozen=True)

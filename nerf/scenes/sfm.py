@@ -18,7 +18,7 @@ from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.files import working_folder
 from nerf.report import say
-from nerf.scenes.colmap import open_colmap, picture_folder
+from nerf.scenes.colmap import find_models, open_colmap, picture_folder
 from nerf.scenes.colmap_model import model_suffix, read_model
 from nerf.scenes.films import FRAME_PATTERN, films_in, take_frames
 from nerf.scenes.picture_names import PICTURE_FOLDERS, picture_files, unread_note
@@ -152,12 +152,13 @@ def find_poses(folder: Path) -> list[str]:
 
 
 def _models_elsewhere(folder: Path) -> list[Path]:
-    """Returns the folders of COLMAP models that lie deep in a folder, deeper than they are read from."""
+    """Returns the folders of COLMAP models that lie in a folder where none is read from."""
     found: list[Path] = []
+    read = find_models(folder)
     for place, inner, _ in islice(os.walk(folder), MOST_LOOKED_AT):
         depth = len(Path(place).relative_to(folder).parts)
         inner[:] = [name for name in sorted(inner) if not name.startswith(".") and depth < DEEPEST]
-        found += [Path(place)] if model_suffix(Path(place)) else []
+        found += [Path(place)] if model_suffix(Path(place)) and Path(place) not in read else []
     return found
 
 
