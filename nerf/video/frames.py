@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nerf.color import BACKGROUNDS, to_bytes
 from nerf.geometry.cameras import Cameras
+from nerf.rendering.antialiasing import averaged_picture
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import Picture, RadianceModel
 from nerf.rendering.witnesses import Witnesses
@@ -81,6 +82,7 @@ class Frames:
 
     model: RadianceModel | BakedModel  # a baked one shows rgb and opacity only
     cameras: Cameras  # one a frame
+    rays: Tensor  # (F,) int64, rays each way whose mean a pixel is
     shown: tuple[str, ...]  # of `choices.SHOWN`, left to right
     background: str  # behind the scene
     alpha: bool  # whether frames carry opacity instead of a background
@@ -94,7 +96,7 @@ class Frames:
 
     def __getitem__(self, frame: int) -> Tensor:
         """Returns a frame, (H, W, 3), or (H, W, 4) with straight alpha, uint8."""
-        rendered = RenderedFrame(self.model, self.cameras, frame)
+        rendered = RenderedFrame(self.model, self.cameras, frame, int(self.rays[frame]))
         return torch.cat([self._panel(shown, rendered) for shown in self.shown], dim=1)
 
     def _panel(self, shown: str, rendered: RenderedFrame) -> Tensor:
@@ -136,11 +138,12 @@ class RenderedFrame:
     model: RadianceModel | BakedModel
     cameras: Cameras
     frame: int
+    rays: int
 
     @cached_property
     def picture(self) -> Picture:
         """Colour and opacity."""
-        return self.model.picture(self.cameras, self.frame)
+        return averaged_picture(self.model, self.cameras, self.frame, self.rays)
 
     @cached_property
     def distance(self) -> Tensor:

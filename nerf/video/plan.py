@@ -15,6 +15,7 @@ from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing, looks_inwards, mean_camera
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.up import Up, direction_of, find_up, floor_normal, leveled, pointing_up, upright
+from nerf.rendering.antialiasing import rays_wanted
 from nerf.rendering.baked import BakedModel
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import Witnesses, thumbnails, without_clouds
@@ -75,6 +76,7 @@ class CameraPath:
     loop: bool  # whether it closes
     witnesses: Witnesses  # what the training cameras see, of the model without clouds
     seen: Tensor  # (F,), the part of each frame that training cameras saw
+    rays: Tensor  # (F,) int64, rays each way whose mean a pixel of each frame is
 
 
 def plan(
@@ -123,6 +125,12 @@ def plan(
 
     least = path.seen.min().item()
     say("film", f"seen by training cameras: {least:.1%} of a frame at least, {path.seen.mean().item():.1%} in the mean")
+    most = int(path.rays.max())
+    if most > 1 and not request.preview:
+        say(
+            "film",
+            f"up to {most} x {most} rays a pixel, since a pixel shows as much as so many of the training pictures'",
+        )
     return path
 
 
@@ -271,7 +279,8 @@ class Planner:
 
     def _judged(self, name: str, cameras: Cameras, loop: bool) -> CameraPath:
         seen = seen_shares(self.witnesses, thumbnails(cameras, JUDGED_SIDE))
-        return CameraPath(name, cameras, loop, self.witnesses, seen)
+        rays = rays_wanted(self.witnesses, self.cameras, cameras)
+        return CameraPath(name, cameras, loop, self.witnesses, seen, rays)
 
     def panel_size(self, cameras: Cameras) -> tuple[int, int]:
         """Returns width and height of a panel, pixels."""
@@ -341,7 +350,8 @@ def write_film(
     if "depth" in request.shown and isinstance(model, RadianceModel):
         scale = depth_range(model, path.cameras)
     witnesses = path.witnesses if path.witnesses.model.box.contraction is not None else None
-    frames = Frames(model, path.cameras, request.shown, background, request.alpha, scale, witnesses)
+    rays = torch.ones_like(path.rays) if request.preview else path.rays
+    frames = Frames(model, path.cameras, rays, request.shown, background, request.alpha, scale, witnesses)
     write_video(file, frames, request.fps)
 
     track = track_file(file)
