@@ -37,13 +37,13 @@ THIN = 0.5  # optical thickness over that length up to which a camera is not ins
 
 SEEN = 0.97  # of the pixels of every frame must show what training cameras saw
 SIMPLER = 0.1  # of the pixels of its least frame that a simpler path may show less, where none shows enough
-JUDGED_FRAMES = 16  # of a path, by which it is judged while it is chosen
+JUDGED_FRAMES = 16  # of a path, by which it is judged first
 JUDGED_SIDE = 24  # pixels of the longer side of the pictures by which it is judged
 # Times the cameras' distance, a spiral's spread, the extent of what a picture shows, and the arc, that are tried.
 REACHES = (1.0, 0.85, 1.2, 0.7)
 SPREADS = (1.0, 0.75, 0.5, 0.3)
 VIEWS = (1.0, 0.85, 0.7)
-SWINGS = (1.0, 0.75, 0.5)
+SWINGS = (1.0, 0.75, 0.5, 0.35)
 SURFACE_POINTS = 60_000  # that tell where the floor is
 FOCUS_SIDE = 64  # pixels of the height of the picture in which the distance of the surface is measured
 
@@ -237,8 +237,9 @@ class Planner:
         for framing in self._framings(name):
             path = self._at(name, framing)
             some = path[torch.linspace(0, len(path) - 1, min(len(path), JUDGED_FRAMES)).round().long()]
-            clear = bool(keeps_clear(self.witnesses.model, some).all())
-            least = seen_shares(self.witnesses, thumbnails(some, JUDGED_SIDE)).min().item()
+            clear, least = self._fitness(some)
+            if clear and least >= SEEN:  # if that holds of some frames, does it of all?
+                clear, least = self._fitness(path)
             found.append((clear, least, framing))
             if clear and least >= SEEN:
                 break
@@ -254,6 +255,11 @@ class Planner:
             )
         loop = True if self.request.loop is None else self.request.loop
         return self._judged(name, self._at(name, framing), loop)
+
+    def _fitness(self, cameras: Cameras) -> tuple[bool, float]:
+        """Returns whether all cameras keep clear of the surface, and the part of the least picture that was seen."""
+        clear = bool(keeps_clear(self.witnesses.model, cameras).all())
+        return clear, seen_shares(self.witnesses, thumbnails(cameras, JUDGED_SIDE)).min().item()
 
     def _framings(self, name: str) -> list[Framing]:
         """Returns how a path may be framed, what departs least from the training cameras first."""

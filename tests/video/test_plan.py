@@ -55,6 +55,17 @@ def test_cameras_on_one_side_are_filmed_from_that_side(ball_cameras, capsys):
     assert "widest gap" in capsys.readouterr().out
 
 
+def test_what_holds_of_the_frames_judged_first_must_hold_of_all(ball_cameras, monkeypatch):
+    side = ball_cameras[ball_cameras.world_from_camera[:, 0, 3] > 0.7]
+    monkeypatch.setattr("nerf.video.plan.JUDGED_FRAMES", 1)  # in the middle of the arc, where all is seen
+    way = plan(ball_model(1.2), side, request(path="arc"), no_test_split)
+    monkeypatch.setattr("nerf.video.plan.SWINGS", (1.0,))
+    monkeypatch.setattr("nerf.video.plan.SEEN", 0.0)
+    whole = plan(ball_model(1.2), side, request(path="arc"), no_test_split)
+    assert whole.seen[0] > 0.97 > whole.seen.min()
+    assert way.seen.min() >= 0.97
+
+
 def test_which_way_is_up_may_be_said_and_is_refused_if_it_is_no_direction(ball_cameras, capsys):
     down = plan(ball_model(1.2), ball_cameras, request(up="-z"), no_test_split).cameras
     assert (down.world_from_camera[:, 2, 1] > 0.3).all()  # the pictures' y axis goes down, which here is +z
