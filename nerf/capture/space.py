@@ -25,6 +25,7 @@ class SceneSpace:
 
     box: SceneBox
     hull: Tensor  # (G, G, G) bool, the cells of the box that can hold matter, [x, y, z]
+    occupied: Tensor  # (G, G, G) bool, those that hold some at first: others may come to
     silhouettes: Silhouettes | None = None  # of pictures with alpha
     measured: MeasuredDistances | None = None  # how far what the pictures show was measured to be by stereo
 
@@ -33,7 +34,8 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     """Returns the space that a training on pictures has.
 
     Silhouettes carve it where the pictures have alpha. Of photographs of a whole place few say little: there stereo
-    measures how far what they show is, and what lies before that is empty.
+    measures how far what they show is, and what lies before that is empty at first. A training may fill it: leaves that
+    are thinner than stereo's windows were measured as what is behind them.
 
     slack: how far silhouettes may be misplaced, as a part of the pictures' longer side.
 
@@ -44,19 +46,20 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     resolution = settings.render.occupancy_resolution
     box, hull = scene_space(views, settings.scene.bounds, resolution, slack, silhouettes)
     if box.contraction is None or not _wants_stereo(views, settings):
-        return SceneSpace(box, hull, silhouettes)
+        return SceneSpace(box, hull, hull, silhouettes)
 
     start = time.perf_counter()
     measured = measure_distances(views, box.contraction.near, "native" if available() else "reference")
     cells = hull.nonzero()
     free = free_cells(views.cameras, measured, box, cells, resolution)
-    hull[tuple(cells[free].T)] = False
+    occupied = hull.clone()
+    occupied[tuple(cells[free].T)] = False
     say(
         "stereo",
-        f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty; "
+        f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty at first; "
         f"{time.perf_counter() - start:.1f} s",
     )
-    return SceneSpace(box, hull, None, measured)
+    return SceneSpace(box, hull, occupied, None, measured)
 
 
 def _wants_stereo(views: Views, settings: Settings) -> bool:

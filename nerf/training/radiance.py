@@ -104,6 +104,7 @@ class RadianceTask:
         self.space = space = find_space(views, settings, slack)
         near = fading_near(settings, space.box)
         self.model = make_model(settings, space.box, space.hull)
+        self.model.occupancy.occupied.copy_(space.occupied)
         self.parameters = dict(self.model.field.named_parameters())
 
         # What it learns from.

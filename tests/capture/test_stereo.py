@@ -15,6 +15,7 @@ from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import TERMS
 from nerf.ops.stereo import stereo
 from nerf.scenes import Views
+from tests.backends.small_scene import native_task
 
 WALL = 6.0  # z of the wall
 PANEL = 4.0  # z of the panel before its middle
@@ -150,7 +151,8 @@ def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
     found = find_space(views, settings)
     never = find_space(views, read_settings(None, ["render.occupancy_resolution=32", "capture.stereo=never"]))
     assert found.measured is not None and never.measured is None
-    assert found.hull.sum() < never.hull.sum() and not (found.hull & ~never.hull).any()
+    assert torch.equal(found.hull, never.hull) and torch.equal(never.occupied, never.hull)
+    assert found.occupied.sum() < found.hull.sum() and not (found.occupied & ~found.hull).any()
     with monkeypatch.context() as without_engine:
         without_engine.setattr("nerf.capture.space.available", list)
         assert find_space(views, settings).measured is None
@@ -161,10 +163,25 @@ def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
     assert torch.equal(find_space(views, settings).hull, never.hull)
 
 
+def test_a_training_begins_with_the_free_cells_empty_and_may_fill_them(views, monkeypatch):
+    monkeypatch.setattr("nerf.capture.space.LEAST_FOR_STEREO", 96)
+    small = ["render.occupancy_resolution=16", "render.occupancy_from=8", "render.occupancy_every=4"]
+    small += ["train.samples=1024", "field.levels=4", "field.log2_table_size=10", "field.finest_resolution=64"]
+    task = native_task(views, read_settings(None, small))
+    assert torch.equal(task.model.occupancy.occupied, task.space.occupied)
+    monkeypatch.setattr("nerf.capture.space.free_cells", lambda cameras, measured, box, cells, n: cells[:, 0] >= 0)
+    task = native_task(views, read_settings(None, small))
+    assert task.space.hull.any() and not task.model.occupancy.occupied.any()
+    for step in range(16):
+        task.train_step(step, 1.0)
+    task.model.copy_back()
+    assert task.model.occupancy.occupied.any()
+
+
 def test_the_page_shows_what_was_measured(views, measured, tmp_path):
     box, hull = contracted_space(views, 32)
     page = tmp_path / "check.html"
-    for space, shown in ((SceneSpace(box, hull, None, measured), 5), (SceneSpace(box, hull), 0)):
+    for space, shown in ((SceneSpace(box, hull, hull, None, measured), 5), (SceneSpace(box, hull, hull), 0)):
         write_page(page, "made", CaptureCheck([], [], []), {"train": views.cameras}, None, space)
         assert page.read_text().count("data:image/png;base64,") == shown
 
