@@ -1,9 +1,10 @@
 """What the plain command makes of captures: ``python benchmarks/captures.py OUT FOLDER ... [--max-seconds 60]``.
 
 Every folder is trained on by ``nerf train`` with its defaults, and the film and the mesh are described in one table:
-which way was up and why, the path, how much of the least and of the mean frame training cameras had seen, and the
-pieces, triangles and extent of the mesh against the extent of the points that training cameras see. Beside each film
-lies a contact sheet of 24 of its frames, and beside each mesh a sheet of grey pictures from eight sides: look at them.
+which way was up and why, the path, how much of the least and of the mean frame training cameras had seen, and how much
+they would have of a whole orbit as high and as far away as they stood, which asks nobody; the pieces, triangles and
+extent of the mesh. Beside each film lies a contact sheet of 24 of its frames, and beside each mesh a sheet of grey
+pictures from eight sides: look at them.
 
 ``--arc DEGREES`` keeps only the pictures taken from an arc of that width, in a copy of the folder.
 """
@@ -26,10 +27,14 @@ import trimesh
 from PIL import Image
 
 from nerf.config import SceneSettings
-from nerf.geometry.up import find_up
+from nerf.geometry.up import find_up, upright
+from nerf.rendering.witnesses import thumbnails, without_clouds
 from nerf.scenes import find_scene, load_scene
 from nerf.scenes.raytracing import load_open3d
-from nerf.video.camera_paths import CameraRig
+from nerf.video.camera_paths import CameraRig, Framing
+from nerf.video.coverage import seen_shares
+from nerf.video.plan import JUDGED_SIDE, FilmRequest, Planner
+from nerf.workflows.trained import open_run
 
 SHEET_FRAMES = 24
 SHEET_COLUMNS = 6
@@ -59,8 +64,10 @@ def main() -> None:
         print(done.stdout, done.stderr[-400:] if done.returncode else "", flush=True)
         rows.append(described(scene.name, run, done.stdout, done.returncode))
 
-    print("\n| capture | status | up | path | seen, least | mean | mesh: pieces | triangles | extent |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "\n| capture | status | up | path | seen, least | mean | of a whole orbit | mesh: pieces | triangles | extent |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))
 
 
@@ -87,7 +94,7 @@ def described(name: str, run: Path, text: str, status: int) -> str:
     seen = re.search(r"seen by training cameras: ([\d.]+%).*?, ([\d.]+%)", text)
     path = re.search(r"film: .* \((\w+), ", text)
     cells = [name, str(status)] + [found[1] if found else "-" for found in (up, path)]
-    cells += [seen[1], seen[2]] if seen else ["-", "-"]
+    cells += [seen[1], seen[2], whole_orbit(run)] if seen else ["-", "-", "-"]
 
     film = run / "orbit.mp4"
     if film.is_file():
@@ -102,6 +109,16 @@ def described(name: str, run: Path, text: str, status: int) -> str:
     else:
         cells += ["-", "-", "-"]
     return f"| {' | '.join(cells)} |"
+
+
+def whole_orbit(folder: Path) -> str:
+    """Returns how much of the least and of the mean frame of a whole orbit training cameras had seen."""
+    run = open_run(folder)
+    witnesses = without_clouds(run.model, run.cameras)[1]
+    up = find_up(run.cameras, run.floor)
+    planner = Planner(witnesses, upright(run.cameras, up), up.direction, FilmRequest(frames=SHEET_FRAMES))
+    seen = seen_shares(witnesses, thumbnails(planner.framed("orbit", Framing()), JUDGED_SIDE))
+    return f"{seen.min():.1%}, {seen.mean():.1%}"
 
 
 def sheet(film: Path, file: Path) -> None:

@@ -235,7 +235,7 @@ class Planner:
         """
         found: list[tuple[bool, float, Framing]] = []
         for framing in self._framings(name):
-            path = self._at(name, framing)
+            path = self.framed(name, framing)
             some = path[torch.linspace(0, len(path) - 1, min(len(path), JUDGED_FRAMES)).round().long()]
             clear, least = self._fitness(some)
             if clear and least >= SEEN:  # if that holds of some frames, does it of all?
@@ -254,7 +254,7 @@ class Planner:
                 f"path: {name} {_words(framing)}, to keep clear of surfaces and to show what was seen ({least:.0%})",
             )
         loop = True if self.request.loop is None else self.request.loop
-        return self._judged(name, self._at(name, framing), loop)
+        return self._judged(name, self.framed(name, framing), loop)
 
     def _fitness(self, cameras: Cameras) -> tuple[bool, float]:
         """Returns whether all cameras keep clear of the surface, and the part of the least picture that was seen."""
@@ -273,8 +273,8 @@ class Planner:
         ]
         return sorted(choices, key=_departure)
 
-    def _at(self, name: str, framing: Framing) -> Cameras:
-        """Returns the cameras of a path."""
+    def framed(self, name: str, framing: Framing) -> Cameras:
+        """Returns the cameras of a path as they are framed, whatever they show."""
         loop = True if self.request.loop is None else self.request.loop
         u = times(self.request.frames, loop, self.request.ease)
         if name == "spiral":
