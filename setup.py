@@ -65,7 +65,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nerf", "nerf.*"]),
-    package_data={"nerf.engine": ["src/*.h", "src/*.cpp", "src/cuda/*"]},
+    package_data={"nerf.engine": ["src/*.h", "src/*.cpp", "src/cuda/*"], "nerf.exporters": ["scene_page/*"]},
     ext_modules=[Extension("nerf.engine.library", sources=[])],
     cmdclass={"build_ext": BuildEngine, "bdist_wheel": PlatformWheel},
     install_requires=[
@@ -101,6 +101,7 @@ setup(
             "constriction>=0.4",
             "pycolmap>=3.12",
             "xatlas>=0.0.9",
+            "websockets>=13",  # drives a browser, if Chromium is installed
             *CUDA,
         ],
         "cuda": [*CUDA],
