@@ -135,7 +135,7 @@ def test_the_page_is_moved_by_mouse_wheel_keys_and_buttons_and_outlives_its_cont
         seen.value("lost.restoreContext()")
         seen.value("new Promise(done => setTimeout(done, 1500))")
         assert seen.value(f"picture(pose(), {lens}, 40, 40).join()") == before
-        assert seen.value("benchmark(), element('message').textContent").endswith("times for a pixel")
+        assert seen.value("benchmark(40), element('message').textContent").endswith("times for a pixel")
         assert seen.errors == []
 
 

@@ -275,7 +275,7 @@ function turned(azimuth, elevation) {
 // The film's path, ten frames a second, smooth between them.
 function play(now) {
   if (playing === null) return;
-  const track = head.track, at = (now - playing) / 100 % track.length, k = Math.floor(at), part = at - k;
+  const track = head.track, at = Math.max(0, now - playing) / 100 % track.length, k = Math.floor(at), part = at - k;
   const a = track[k], b = track[(k + 1) % track.length];
   const mixed = a.map((x, i) => x + part * (b[i] - x));
   const forward = unit(mixed.slice(6, 9)), down = mixed.slice(3, 6), right = unit(cross(down, forward));
@@ -385,8 +385,8 @@ for (const axis of [0, 1, 2]) for (const end of ["low", "high"]) {
 }
 
 // How long frames take here, and how often the density is evaluated for a pixel: for the address that ends in #benchmark.
-function benchmark() {
-  const size = 400, times = [];
+function benchmark(size = 400) {
+  const times = [];
   let evaluations = 0;
   for (let k = 0; k < head.track.length; k += 10) {
     const numbers = head.track[k], lens = lensOf(numbers[12], size, size), start = performance.now();
