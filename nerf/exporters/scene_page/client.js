@@ -192,7 +192,7 @@ function distanceAt(x, y) {
 }
 
 // When to draw: at once and small while something moves, then whole, then the mean of several rays a pixel.
-let pending = false, pass = 0, drawing = null, cost = 1e-4, scale = .5, moved = 0, last = 0;
+let pending = false, pass = 0, drawing = null, cost = 1, scale = 1, moved = 0, last = 0;
 const wanted = new Set();
 let playing = null;
 
@@ -235,8 +235,9 @@ function tick(now) {
   if (!moving && pass >= OFFSETS.length) return;
 
   const most = Math.min(devicePixelRatio, 2), area = canvas.clientWidth * canvas.clientHeight;
-  const whole = Math.min(most, Math.sqrt(STILL / (cost * Math.max(1, area))));
-  if (!moving && pass > 0 && cost * area * whole * whole > STILL / 2) return;  // too slow for several rays a pixel
+  const patience = pass === 0 ? STILL : 10 * STILL;  // soon something, then all of it
+  const whole = Math.min(most, Math.sqrt(patience / (cost * Math.max(1, area))));
+  if (!moving && pass > 1 && cost * area * whole * whole > STILL / 2) return;  // too slow for several rays a pixel
   const part = moving ? Math.min(scale, most) : Math.max(whole, 1 / 6);
   const width = Math.max(1, Math.round(canvas.clientWidth * part)), height = Math.max(1, Math.round(canvas.clientHeight * part));
   if (moving) pass = 0;
@@ -400,6 +401,13 @@ function benchmark(size = 400) {
     `the density is evaluated ${(evaluations / times.length).toFixed(3)} times for a pixel`);
 }
 
+// Milliseconds that a pixel takes.
+function probe() {
+  const size = 64, start = performance.now();
+  picture(head.track[0], lensOf(head.track[0][12], size, size), size, size);
+  return (performance.now() - start) / size ** 2;
+}
+
 function say(text) {
   element("message").textContent = text;
   element("message").hidden = !text;
@@ -428,8 +436,13 @@ async function begin() {
   setUp();
   lookFrom(head.track[0], 1);
   sized(64, 64);
+  probe();  // the first frame is slower than others
+  cost = probe();
+  scale = Math.max(1 / 6, Math.min(1, Math.sqrt(SLOW / (cost * canvas.clientWidth * canvas.clientHeight))));
+  sized(64, 64);
   firstAway = distanceAt(canvas.clientWidth / 2, canvas.clientHeight / 2) || head.range[1];
   say("");
+  element("poster").hidden = true;
   home();
   if (location.hash === "#benchmark") benchmark();
 }
