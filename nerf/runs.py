@@ -89,9 +89,11 @@ class RunFolder:
                 raise InputError(f"{self.path}: another process has just written into it; try again")
 
             try:
-                file.truncate(0)
-                file.write(f"{os.getpid()}\n".encode("ascii"))
-                file.flush()
+                try:
+                    file.truncate(0)
+                    os.write(file.fileno(), f"{os.getpid()}\n".encode("ascii"))  # closing has nothing left to write
+                except OSError as error:
+                    raise unwritable(self.lock, error) from None
                 yield
             finally:
                 if _is_at(file.fileno(), self.lock):

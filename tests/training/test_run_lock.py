@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -80,3 +81,14 @@ def test_without_flock_a_word_is_said_and_work_goes_on(tmp_path, monkeypatch, ca
     with RunFolder(tmp_path).held():
         pass
     assert "not locked, for want of flock" in capsys.readouterr().out
+
+
+def test_a_lock_that_a_full_disk_cannot_hold_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nerf.runs.os.write", full)
+    run = RunFolder(tmp_path)
+    with pytest.raises(InputError, match="cannot be written"), run.held():
+        raise AssertionError
+    assert not run.lock.exists()
