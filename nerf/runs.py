@@ -91,7 +91,7 @@ class RunFolder:
             try:
                 try:
                     file.truncate(0)
-                    os.write(file.fileno(), f"{os.getpid()}\n".encode("ascii"))  # closing has nothing left to write
+                    file.write(f"{os.getpid()}\n".encode("ascii"))
                 except OSError as error:
                     raise unwritable(self.lock, error) from None
                 yield
@@ -304,13 +304,13 @@ class RunFolder:
 
 
 def _opened_lock(file: Path) -> BinaryIO:
-    """Returns a lock's file, which is made if there is none, open to be read and written.
+    """Returns a lock's file, which is made if there is none, open to be read and written: at once, on a full disk too.
 
     Raises:
         InputError: it cannot be written.
     """
     try:
-        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644), "r+b")
+        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644), "r+b", buffering=0)
     except OSError as error:
         raise unwritable(file, error) from None
 
