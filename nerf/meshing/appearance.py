@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -32,13 +34,14 @@ def seen_color(model: RadianceModel, views: DepthViews, point: Tensor, normal: T
     """
     total = torch.zeros(len(point), 3)
     weight = torch.zeros(len(point))
+    parts = [slice(start, start + POINTS_AT_ONCE) for start in range(0, len(point), POINTS_AT_ONCE)]
     for frame in progress(range(len(views)), title="colours of the surface", unit="view"):
-        layers = _opaque_colors(model, views, frame)
-        for start in range(0, len(point), POINTS_AT_ONCE):
-            some = slice(start, start + POINTS_AT_ONCE)
-            row, share, color = _seen_by(views, frame, point[some], normal[some], slack, layers)
-            total[start + row] += share[:, None] * color
-            weight[start + row] += share
+        seen = [_seen_by(views, frame, point[some], normal[some], slack) for some in parts]
+        layers = _opaque_colors(model, views, frame, [each.pixels for each in seen])
+        for some, each in zip(parts, seen):
+            row, share, color = each.colored(layers)
+            total[some.start + row] += share[:, None] * color
+            weight[some.start + row] += share
 
     rgb = total / weight[:, None]
     unseen = weight == 0
@@ -46,24 +49,27 @@ def seen_color(model: RadianceModel, views: DepthViews, point: Tensor, normal: T
     return rgb.clamp(0, 1)
 
 
-def _opaque_colors(model: RadianceModel, views: DepthViews, frame: int) -> Tensor:
-    """Returns (H * W, 4) of one camera's picture: the colours of its opaque pixels, else 0, and whether they are.
+@dataclass(frozen=True)
+class _Seen:
+    """What a camera sees of some points, (M) of them."""
 
-    Where the camera sees no surface there are none.
-    """
-    picture = model.picture(views.cameras, frame, grown(views.distance[frame].isfinite()))
-    opaque = picture.opacity > LEAST_OPACITY
-    rgb = torch.where(opaque[..., None], picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None], 0)
-    return torch.cat([rgb, opaque[..., None].float()], dim=2).view(-1, 4)
+    row: Tensor  # (M,), which points
+    share: Tensor  # (M,), how much the camera counts for them
+    pixels: Tensor  # (4, M), rows of the pixels round each
+    part: Tensor  # (M, 2), where between them it lies
+
+    def colored(self, layers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns row, share and colours (K, 3) of the points of which enough of the pixels round them are opaque.
+
+        layers: (H * W, 4), see `_opaque_colors`.
+        """
+        rgb, opaque = interpolated(layers[self.pixels], self.part).split([3, 1], dim=1)
+        colored = opaque[:, 0] > LEAST_OPACITY
+        return self.row[colored], self.share[colored], rgb[colored] / opaque[colored]
 
 
-def _seen_by(
-    views: DepthViews, frame: int, point: Tensor, normal: Tensor, slack: float, layers: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns which of points (N, 3) a camera sees (M,), how much it counts for them (M,), and the colours (M, 3).
-
-    layers: (H * W, 4), see `_opaque_colors`.
-    """
+def _seen_by(views: DepthViews, frame: int, point: Tensor, normal: Tensor, slack: float) -> _Seen:
+    """Returns what a camera sees of points (N, 3)."""
     cameras = views.cameras
     towards = cameras.world_from_camera[frame, :, 3] - point
     distance = towards.norm(dim=1)
@@ -73,11 +79,21 @@ def _seen_by(
     row = (cosine > LEAST_COSINE).nonzero().squeeze(1)
     row = row[views.gaps(frame, point[row], slack).abs() < slack]
 
-    # Their colours, where enough of the pixels round them are opaque.
     pixels, part = surrounding_pixels(cameras.project(frame, point[row])[0], cameras.width, cameras.height)
-    rgb, opaque = interpolated(layers[pixels], part).split([3, 1], dim=1)
-    colored = opaque[:, 0] > LEAST_OPACITY
-    row = row[colored]
-
     share = cosine[row] ** FACING * (cameras.focal[frame, 0] / distance[row]).square()
-    return row, share, rgb[colored] / opaque[colored]
+    return _Seen(row, share, pixels, part)
+
+
+def _opaque_colors(model: RadianceModel, views: DepthViews, frame: int, pixels: list[Tensor]) -> Tensor:
+    """Returns (H * W, 4) of one camera's picture: the colours of its opaque pixels, else 0, and whether they are.
+
+    Only the pixels that are asked for are rendered, and of those only what is near a surface that the camera sees.
+    """
+    wanted = torch.zeros(views.cameras.height * views.cameras.width, dtype=torch.bool)
+    for some in pixels:
+        wanted[some] = True
+    near_surface = grown(views.distance[frame].isfinite())
+    picture = model.picture(views.cameras, frame, wanted.view_as(near_surface) & near_surface)
+    opaque = picture.opacity > LEAST_OPACITY
+    rgb = torch.where(opaque[..., None], picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None], 0)
+    return torch.cat([rgb, opaque[..., None].float()], dim=2).view(-1, 4)

@@ -37,6 +37,7 @@ from nerf.report import say
 
 HALF_ROUND = 150.0  # degrees round the scene without a camera, from which its back is unknown
 GLANCE = 192  # pixels of the longer side of the pictures in which the thing is looked for
+PIXEL_CELLS = 0.75  # of a lattice cell is as wide as a pixel of the distances need be at the most
 SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 # Of an unbounded capture: pictures that must show a vertex, as one alone makes clouds of what it does not know, and the
 # part of the largest piece that another must have.
@@ -88,11 +89,12 @@ def make_surface(
     crop = thing.box if thing else request.crop
     part = None if model.box.contraction is None or crop is None else _cube(crop)
     box = part or model.box.core
+    cell = box.side / request.resolution
     if views is None:
-        views = render_depths(model, pinhole_cameras(cameras), part)
+        size = 1.0 if request.texture else enough_pixels(cameras, box, cell)
+        views = render_depths(model, pinhole_cameras(cameras, size), part)
 
     # The surface, as finely as the lattice holds it.
-    cell = box.side / request.resolution
     how: dict[str, object] = {"method": method, "resolution": request.resolution, "cell": cell, "part": "all"}
     if thing:
         how["part"] = thing.words
@@ -149,6 +151,13 @@ def chosen_part(model: RadianceModel, cameras: Cameras, request: SurfaceRequest)
         f"{floor if thing.floor else 'nothing tells what it stands on'}; --crop or --whole for another",
     )
     return thing
+
+
+def enough_pixels(cameras: Cameras, box: SceneBox, cell: float) -> float:
+    """Returns the factor, at most 1, by which pictures may be shrunk and still tell the cells of a box apart."""
+    away = (cameras.world_from_camera[:, :, 3] - (box.corner + box.side / 2)).norm(dim=1)
+    pixel = (away / cameras.focal.mean(dim=1)).median().item()
+    return min(1.0, pixel / (PIXEL_CELLS * cell))
 
 
 def _cube(box: CropBox) -> SceneBox:

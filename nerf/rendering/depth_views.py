@@ -86,9 +86,12 @@ def interpolated(value: Tensor, part: Tensor) -> Tensor:
     return torch.lerp(torch.lerp(value[0], value[1], x), torch.lerp(value[2], value[3], x), y)
 
 
-def pinhole_cameras(cameras: Cameras) -> Cameras:
-    """Returns the cameras as pinholes with pictures of one size, not too many pixels; themselves if they are that."""
-    factor = min(1.0, (MOST_PIXELS / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
+def pinhole_cameras(cameras: Cameras, size: float = 1.0) -> Cameras:
+    """Returns the cameras as pinholes with pictures of one size, not too many pixels; themselves if they are that.
+
+    size: by which their pictures are shrunk, at most 1.
+    """
+    factor = min(size, (MOST_PIXELS / (len(cameras) * cameras.width * cameras.height)) ** 0.5)
     width = max(1, int(cameras.width * factor))
     height = max(1, int(cameras.height * factor))
     resized = cameras.resized(width, height)

@@ -100,3 +100,18 @@ def test_the_background_beside_a_thing_does_not_bleed_into_it():
     expected = seen_color(model, views, RADIUS * normal, normal, 0.02)
     model.picture = haloed
     assert torch.equal(seen_color(model, views, RADIUS * normal, normal, 0.02), expected)
+
+
+def test_only_the_pixels_round_the_places_are_rendered_for_their_colours():
+    model, normal = ball_model(), directions(20)
+    views = render_depths(model, cameras_round(6))
+    real, asked = model.picture, []
+
+    def counted(lens, frame, wanted):
+        asked.append(int(wanted.sum()))
+        return real(lens, frame, wanted)
+
+    model.picture = counted
+    rgb = seen_color(model, views, RADIUS * normal, normal, 0.02)
+    assert numpy.abs(rgb.numpy() - ball_color(normal.numpy())).mean() < 0.02
+    assert len(asked) == 6 and 0 < max(asked) <= 4 * len(normal)

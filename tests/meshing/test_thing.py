@@ -10,7 +10,7 @@ from nerf.config import RenderSettings
 from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.meshing import surface
-from nerf.meshing.surface import SurfaceRequest, chosen_part, make_surface
+from nerf.meshing.surface import PIXEL_CELLS, SurfaceRequest, chosen_part, enough_pixels, make_surface
 from nerf.rendering.crop import crop_box
 from nerf.rendering.depth_views import pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
@@ -107,3 +107,13 @@ def test_more_triangles_than_asked_for_are_said(room, monkeypatch):
 def test_an_obj_whose_name_would_break_its_lines_is_refused(ball_run, tmp_path, capsys):
     words = ["export", str(ball_run), "--mesh", str(tmp_path / "a\nb.obj"), "--texture", "64"]
     assert main(words) == 2 and "printable" in capsys.readouterr().err
+
+
+def test_pictures_are_as_small_as_the_lattice_can_use_and_never_larger_than_they_are():
+    cameras = cameras_round(6, size=512)
+    box = SceneBox(torch.full((3,), -0.6), 1.2)
+    cell = box.side / 64
+    small = pinhole_cameras(cameras, enough_pixels(cameras, box, cell))
+    away = cameras.world_from_camera[0, :, 3].norm()
+    assert small.width < 512 and away / small.focal[0, 0] == pytest.approx(PIXEL_CELLS * cell, rel=0.01)
+    assert enough_pixels(cameras, box, box.side / 4096) == 1
