@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,14 +110,12 @@ def find_poses(folder: Path) -> list[str]:
         InputError: pycolmap is missing, or the pictures cannot be put together.
     """
     try:
-        import pycolmap
+        _load_pycolmap()
     except ImportError:
         raise InputError(f"{folder}: {MISSING}") from None
     target = folder / "sparse" / "0"
     if target.exists():
         raise InputError(f"{target}: there, but not a whole COLMAP model; restore or remove it")
-    pycolmap.logging.minloglevel = 3  # its progress would drown ours, and what fails is said in our words
-
     for model in _models_elsewhere(folder):
         say(
             "scene",
@@ -149,6 +149,17 @@ def find_poses(folder: Path) -> list[str]:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items()))
         notes.append(f"warning: no pose for {len(reasons)} of {len(names)} pictures: {listed}")
     return notes
+
+
+def _load_pycolmap() -> None:
+    """Loads pycolmap, and sees to it that it leaves the terminal and SIGTERM alone. ImportError: it is not there."""
+    import pycolmap
+
+    pycolmap.logging.minloglevel = 3  # its progress would drown ours, and what fails is said in our words
+    # Loading it makes SIGTERM print a page of addresses and end the process at once, with its files left behind.
+    handler = signal.getsignal(signal.SIGTERM)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _models_elsewhere(folder: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """Bare photographs and videos: frames, poses found by structure-from-motion, and what is said where there are none."""
 
+import os
+import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +16,18 @@ from nerf.scenes import SceneFolder, load_scene
 from nerf.scenes.formats import found_formats
 from nerf.scenes.sfm import find_poses, photo_names
 from tests.scenes import photo_folder as made
+
+ENDED = """
+import os, signal, sys, time
+from nerf.cli.main import main
+from nerf.scenes import sfm
+def search(pictures, names, work, in_order):
+    (work / "half").write_text("")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+sfm._best_model = search
+sys.exit(main(["check", "."]))
+"""
 
 
 def wall_photos(folder, n=6, width=320, height=240):
@@ -110,3 +124,15 @@ def test_without_pycolmap_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(InputError, match=r"pip install 'nerf\[sfm\]'"):
         load_scene(SceneFolder("bare", tmp_path, ""), ("train",), SceneSettings())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows ends processes without a word")
+def test_a_search_for_poses_that_is_ended_leaves_nothing_behind(tmp_path):
+    pytest.importorskip("pycolmap")
+    for view in range(3):
+        Image.new("RGB", (64, 48), (view, 9, 9)).save(tmp_path / f"{view}.png")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ENDED]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (143, b"")
+    assert list(tmp_path.rglob(".*")) == []

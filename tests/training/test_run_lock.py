@@ -85,7 +85,8 @@ def test_without_flock_a_word_is_said_and_work_goes_on(tmp_path, monkeypatch, ca
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_lock_that_a_full_disk_cannot_hold_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("nerf.runs._opened_lock", lambda file: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
+    full = os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
+    monkeypatch.setattr("nerf.runs._opened_lock", lambda file: full)
     monkeypatch.setattr("nerf.runs._is_at", lambda descriptor, path: True)
     with pytest.raises(InputError, match="cannot be written"), RunFolder(tmp_path).held():
         raise AssertionError
