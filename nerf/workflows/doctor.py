@@ -16,8 +16,8 @@ import torch
 from nerf import __version__
 from nerf.backends.choice import Backend, choose_backend
 from nerf.config import settings_from_dict
-from nerf.engine import available, nvrtc
-from nerf.engine.build import BuildError, find_compiler
+from nerf.engine import FOLDER, available, nvrtc
+from nerf.engine.build import BuildError, find_compiler, library_name
 from nerf.engine.driver import why_no_gpu
 from nerf.engine.kernels import KERNELS
 from nerf.errors import InputError
@@ -49,7 +49,7 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "nerf", f"{__version__}, in {Path(__file__).parent}"
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "torch", f"{torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
-    yield "processor", f"{_processor()}: {', '.join(available()) or 'the native engine was not built'}"
+    yield "processor", f"{_processor()}: {_instruction_sets()}"
     yield "gpu", why_no_gpu() or torch.cuda.get_device_name()
     yield "compilers", f"C++: {_compiler()}; NVRTC: {nvrtc.available() or 'not installed'}"
     for name, use in OPTIONAL.items():
@@ -66,13 +66,17 @@ def facts() -> Iterator[tuple[str, str]]:
 
 
 def self_tests() -> Iterator[tuple[str, str, bool]]:
-    """Yields (name, what happened, whether that is well) of every backend; one that is not here is well."""
+    """Yields (name, what happened, whether that is well) of every backend; one that is not here is well.
+
+    A native engine that was built and cannot be used, as after an update of the sources alone, is not.
+    """
     for name in ("reference", "native", "cuda", "tcnn"):
         try:
             backend = choose_backend(name)
         except InputError as error:
             text = f"{name}: not here: {error}"
-            yield "self-test", text + (_compiled() if name == "cuda" and nvrtc.available() else ""), True
+            well = name != "native" or not (FOLDER / library_name("baseline")).is_file()
+            yield "self-test", text + (_compiled() if name == "cuda" and nvrtc.available() else ""), well
             continue
         error, seconds = largest_error(backend)
         verdict = "ok" if error <= TOLERANCE else "WRONG"
@@ -127,6 +131,13 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _instruction_sets() -> str:
+    try:
+        return ", ".join(available()) or "the native engine was not built"
+    except InputError as error:
+        return str(error)
 
 
 def _compiler() -> str:
