@@ -14,7 +14,7 @@ OWN_GROUP = Path("/proc/self/cgroup")  # in it "0::/path" is this process's grou
 
 
 def machine_memory() -> int:
-    """Returns the bytes of memory that this process may use: the machine's, or its container's if they are fewer.
+    """Returns the bytes of memory that this process may use: the machine's, its container's or its own if fewer.
 
     Where the system does not tell, that is `sys.maxsize`: no limit is known.
     """
@@ -25,7 +25,17 @@ def machine_memory() -> int:
     for limit in (*_own_limits(), CONTAINER_LIMIT, CONTAINER_LIMIT_1):
         with suppress(OSError, ValueError):
             present = min(present, int(limit.read_text()))
-    return present
+    return min(present, _address_space())
+
+
+def _address_space() -> int:
+    """Returns the bytes that ``ulimit -v`` and batch systems let this process have, `sys.maxsize` if they set none."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return sys.maxsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _own_limits() -> list[Path]:

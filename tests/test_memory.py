@@ -45,3 +45,12 @@ def test_a_container_has_no_more_memory_than_its_limit(tmp_path, monkeypatch, li
         file.write_text(limit)
     monkeypatch.setattr(memory, "CONTAINER_LIMIT", file)
     assert memory.machine_memory() == (2**20 if limit == "1048576\n" else machine)
+
+
+def test_a_limit_of_this_process_alone_counts(monkeypatch):
+    resource = pytest.importorskip("resource")
+    machine = memory.machine_memory()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**20, resource.RLIM_INFINITY))
+    assert memory.machine_memory() == 2**20 < machine
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert memory.machine_memory() == machine
