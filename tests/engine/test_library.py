@@ -97,3 +97,13 @@ def test_a_failing_compiler_shows_its_words(monkeypatch, tmp_path):
     with pytest.raises(BuildError, match="no space left"):
         build(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not engine.available() or not shutil.which("readelf"), reason="no library, or no readelf, here")
+def test_the_libraries_are_hardened():
+    for name in engine.available():
+        command = ["readelf", "--wide", "--dynamic", "--program-headers", "--dyn-syms"]
+        path = str(engine.FOLDER / library_name(name))
+        told = subprocess.run([*command, path], capture_output=True, text=True, check=True).stdout
+        assert "BIND_NOW" in told and "GNU_RELRO" in told and "__stack_chk_fail" in told, name
+        assert re.search(r"GNU_STACK.* RW +0x", told), name
