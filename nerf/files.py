@@ -102,6 +102,29 @@ def working_folder(start: str, place: Path) -> Iterator[Path]:
         yield Path(work)
 
 
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yields a new folder to write into; what is in it takes its place in `folder` at the end, nothing after an error.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with working_folder(f".{folder.name}.partial-", folder.parent) as work:
+            made = work / "new"
+            made.mkdir()
+            try:
+                yield made
+            except InputError as error:  # which says what the user named
+                raise InputError(*(str(line).replace(str(made), str(folder)) for line in error.args)) from None
+            folder.mkdir(exist_ok=True)
+            for entry in made.iterdir():
+                os.replace(entry, folder / entry.name)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
 def sweep(folder: Path, start: str = "") -> None:
     """Removes what programs that were killed have left unfinished in a folder, of all names that begin with `start`.
 

@@ -72,3 +72,11 @@ def test_what_a_killed_program_left_of_a_folder_is_removed_when_another_begins(t
         with working_folder(".sfm-", tmp_path):  # whose writer lives stays
             assert work.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders cannot be opened here")
+def test_the_name_of_a_written_file_is_made_to_last_too(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: asked.append(os.fstat(descriptor).st_ino))
+    write_text(tmp_path / "a.json", "text")
+    assert asked == [(tmp_path / "a.json").stat().st_ino, tmp_path.stat().st_ino]

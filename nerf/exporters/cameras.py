@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import write_text
+from nerf.files import whole_folder, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
 from nerf.geometry.origin import absolute_poses
@@ -32,8 +32,9 @@ def write(context: ExportContext, path: Path) -> str:
     """Writes the cameras in both forms; returns the sentence that says so."""
     cameras = context.placement.cameras(context.cameras)
     names = _in_pictures(context.files)
-    write_transforms(path / "transforms.json", cameras, context.files)
-    write_colmap(path / "sparse" / "0", cameras, names)
+    with whole_folder(path) as folder:
+        write_transforms(folder / "transforms.json", cameras, context.files)
+        write_colmap(folder / "sparse" / "0", cameras, names)
     return f"cameras: {path} (transforms.json and COLMAP text; {context.placement.words})"
 
 

@@ -9,7 +9,7 @@ import numpy
 
 from nerf.exporters.cameras import check_folder
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import replacing, write_text
+from nerf.files import replacing, whole_folder, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import absolute_poses
 from nerf.rendering.depth_views import DepthViews
@@ -28,15 +28,16 @@ def check(path: Path, request: ExportRequest) -> None:
 def write(context: ExportContext, path: Path) -> str:
     """Writes a depth map for each camera; returns the sentence that says so."""
     request = context.request
-    write_depths(
-        path,
-        context.model(),
-        context.cameras,
-        context.names,
-        context.placement.scale,
-        request.depth_format,
-        context.rendered_views(),
-    )
+    with whole_folder(path) as folder:
+        write_depths(
+            folder,
+            context.model(),
+            context.cameras,
+            context.names,
+            context.placement.scale,
+            request.depth_format,
+            context.rendered_views(),
+        )
     return f"depth maps: {path} ({len(context.names)} views; {request.unit or 'scene units'})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +112,10 @@ def _check_texture_files(file: Path) -> None:
 
 
 def _write_obj(file: Path, mesh: Mesh, origin: Origin) -> None:
-    """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole."""
-    from PIL import Image
+    """Writes .obj, and the .mtl and .png that it names, all called like the file; its text is never in memory whole.
 
+    None of them appears before all are written.
+    """
     table = mesh.vertices if origin == NO_ORIGIN else mesh.vertices.astype(numpy.float64) + origin
     place = " %.8g" if origin == NO_ORIGIN else " %.15g"
     form = "v" + 3 * place
@@ -124,11 +126,8 @@ def _write_obj(file: Path, mesh: Mesh, origin: Origin) -> None:
     else:
         head = f"mtllib {file.stem}.mtl\nusemtl surface\n"
         _check_texture_files(file)
-        write_text(file.with_suffix(".mtl"), _material(file))
-        with replacing(file.with_suffix(".png")) as partial:
-            Image.fromarray(mesh.texture).save(partial)
 
-    with replacing(file) as partial, open(partial, "w", encoding="utf-8") as text:
+    with ExitStack() as written, open(written.enter_context(replacing(file)), "w", encoding="utf-8") as text:
         text.write(head)
         numpy.savetxt(text, table, form)
         numpy.savetxt(text, present(mesh.normals), "vn %.6g %.6g %.6g")
@@ -136,6 +135,18 @@ def _write_obj(file: Path, mesh: Mesh, origin: Origin) -> None:
             numpy.savetxt(text, present(mesh.uv), "vt %.8g %.8g")
         corner = " %d/%d/%d" if head else " %d//%d"
         numpy.savetxt(text, numpy.repeat(mesh.faces + 1, 3 if head else 2, axis=1), "f" + corner * 3)
+        text.flush()  # here its error is this file's
+        if mesh.texture is not None:
+            _write_texture(written, file, mesh.texture)
+
+
+def _write_texture(written: ExitStack, file: Path, texture: numpy.ndarray) -> None:
+    """Writes the .png and the .mtl beside an .obj file, which appear when `written` is closed."""
+    from PIL import Image
+
+    Image.fromarray(texture).save(written.enter_context(replacing(file.with_suffix(".png"))))
+    # Closed first: a .png without it is not ours.
+    written.enter_context(replacing(file.with_suffix(".mtl"))).write_text(_material(file), encoding="utf-8")
 
 
 def mesh_report(mesh: Mesh, how: dict[str, object], placement: Placement) -> dict[str, object]:

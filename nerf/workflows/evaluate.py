@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -15,7 +16,7 @@ from nerf import __version__
 from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.exporters.images import write_depth, write_rgb
-from nerf.files import inside_run, write_text
+from nerf.files import inside_run, whole_folder, write_text
 from nerf.rendering.metrics import psnr, ssim
 from nerf.rendering.model import Picture
 from nerf.report import progress
@@ -47,7 +48,6 @@ def evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
 
 
 def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]:
-    settings = run.settings.scene
     found = recorded_scene(run, (split,), MOVED) if scene is None else scene_at(run, scene, (split,))
     splits = found.splits
     if split not in splits:
@@ -60,7 +60,21 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
 
     folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
-    file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
+    with whole_folder(folder) as pictures:
+        metrics = _metrics(run, views, split, _scored(run, views, split, pictures))
+        write_text(pictures / file.name, json.dumps(metrics, indent=1))
+        file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
+    os.replace(folder / file.name, file)
+    return metrics
+
+
+def _scored(run: TrainedRun, views: Views, split: str, folder: Path) -> list[dict[str, Any]]:
+    """Returns the scores of all views, and writes what was rendered into a folder.
+
+    Raises:
+        InputError: a view cannot be scored.
+    """
+    settings = run.settings.scene
     unit = depth_unit(run, views)
     scores = []
     for frame, name in enumerate(progress(views.names, title=f"evaluating {split}", unit="view")):
@@ -75,7 +89,14 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
         scores.append(score)
         write_rgb(folder / f"{name}.png", rgb)
         write_depth(folder / f"{name}_depth.png", picture, unit)
-    metrics = {
+    return scores
+
+
+def _metrics(run: TrainedRun, views: Views, split: str, scores: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns what is written of scores: their mean, and the protocol."""
+    settings = run.settings.scene
+
+    return {
         "psnr": mean(score["psnr"] for score in scores),
         "ssim": mean(score["ssim"] for score in scores),
         "scene": run.record["name"],
@@ -87,7 +108,7 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
         "background": settings.background,
         "protocol": PROTOCOL,
         "alignment": alignment_words(run, split),
-        "depth_unit": unit,
+        "depth_unit": depth_unit(run, views),
         "training_seconds": run.facts["seconds"],
         "steps": run.facts["step"],
         "seed": run.settings.train.seed,
@@ -98,8 +119,6 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
         "rendered_by": f"{run.backend.name} ({run.backend.detail})",
         "threads": run.record["threads"],
     }
-    write_text(file, json.dumps(metrics, indent=1))
-    return metrics
 
 
 def aligned_picture(run: TrainedRun, views: Views, frame: int, split: str) -> Picture:

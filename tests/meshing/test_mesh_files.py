@@ -1,5 +1,6 @@
 """Mesh files, each read back by a library that did not write it."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -107,6 +108,16 @@ def test_files_beside_a_mesh_that_are_ours_are_replaced(tmp_path):
     check_mesh_file(tmp_path / "fern.obj", textured=True)
     write_mesh(tmp_path / "fern.obj", textured_square())
     assert (tmp_path / "fern.png").stat().st_size > 3
+
+
+def test_a_texture_does_not_appear_without_its_mesh(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(numpy, "savetxt", full)
+    with pytest.raises(InputError, match="fern.obj: cannot be written .No space left"):
+        write_mesh(tmp_path / "fern.obj", textured_square())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_replaces_only_reports(tmp_path):
