@@ -41,6 +41,12 @@ class SceneSettings:
     format: str = setting("auto", "capture format to read if a folder has several; auto = the first")
     holdout: int = setting(8, "interval N at which photographs, sorted by name, are held out for testing; 0 = none", 0)
     pictures: int = setting(0, "photographs to learn from, evenly spread; the others are held out; 0 = by holdout", 0)
+    orientation: str = setting(
+        "auto",
+        "pictures that EXIF asks to turn, where their cameras' shape does not tell: as stored, or upright; auto = by "
+        "what fits the poses",
+        choices=("auto", "stored", "upright"),
+    )
     bounds: float = setting(0.0, "half side of the scene box about the origin, scene units; 0 = from the data", 0)
 
 

@@ -7,6 +7,7 @@ whether poses fit their pictures at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +37,16 @@ class Matches:
     depth: Tensor  # (N,) along the z axis, scene units, of those found nearer than infinity
 
 
-def sweep(views: Views, cameras: Cameras) -> Matches:
-    """Returns which patches of pictures their neighbours show, if the cameras stand as given, and how far they are."""
+def sweep(views: Views, cameras: Cameras, pairs: Sequence[tuple[int, int]] | None = None) -> Matches:
+    """Returns which patches of pictures their neighbours show, if the cameras stand as given, and how far they are.
+
+    pairs: the pictures whose patches are looked for, each with that in which they are; None: some of all.
+    """
     factor = max(1, min(max(cameras.width, cameras.height) // SIDE, int(cameras.size.min()) // (2 * PATCH + 1)))
     asked = 0
     found = 0
     depths = [torch.empty(0)]
-    for frame, other in _pairs(cameras):
+    for frame, other in neighbours(cameras, range(len(cameras))) if pairs is None else pairs:
         best, depth = _matched(views, cameras, (frame, other), factor)
         asked += len(best)
         found += int((best > SAME).sum())
@@ -50,12 +54,13 @@ def sweep(views: Views, cameras: Cameras) -> Matches:
     return Matches(asked, found / max(asked, 1), torch.cat(depths))
 
 
-def _pairs(cameras: Cameras) -> list[tuple[int, int]]:
-    """Returns pictures, spread over all, each with a neighbour that looks nearly the same way from another place."""
+def neighbours(cameras: Cameras, among: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns pictures, spread over some, each with a neighbour that looks nearly the same way from another place."""
     eye = cameras.world_from_camera[:, :, 3]
     turn = cameras.world_from_camera[:, :, :3]
     pairs = []
-    for frame in torch.linspace(0, len(cameras) - 1, min(PAIRS, len(cameras))).round().long().tolist():
+    for number in torch.linspace(0, len(among) - 1, min(PAIRS, len(among))).round().long().tolist():
+        frame = among[number]
         trace = (turn * turn[frame]).sum(dim=(1, 2))
         degrees = ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg()
         apart = (eye - eye[frame]).norm(dim=1)

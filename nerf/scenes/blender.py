@@ -22,7 +22,7 @@ from nerf.errors import InputError
 from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import near_origin
-from nerf.scenes.captures import checked_photo, evenly_spread, photo_capture
+from nerf.scenes.captures import UPRIGHT, checked_photo, evenly_spread, photo_capture
 from nerf.scenes.frames import Frame, has_intrinsics, open_frames, unread_notes
 from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
@@ -110,7 +110,7 @@ def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: 
         for index, (frame, path) in enumerate(zip(frames, paths)):
             where = f'{file}: frame {index} ("{texts[index]}")'
             name = path.relative_to(folder).as_posix()
-            photo = Frame(tree, frame, name, path, where).photo(folder, path)
+            photo = Frame(tree, frame, name, path, where).photo(folder, path, settings.orientation == UPRIGHT)
             photos.append(replace(checked_photo(photo, where), split=split))
 
     photos = with_masks(photos, folder, notes)

@@ -18,9 +18,10 @@ from nerf.geometry.lenses import TERMS, distort, undistort
 from nerf.geometry.origin import near_origin
 from nerf.scenes.masks import read_mask
 from nerf.scenes.picture_names import file_names, plain_name, some
-from nerf.scenes.pictures import PictureStack, picture_size, read_pictures
+from nerf.scenes.pictures import PictureStack, doubtful_turn, picture_size, read_pictures
 from nerf.scenes.scene import SPLITS, Capture, Views
 
+UPRIGHT = "upright"  # value of scene.orientation
 FEWEST_TO_HOLD_OUT = 10  # pictures; with fewer, every one is needed for training
 ASPECT_SLACK = 0.02  # by which a picture's shape may differ from its camera's: what integer sizes round away
 LEAST_LENS_ERROR = 1e-3  # pixels within which a ray must project back
@@ -45,6 +46,7 @@ class Photo:
     mask_hides: bool = False  # whether it is white there instead
     tracked: tuple[int, float] | None = None  # known points that it sees; their mean error, pixels
     split: str = ""  # which the format says; empty: none
+    shape_told: bool = True  # False: size is the picture's own, for want of another
 
 
 def photo_capture(
@@ -75,7 +77,8 @@ def photo_capture(
     else:
         parts, split_note = _every(photos, settings.holdout)
     lens_note = _lens_note(photos[0], len({tuple(photo.lens) for photo in photos}))
-    read = {split: partial(_views, part, downscale) for split, part in parts.items() if part}
+    turned = settings.orientation == UPRIGHT
+    read = {split: partial(_views, part, downscale, turned) for split, part in parts.items() if part}
     return Capture(kind, read, points, [*notes, split_note, lens_note])
 
 
@@ -135,11 +138,14 @@ def _lens_note(photo: Photo, n_lenses: int) -> str:
     return f"lens: {kind}{each}{', '.join(['', *terms]) if terms else ', no distortion'}"
 
 
-def _views(photos: list[Photo], downscale: int) -> Views:
-    """Returns the pictures of photographs with their cameras, shrunk by `downscale`."""
-    shapes = [picture_size(photo.path, photo.size[0] / photo.size[1]) for photo in photos]
+def _views(photos: list[Photo], downscale: int, turned: bool) -> Views:
+    """Returns the pictures of photographs with their cameras, shrunk by `downscale`.
+
+    turned: whether what EXIF asks for is done where the cameras do not tell.
+    """
+    shapes = [picture_size(photo.path, photo.size[0] / photo.size[1], turned) for photo in photos]
     scale = torch.stack([_scale(photo, shape) for photo, shape in zip(photos, shapes)]) / downscale
-    stack = read_pictures([photo.path for photo in photos], shapes, downscale)
+    stack = read_pictures([photo.path for photo in photos], shapes, downscale, turned)
     height, width = stack.images.shape[1:3]
 
     poses, origin = near_origin(numpy.stack([photo.world_from_camera for photo in photos]))
@@ -163,10 +169,17 @@ def _views(photos: list[Photo], downscale: int) -> Views:
         tracked = torch.tensor([photo.tracked for photo in photos], dtype=torch.float32)
 
     names = file_names([photo.name for photo in photos])
-    used, notes = _used(photos, stack)
+    used, notes = _used(photos, stack, turned)
     files = tuple(str(photo.path) for photo in photos)
     said = (*stack.notes, *notes)
-    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files=files, notes=said)
+    turns = {} if turned else _doubtful_turns(photos)
+    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files, said, turns)
+
+
+def _doubtful_turns(photos: list[Photo]) -> dict[int, int]:
+    """Returns how EXIF asks to turn photographs, by number, where the cameras do not tell whether they saw them so."""
+    turns = {frame: doubtful_turn(photo.path, photo.shape_told) for frame, photo in enumerate(photos)}
+    return {frame: turn for frame, turn in turns.items() if turn != 1}
 
 
 def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
@@ -182,7 +195,7 @@ def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
     return scale
 
 
-def _used(photos: list[Photo], stack: PictureStack) -> tuple[Tensor | None, list[str]]:
+def _used(photos: list[Photo], stack: PictureStack, turned: bool) -> tuple[Tensor | None, list[str]]:
     """Returns (F, H, W) bool of the pixels that are pictures and not masked, None if all are; and notes on masks.
 
     Raises:
@@ -199,7 +212,7 @@ def _used(photos: list[Photo], stack: PictureStack) -> tuple[Tensor | None, list
     for frame, (photo, (columns, rows)) in enumerate(zip(photos, stack.size.tolist())):
         kept = torch.ones(rows, columns, dtype=torch.bool)
         if photo.mask is not None:
-            kept, greatest = read_mask(photo, columns, rows)
+            kept, greatest = read_mask(photo, columns, rows, turned)
             left_out += 1 - kept.float().mean().item()
             if not kept.any():
                 empty.append(f"{photo.mask} (greatest value {greatest})")

@@ -121,8 +121,10 @@ class Frame:
         """What is true of the frame."""
         return {**self.top, **self.own}
 
-    def photo(self, folder: Path, size_from: Path) -> Photo:
-        """Returns the photograph. size_from: the picture that tells the size if the file does not.
+    def photo(self, folder: Path, size_from: Path, turned: bool) -> Photo:
+        """Returns the photograph.
+
+        size_from: the picture that tells the size if the file does not. turned: whether it is turned as EXIF asks for.
 
         Raises:
             InputError: a value is missing or wrong.
@@ -131,11 +133,12 @@ class Frame:
         lens = self._lens()
 
         # Intrinsics: pixels of the camera.
-        if "w" in values or "h" in values:
+        shape_told = "w" in values or "h" in values
+        if shape_told:
             width = self._number("w")
             height = self._number("h")
         else:
-            width, height, _ = picture_size(size_from)
+            width, height, _ = picture_size(size_from, turned=turned)
         focal_x = self._focal("x", width)
         focal_y = self._focal("y", height) if {"fl_y", "camera_angle_y"} & values.keys() else focal_x
         center = (self._number("cx", width / 2), self._number("cy", height / 2))
@@ -148,7 +151,8 @@ class Frame:
             raise InputError(f'{self.where}: mask "{mask}" not found; restore it or remove "mask_path"')
 
         focal = (focal_x, focal_y or focal_x)
-        photo = Photo(self.name, self.path, self._pose(), focal, center, (width, height), lens, mask=masked)
+        size = (width, height)
+        photo = Photo(self.name, self.path, self._pose(), focal, center, size, lens, mask=masked, shape_told=shape_told)
         self._check_angles(photo)
         return photo
 

@@ -92,16 +92,16 @@ def _fitting(masks: dict[str, list[Path]], names: Sequence[str]) -> Path | None:
     return None
 
 
-def read_mask(photo: Photo, width: int, height: int) -> tuple[Tensor, int]:
+def read_mask(photo: Photo, width: int, height: int, turned: bool = False) -> tuple[Tensor, int]:
     """Returns where a photograph's mask lets its pixels be used, (height, width) bool, and the greatest of its values.
 
-    The mask is resampled to the nearest pixel.
+    The mask is resampled to the nearest pixel. turned: see `nerf.scenes.pictures.read_picture`.
 
     Raises:
         InputError: the mask cannot be read, or has another shape than the picture.
     """
     assert photo.mask is not None
-    used, greatest = shown_by_mask(photo.mask, width / height)
+    used, greatest = shown_by_mask(photo.mask, width / height, turned)
     rows, columns = used.shape
     slack = ASPECT_SLACK + 1 / min(width, height) + 1 / min(rows, columns)
     if not 1 - slack < (columns / rows) / (width / height) < 1 + slack:
@@ -116,15 +116,15 @@ def read_mask(photo: Photo, width: int, height: int) -> tuple[Tensor, int]:
     return ~shown if photo.mask_hides else shown, greatest
 
 
-def shown_by_mask(file: Path, aspect: float | None = None) -> tuple[numpy.ndarray, int]:
+def shown_by_mask(file: Path, aspect: float | None = None, turned: bool = True) -> tuple[numpy.ndarray, int]:
     """Returns where a mask is white, (H, W) bool, and the greatest of its values.
 
     Its colours count, and its alpha only where all its colours are one. White is what is brighter than half; if
     nothing is and the file keeps values exactly, all that is not black: masks of 0 and 1 are common.
 
-    aspect: see `read_whole_picture`.
+    aspect, turned: see `read_whole_picture`.
     """
-    pixels = read_whole_picture(file, aspect)
+    pixels = read_whole_picture(file, aspect, turned)
     colors = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
     if pixels.shape[2] in (2, 4) and (colors == colors[0, 0]).all() and (pixels[..., -1] != pixels[0, 0, -1]).any():
         colors = pixels[..., -1:]

@@ -183,11 +183,32 @@ def upright(pixels: numpy.ndarray, turn: int) -> numpy.ndarray:
     return pixels
 
 
-def _turn(image: ImageFile, aspect: float | None) -> int:
-    """Returns the orientation to apply: EXIF's where the camera's aspect agrees that the picture lies on its side."""
+def doubtful_turn(path: Path, shape_told: bool = True) -> int:
+    """Returns how EXIF asks to turn a picture, if its camera's shape cannot tell whether the camera saw it so; else 1.
+
+    shape_told: whether it is known apart from the picture.
+    """
+    with open_picture(path) as image:
+        turn = orientation(image)
+        return turn if not shape_told or _fits_both_ways(image, turn) else 1
+
+
+def _fits_both_ways(image: ImageFile, turn: int) -> bool:
+    """Returns whether a picture has the same shape, but for rounding, before and after a turn."""
     width, height = image.size
+    return turn not in SIDEWAYS or abs(width - height) <= 1
+
+
+def _turn(image: ImageFile, aspect: float | None, turned: bool) -> int:
+    """Returns the orientation to apply: EXIF's where the camera's aspect agrees that the picture lies on its side.
+
+    turned: whether it is applied where the aspect cannot tell.
+    """
     turn = orientation(image)
-    return turn if aspect is not None and turn in SIDEWAYS and (aspect > 1) != (width > height) else 1
+    if aspect is None or _fits_both_ways(image, turn):
+        return turn if turned else 1
+    width, height = image.size
+    return turn if (aspect > 1) != (width > height) else 1
 
 
 def _has_alpha(image: Image) -> bool:
@@ -199,42 +220,43 @@ def is_deep(image: ImageFile) -> bool:
     return image.mode.startswith("I") or any(";16" in str(tile[-1]) for tile in image.tile)
 
 
-def picture_size(path: Path, aspect: float | None = None) -> tuple[int, int, int]:
+def picture_size(path: Path, aspect: float | None = None, turned: bool = False) -> tuple[int, int, int]:
     """Returns width, height and channels (3 or 4) that `read_picture` will return, from the file's header."""
     with open_picture(path) as image:
         width, height = image.size
-        if _turn(image, aspect) in SIDEWAYS:
+        if _turn(image, aspect, turned) in SIDEWAYS:
             width, height = height, width
         return width, height, 4 if _has_alpha(image) else 3
 
 
-def read_picture(path: Path, aspect: float | None = None) -> numpy.ndarray:
+def read_picture(path: Path, aspect: float | None = None, turned: bool = False) -> numpy.ndarray:
     """Returns (H, W, 3 or 4) uint8: grey, palette, 16-bit and CMYK pictures are converted.
 
     aspect: width by height of the camera. EXIF may ask to turn a picture by 90 degrees: it is turned if the camera's
     aspect says that the camera's file saw it turned.
+    turned: whether it is turned and mirrored where the aspect is not given or cannot tell, see `doubtful_turn`.
 
     Raises:
         InputError: the file is not a picture, is damaged, or claims an absurd size.
     """
     with open_picture(path) as image:
-        turn = _turn(image, aspect)
+        turn = _turn(image, aspect, turned)
         pixels = _grey16(image, path) if image.mode.startswith(("I", "F")) else _bytes(image, ("RGB", "RGBA"))
     if pixels.dtype == numpy.uint16:
         pixels = numpy.repeat((pixels >> 8).astype(numpy.uint8), 3, axis=2)
     return numpy.ascontiguousarray(upright(pixels, turn))
 
 
-def read_whole_picture(path: Path, aspect: float | None = None) -> numpy.ndarray:
+def read_whole_picture(path: Path, aspect: float | None = None, turned: bool = True) -> numpy.ndarray:
     """Returns (H, W, C) uint8 or uint16 as the file holds it: C is 1 (grey), 2 (grey, alpha), 3 or 4; upright.
 
-    aspect: width by height of the camera whose picture it is, see `read_picture`; None: EXIF alone decides.
+    aspect, turned: see `read_picture`; without them EXIF alone decides.
 
     Raises:
         InputError: as `open_picture`, or the pixels have more than 16 bits.
     """
     with open_picture(path) as image:
-        turn = orientation(image) if aspect is None else _turn(image, aspect)
+        turn = _turn(image, aspect, turned)
         if image.mode.startswith(("I", "F")):
             pixels = _grey16(image, path)
         elif is_deep(image) and image.format in CONTAINERS:
@@ -302,13 +324,15 @@ class PictureStack:
     notes: list[str]  # what was made of alpha and depth of colour
 
 
-def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]], downscale: int) -> PictureStack:
+def read_pictures(
+    paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]], downscale: int, turned: bool = False
+) -> PictureStack:
     """Returns pictures padded with 0 to the largest, after box averages by `downscale`.
 
     Rows and columns that fill no box are cut off. What alpha means, its values tell: where it is opaque in more than
     half of the pictures, the few others have holes; otherwise it shows silhouettes.
 
-    shapes: what `picture_size` says of the files.
+    shapes: what `picture_size` says of the files. turned: see `read_picture`.
     """
     size = torch.tensor([[width // downscale, height // downscale] for width, height, _ in shapes])
     if (size == 0).any():
@@ -328,7 +352,7 @@ def read_pictures(paths: Sequence[Path], shapes: Sequence[tuple[int, int, int]],
         columns, rows, _ = shapes[index]
         with open_picture(paths[index]) as image:
             deep[index] = is_deep(image)
-        picture = torch.from_numpy(read_picture(paths[index], columns / rows))
+        picture = torch.from_numpy(read_picture(paths[index], columns / rows, turned))
         transparent[index] = picture.shape[2] == 4 and picture[:, :, 3].min().item() < 255 * OPAQUE
         if picture.shape[2] < channels:
             picture = torch.cat([picture, torch.full_like(picture[:, :, :1], 255)], dim=2)

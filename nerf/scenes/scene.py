@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ class Views:
     tracked: Tensor | None = None  # (F, 2) float32, known points that each picture sees; their mean error, pixels
     files: tuple[str, ...] = ()  # F, paths of the pictures' files, or none where the format does not tell
     notes: Sequence[str] = ()  # what was found in the files' pixels, and warnings, one line each
+    # By frame, how EXIF asks to turn pictures that are held as stored, where the camera's shape does not tell whether
+    # it saw them so: 2 to 8.
+    turns: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.scenes.captures import checked_photo, found_photos, photo_capture
+from nerf.scenes.captures import UPRIGHT, checked_photo, found_photos, photo_capture
 from nerf.scenes.frames import Frame, open_frames, unread_notes
 from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import find_pictures
@@ -43,7 +43,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
         where = f'{file}: frame {index} ("{name}")'
         # The size of a missing picture does not matter: it is only named.
         size_from = path if index in there else paths[there[0]]
-        photo = Frame(tree, frame, name, path, where).photo(folder, size_from)
+        photo = Frame(tree, frame, name, path, where).photo(folder, size_from, settings.orientation == UPRIGHT)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
 
     notes = [f"format: {FILE} ({len(frames)} frames)", *unread_notes(tree, frames, file)]

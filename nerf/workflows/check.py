@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nerf.capture.camera_check import checked_scene
+from nerf.capture.orientation import oriented_scene
 from nerf.capture.page import write_page
 from nerf.capture.quality import CaptureCheck, check_capture
 from nerf.capture.space import SceneSpace, find_space
@@ -19,7 +20,7 @@ from nerf.geometry.origin import absolute
 from nerf.geometry.scene_box import SceneBox
 from nerf.memory import INTERPRETER_BYTES, machine_memory
 from nerf.rendering.metrics import SSIM_WINDOW
-from nerf.scenes import Scene, SceneFolder, Views, load_scene
+from nerf.scenes import Scene, SceneFolder, Views
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.radiance import pose_slack, resolved_settings
 
@@ -41,7 +42,8 @@ def look_over(folder: SceneFolder, settings: Settings, page: Path) -> CaptureChe
     Raises:
         InputError: the scene cannot be read.
     """
-    scene = load_scene(folder, ("train", "test"), settings.scene)
+    scene, read = oriented_scene(folder, ("train", "test"), settings.scene)
+    settings = replace(settings, scene=read)
     check_sizes(scene, folder.folder)
     scene = checked_scene(scene, settings.scene.bounds)
     views = scene.splits["train"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 
 from nerf.backends.choice import Backend
 from nerf.capture.camera_check import checked_scene
+from nerf.capture.orientation import oriented_scene
 from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
@@ -20,7 +22,7 @@ from nerf.rendering.metrics import psnr
 from nerf.rendering.model import model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
-from nerf.scenes import Scene, SceneFolder, Views, load_scene
+from nerf.scenes import Scene, SceneFolder, Views
 from nerf.scenes.picture_names import within
 from nerf.training.observers import LogFile, Observer
 from nerf.training.radiance import RadianceTask
@@ -50,7 +52,7 @@ def reconstruct(
     """
     if resume and run.checkpoint.is_file():
         run.check_shapes(model_shapes(settings))
-    scene = read_scene(folder, settings, backend)
+    scene, settings = read_scene(folder, settings, backend)
     check_memory(scene.splits["train"], settings)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
@@ -67,10 +69,10 @@ def reconstruct(
     return end
 
 
-def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Scene:
-    """Returns the pictures to learn from and to validate with, and says what was read."""
+def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> tuple[Scene, Settings]:
+    """Returns the pictures to learn from and to validate with, and how they were read; says what was read."""
     say("scene", f"scene: {folder.name}: {folder.folder} ({folder.why})")
-    scene = load_scene(folder, ("train", "val"), settings.scene)
+    scene, read = oriented_scene(folder, ("train", "val"), settings.scene)
     check_sizes(scene, folder.folder)
     scene = checked_scene(scene, settings.scene.bounds)
     for note in scene.notes:
@@ -82,7 +84,7 @@ def read_scene(folder: SceneFolder, settings: Settings, backend: Backend) -> Sce
         f"{', with alpha' if views.has_alpha else ''}; backend: {backend.name} ({backend.detail}), "
         f"{torch.get_num_threads()} threads",
     )
-    return scene
+    return scene, replace(settings, scene=read)
 
 
 def new_task(scene: Scene, settings: Settings, backend: Backend) -> RadianceTask:

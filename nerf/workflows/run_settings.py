@@ -13,7 +13,8 @@ from nerf.errors import InputError
 from nerf.runs import RunFolder
 from nerf.text import short
 
-_LEFT_TO_CAPTURE = {"render.steps": 0}  # values that a run replaces by what its capture decided
+# Values that a run replaces by what its capture decided.
+_LEFT_TO_CAPTURE: dict[str, object] = {"render.steps": 0, "scene.orientation": "auto"}
 
 
 def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:

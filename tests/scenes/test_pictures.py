@@ -14,6 +14,7 @@ from PIL import Image, features
 
 from nerf.errors import InputError
 from nerf.scenes.pictures import (
+    doubtful_turn,
     open_picture,
     orientation,
     picture_size,
@@ -113,6 +114,20 @@ def test_every_turn_of_exif_is_taken_back(tmp_path, turn):
         expected = numpy.asarray(ImageOps.exif_transpose(image))
     assert (upright(RGB, turn) == expected).all()
     assert (read_whole_picture(tmp_path / "a.png") == expected).all()
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_turn_is_in_doubt_where_the_picture_keeps_its_shape(tmp_path, turn):
+    square = RGB[:20, :19]
+    for name, pixels in (("a.png", RGB), ("b.png", square)):
+        Image.fromarray(pixels).save(tmp_path / name, exif=exif(turn))
+    sideways = turn in (5, 6, 7, 8)
+    assert doubtful_turn(tmp_path / "a.png") == (1 if sideways else turn)
+    assert doubtful_turn(tmp_path / "a.png", shape_told=False) == doubtful_turn(tmp_path / "b.png") == turn
+
+    assert (read_picture(tmp_path / "b.png", 20 / 19) == square).all()
+    assert (read_picture(tmp_path / "b.png", 20 / 19, turned=True) == upright(square, turn)).all()
+    assert (read_picture(tmp_path / "a.png", 30 / 20, turned=True) == upright(RGB, 1 if sideways else turn)).all()
 
 
 def test_a_turn_that_a_png_tells_behind_its_pixels_counts(tmp_path):
