@@ -23,8 +23,8 @@ from nerf.files import check_readable
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import near_origin
 from nerf.scenes.captures import UPRIGHT, checked_photo, evenly_spread, photo_capture
-from nerf.scenes.frames import Frame, has_intrinsics, open_frames, unread_notes
-from nerf.scenes.masks import with_masks
+from nerf.scenes.frames import Frame, open_frames, says_more, unread_notes
+from nerf.scenes.masks import FOLDERS, with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
 from nerf.scenes.pictures import read_picture
 from nerf.scenes.room import check_room
@@ -79,14 +79,17 @@ def open_blender(folder: Path, settings: SceneSettings) -> Capture:
     splits = [split for split in SPLITS if split != "val" or _file(folder, "val").is_file()]
     notes: list[str] = []
     ground = ""
-    file = _file(folder, "train")  # the other splits are of the same kind, and read only if they are asked for
+    file = _file(folder, "train")  # the other splits have pictures of the same kind, read only if they are asked for
     if file.is_file():
         tree, frames = open_frames(file)
         notes += unread_notes(tree, frames, file)
         ground = blender_ground(folder)
-        if ground == PLACE or has_intrinsics(tree, frames):
+        if ground == PLACE or _says_more(folder):
             return _with_intrinsics(folder, settings, ground, notes)
 
+    masks = [path.name for path in sorted(folder.iterdir()) if path.name.lower() in FOLDERS and path.is_dir()]
+    if masks:
+        notes.append(f"warning: {', '.join(masks)}: not used; in this format frames name their masks as mask_path")
     if ground:
         notes.append(f"background: {ground}, as the borders of the pictures are (they have no alpha)")
     read = {split: partial(load_blender, folder, split, settings.downscale) for split in splits}
@@ -94,6 +97,19 @@ def open_blender(folder: Path, settings: SceneSettings) -> Capture:
         read["train"] = partial(load_blender, folder, "train", settings.downscale, settings.pictures)
         notes.append(f"learned from: {settings.pictures} pictures of the training split, evenly spread")
     return Capture("blender", read, notes=notes)
+
+
+def _says_more(folder: Path) -> bool:
+    """Returns whether a file of a folder says more of its pictures than one angle of view, see `says_more`."""
+    for split in SPLITS:
+        file = _file(folder, split)
+        try:
+            if file.is_file() and says_more(*open_frames(file)):
+                return True
+        except InputError:
+            # A damaged file is an error where its split is read.
+            continue
+    return False
 
 
 def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: list[str]) -> Capture:

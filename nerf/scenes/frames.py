@@ -77,9 +77,9 @@ def open_frames(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return tree, frames
 
 
-def has_intrinsics(tree: dict[str, Any], frames: list[dict[str, Any]]) -> bool:
-    """Returns whether more is said of the cameras than one angle of view for all of them."""
-    beside = {*INTRINSICS, *OTHER_TERMS, *OTHER_LENSES, "camera_angle_y"}
+def says_more(tree: dict[str, Any], frames: list[dict[str, Any]]) -> bool:
+    """Returns whether more is said of the pictures than one angle of view for all of them: intrinsics, or masks."""
+    beside = {*INTRINSICS, *OTHER_TERMS, *OTHER_LENSES, "camera_angle_y", "mask_path"}
     return bool(beside & tree.keys()) or any(({*beside, *ANGLES} & frame.keys()) for frame in frames)
 
 

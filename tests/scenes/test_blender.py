@@ -62,6 +62,40 @@ def test_pictures_without_alpha_and_grey_pictures_become_rgb(ball_scene):
     assert views.images.shape[-1] == 3 and not views.has_alpha
 
 
+def test_masks_that_frames_name_are_read(ball_scene):
+    (ball_scene / "hide").mkdir()
+    mask = numpy.full((48, 48), 255, numpy.uint8)
+    mask[:, :12] = 0
+    for split in ("train", "test"):
+        tree = json.loads((ball_scene / f"transforms_{split}.json").read_text())
+        for index, frame in enumerate(tree["frames"]):
+            name = f"hide/{split}_{index}.png"
+            Image.fromarray(mask).save(ball_scene / name)
+            frame["mask_path"] = name
+        (ball_scene / f"transforms_{split}.json").write_text(json.dumps(tree))
+    scene = load_scene(SceneFolder("ball", ball_scene, ""), ("train", "test"), SceneSettings())
+    plain = load_blender(ball_scene, "train")
+    views = scene.splits["train"]
+    by_name = sorted(range(len(plain)), key=lambda frame: plain.names[frame])
+    assert views.has_alpha and not views.unbounded and torch.equal(views.images, plain.images[by_name])
+    assert torch.allclose(views.cameras.focal, plain.cameras.focal)
+    assert (views.used.numpy() == (mask > 0)).all()
+    assert (scene.splits["test"].used.numpy() == (mask > 0)).all()
+
+
+def test_a_folder_of_masks_that_no_frame_names_is_warned_of(ball_scene):
+    (ball_scene / "masks").mkdir()
+    notes = load_scene(SceneFolder("ball", ball_scene, ""), ("train",), SceneSettings()).notes
+    assert any(note.startswith("warning: masks: not used") for note in notes)
+
+
+def test_intrinsics_that_the_file_of_another_split_has_are_read(ball_scene):
+    edit(ball_scene, lambda tree: tree.update(fl_x=70.0, camera_angle_x=2 * math.atan(24 / 70)), "test")
+    scene = load_scene(SceneFolder("ball", ball_scene, ""), ("train", "test"), SceneSettings())
+    assert scene.splits["test"].cameras.focal[0, 0] == 70
+    assert scene.splits["train"].cameras.focal[0, 0] == pytest.approx(24 / math.tan(ANGLE / 2))
+
+
 def test_pictures_with_the_same_name_in_two_folders_are_told_apart(ball_scene):
     (ball_scene / "more").mkdir()
     (ball_scene / "train" / "r_1.png").rename(ball_scene / "more" / "r_0.png")
