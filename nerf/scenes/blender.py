@@ -26,7 +26,7 @@ from nerf.scenes.captures import UPRIGHT, checked_photo, evenly_spread, photo_ca
 from nerf.scenes.frames import Frame, open_frames, says_more, unread_notes
 from nerf.scenes.masks import FOLDERS, with_masks
 from nerf.scenes.picture_names import file_names, find_pictures, inside, unique_words
-from nerf.scenes.pictures import read_picture
+from nerf.scenes.pictures import doubtful_turn, read_picture
 from nerf.scenes.room import check_room
 from nerf.scenes.scene import SPLITS, Capture, Views, box_average
 
@@ -84,7 +84,7 @@ def open_blender(folder: Path, settings: SceneSettings) -> Capture:
         tree, frames = open_frames(file)
         notes += unread_notes(tree, frames, file)
         ground = blender_ground(folder)
-        if ground == PLACE or _says_more(folder):
+        if ground == PLACE or _says_more(folder) or _any_turned(folder, frames, file):
             return _with_intrinsics(folder, settings, ground, notes)
 
     masks = [path.name for path in sorted(folder.iterdir()) if path.name.lower() in FOLDERS and path.is_dir()]
@@ -110,6 +110,12 @@ def _says_more(folder: Path) -> bool:
             # A damaged file is an error where its split is read.
             continue
     return False
+
+
+def _any_turned(folder: Path, frames: list[dict], file: Path) -> bool:
+    """Returns whether EXIF asks to turn a picture that a file names."""
+    paths = find_pictures(folder, [_file_path(frame, i, file) for i, frame in enumerate(frames)], str(file))
+    return any(doubtful_turn(path, shape_told=False) != 1 for path in paths if path.is_file())
 
 
 def _with_intrinsics(folder: Path, settings: SceneSettings, ground: str, notes: list[str]) -> Capture:

@@ -1,6 +1,8 @@
 """Pictures that EXIF asks to turn, on a small textured room: the poses tell whether they are meant for them turned."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,14 @@ def write(folder: Path, room, turn: int, turned: range, *, as_stored: bool = Fal
     tree = {"w": SIDE, "h": SIDE, "fl_x": focal, "fl_y": focal, "frames": frames}
     (folder / "transforms.json").write_text(json.dumps(tree))
     return SceneFolder("room", folder, "")
+
+
+def as_blender(folder: SceneFolder) -> SceneFolder:
+    """Writes the frames of transforms.json in Blender's format beside it, which is taken first."""
+    tree = json.loads((folder.folder / "transforms.json").read_text())
+    plain = {"camera_angle_x": 2 * math.atan(SIDE / 2 / tree["fl_x"]), "frames": tree["frames"]}
+    (folder.folder / "transforms_train.json").write_text(json.dumps(plain))
+    return folder
 
 
 def read(folder: SceneFolder, **settings) -> tuple[Scene, SceneSettings, list[str]]:
@@ -101,6 +111,20 @@ def test_a_camera_without_a_size_can_be_given_pictures_that_lie_on_their_side(tm
     assert note.startswith("warning: EXIF") and scene.splits["train"].images.shape[1:3] == (SIDE - 20, SIDE)
     turned = read(folder, orientation="upright")[0].splits["train"]
     assert torch.equal(turned.images, room.images[:, :, 20:]) and turned.cameras.center[0, 0] == (SIDE - 20) / 2
+
+
+def test_pictures_of_blender_format_are_turned_likewise(tmp_path, room):
+    scene, chosen, _ = read(as_blender(write(tmp_path, room, 3, range(12))))
+    assert scene.kind == "blender" and chosen.orientation == "upright"
+    assert torch.equal(scene.splits["train"].images, room.images)
+
+
+def test_renders_on_white_are_turned_likewise(tmp_path, room):
+    white = room.images.clone()
+    white[:, :3] = white[:, -3:] = white[:, :, :3] = white[:, :, -3:] = 255
+    scene, _, _ = read(as_blender(write(tmp_path, replace(room, images=white), 3, range(12))))
+    assert scene.ground == "white" and not scene.splits["train"].unbounded
+    assert torch.equal(scene.splits["train"].images, white)
 
 
 def test_a_run_keeps_what_was_chosen(tmp_path, room):
