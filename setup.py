@@ -65,7 +65,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["nerf", "nerf.*"]),
-    package_data={"nerf.engine": ["src/*.h", "src/*.cpp", "src/cuda/*"], "nerf.exporters": ["scene_page/*"]},
+    package_data={"nerf.engine": ["src/*.h", "src/*.cpp", "src/cuda/*"], "nerf.viewer": ["client/*"]},
     ext_modules=[Extension("nerf.engine.library", sources=[])],
     cmdclass={"build_ext": BuildEngine, "bdist_wheel": PlatformWheel},
     install_requires=[
@@ -82,6 +82,7 @@ setup(
         "scipy>=1.11",
         "tqdm>=4.65",
         "trimesh>=5.0",  # older ones follow names in a mesh out of its folder
+        "websockets>=13",  # nerf view, and the browser of tests
     ],
     extras_require={
         "sfm": ["pycolmap>=3.12"],
@@ -101,7 +102,6 @@ setup(
             "constriction>=0.4",
             "pycolmap>=3.12",
             "xatlas>=0.0.9",
-            "websockets>=13",  # drives a browser, if Chromium is installed
             *CUDA,
         ],
         "cuda": [*CUDA],

@@ -199,14 +199,27 @@ class RunFolder:
         """Drops the lines of later steps, and a line that was cut off."""
         if not self.log.is_file():
             return
-        kept = []
-        for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue  # a kill in the middle of a write leaves half a line
-        write_text(self.log, "".join(kept))
+        kept = [line for line in self._log_lines() if isinstance(line.get("step"), int) and line["step"] <= step]
+        write_text(self.log, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def curve(self) -> list[tuple[int, float]]:
+        """Returns the steps and the figures (psnr or snr, dB) that the log has; lines that are damaged are left out."""
+        found = []
+        for line in self._log_lines():
+            value = line.get("psnr", line.get("snr"))
+            if isinstance(line.get("step"), int) and isinstance(value, (int, float)) and math.isfinite(value):
+                found.append((line["step"], float(value)))
+        return found
+
+    def _log_lines(self) -> Iterator[dict[str, Any]]:
+        """Yields the whole lines of the log: a kill in the middle of a write leaves half a line."""
+        if not self.log.is_file():
+            return
+        for text in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):
+                line = json.loads(text)
+                if isinstance(line, dict):
+                    yield line
 
     def keep_earlier(self) -> None:
         """Moves a run that lies in the folder to a numbered one beside it: training again must not lose it.

@@ -28,7 +28,18 @@ def floors() -> list[list[str]]:
 # digger.py is the built-in scene's list of bricks: data in the shape of calls.
 BUDGET = {"digger.py": 520}
 LAZY = {"open3d", "skimage", "scipy", "trimesh", "imageio", "imageio_ffmpeg", "tqdm", "PIL", "yaml", "safetensors"}
-LAZY |= {"pycolmap", "xatlas", "OpenEXR", "constriction", "cuda", "tinycudann", "nibabel", "pydicom", "pillow_heif"}
+LAZY |= {
+    "pycolmap",
+    "xatlas",
+    "OpenEXR",
+    "constriction",
+    "cuda",
+    "tinycudann",
+    "nibabel",
+    "pydicom",
+    "pillow_heif",
+    "websockets",
+}
 
 
 def room(file: Path) -> str:

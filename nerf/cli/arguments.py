@@ -88,6 +88,14 @@ def run_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def view_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds where browsers find what is shown."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument(
+        "--port", type=whole(0, 65535), default=7007, help="port (default: 7007; another one if it is taken)"
+    )
+
+
 def crop_argument(parser: argparse.ArgumentParser) -> None:
     """Adds the crop box."""
     corners = ("X0", "Y0", "Z0", "X1", "Y1", "Z1")

@@ -10,6 +10,7 @@ from nerf.cli.arguments import (
     INTERRUPTED,
     Parser,
     named_settings,
+    view_arguments,
 )
 from nerf.config import describe_settings
 
@@ -28,6 +29,9 @@ def add_arguments(parser: Parser) -> None:
         "--backend", choices=BACKENDS, default="auto", help="code that computes (default: the fastest available)"
     )
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the run folder")
+    parser.add_argument("--view", action="store_true", help="show the training in a browser")
+    parser.add_argument("--stay", action="store_true", help="with --view: go on showing when all is done")
+    view_arguments(parser)
     parser.usage = "nerf train --scene NAME|FOLDER [options] [section.name=value ...]"
     parser.more_help = _formats_and_settings
 
@@ -63,5 +67,19 @@ def run(arguments: argparse.Namespace) -> int:
         settings=(*named, *arguments.settings),
         resume=arguments.resume,
     )
-    end = train(request, choose_backend(arguments.backend, arguments.device), [ProgressBar()])
+    backend = choose_backend(arguments.backend, arguments.device)
+    if not arguments.view:
+        end = train(request, backend, [ProgressBar()])
+        return INTERRUPTED if end.interrupted else 0
+
+    from nerf.viewer.watching import TrainingView
+    from nerf.workflows.view import stay
+
+    watched = TrainingView(arguments.host, arguments.port)
+    try:
+        end = train(request, backend, [ProgressBar(), watched])
+        if arguments.stay and watched.live is not None:
+            stay(watched.live, request.run.path, backend.name)
+    finally:
+        watched.close()
     return INTERRUPTED if end.interrupted else 0

@@ -181,9 +181,13 @@ class RadianceTask:
         )
         self.model.engine().update_occupancy(update)
 
-    def averaged(self) -> RadianceModel:
-        """Returns what the training has given so far: a model of its own, at the weight average."""
-        model = self.make_model(self.settings, self.model.box, self.model.occupancy.hull)
+    def averaged(self, model: RadianceModel | None = None) -> RadianceModel:
+        """Returns what the training has given so far: a model of its own, at the weight average.
+
+        model: one that this has returned before, to be brought up to date; a new one if None.
+        """
+        if model is None:
+            model = self.make_model(self.settings, self.model.box, self.model.occupancy.hull)
         load_model_state(model, self.state())
         return model.eval()
 

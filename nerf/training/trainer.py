@@ -159,6 +159,11 @@ class Trainer:
         """Ends the training after the step in hand, as Ctrl-C does: an observer may ask for it."""
         self._stop_asked = True
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the training ends after the step in hand."""
+        return self._stop_asked
+
     def run_to_budget(self, preview: Callable[[int], float | None]) -> TrainingEnd:
         """Trains until a budget ends or the user interrupts; saves at the end in both cases, and before an error.
 

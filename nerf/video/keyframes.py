@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,28 @@ def check_track(film: Path, keys: Path | None = None) -> None:
         raise InputError(f"{file}: holds the key frames, and the track beside {film.name} would replace it; rename one")
 
 
-def write_track(file: Path, cameras: Cameras, fps: int, loop: bool, seen: Tensor) -> None:
-    """Writes the cameras of a film, one a frame, and which part of each was seen by training cameras, (F,)."""
-    frames = [
-        {
-            "time": frame / fps,
-            "world_from_camera": absolute_poses(cameras.world_from_camera[frame], cameras.origin).tolist(),
-            "focal": cameras.focal[frame].tolist(),
-            "center": cameras.center[frame].tolist(),
-            "seen": round(seen[frame].item(), 4),
-        }
-        for frame in range(len(cameras))
+def write_track(
+    file: Path, cameras: Cameras, when: Sequence[float], seconds: float, loop: bool, seen: Tensor | None = None
+) -> None:
+    """Writes cameras, one a frame.
+
+    Args:
+        file: what is written.
+        cameras: F, all of one size.
+        when: F, the frames' times, seconds.
+        seconds: of the whole, the way back of a loop included.
+        loop: whether it goes on from the last to the first.
+        seen: (F,), which part of each frame was seen by training cameras, if it is known.
+    """
+    poses = absolute_poses(cameras.world_from_camera, cameras.origin).tolist()
+    frames: list[dict[str, Any]] = [
+        {"time": time, "world_from_camera": pose, "focal": focal, "center": center}
+        for time, pose, focal, center in zip(when, poses, cameras.focal.tolist(), cameras.center.tolist(), strict=True)
     ]
+    for number, part in enumerate([] if seen is None else seen.tolist()):
+        frames[number]["seen"] = round(part, 4)
     head = {"format": FORMAT, "width": cameras.width, "height": cameras.height, "loop": loop}
-    write_text(file, json.dumps({**head, "seconds": len(cameras) / fps, "frames": frames}, indent=1))
+    write_text(file, json.dumps({**head, "seconds": seconds, "frames": frames}, indent=1))
 
 
 def read_keys(file: Path, cameras: Cameras, up: Tensor) -> Keys:

@@ -361,5 +361,7 @@ def write_film(
     write_video(file, frames, request.fps)
 
     track = track_file(file)
-    write_track(track, path.cameras, request.fps, path.loop, path.seen)
+    count = len(path.cameras)
+    when = [frame / request.fps for frame in range(count)]
+    write_track(track, path.cameras, when, count / request.fps, path.loop, path.seen)
     return track

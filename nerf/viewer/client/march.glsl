@@ -1,6 +1,6 @@
 #version 300 es
 // One ray a pixel through the field: the march of `engine/src/march.h` and the composite of `composite.h`, restated.
-// A line that begins with //: is replaced by the writer (`exporters/page.py`): sizes, layers and their products.
+// A line that begins with //: is replaced by the writer (`viewer/shader.py`): sizes, layers and their products.
 precision highp float;
 precision highp int;
 precision highp sampler2D;
@@ -17,7 +17,7 @@ uniform vec2 jitter;        // of the ray in its pixel
 uniform float height;       // of the picture, pixels
 uniform float background;   // grey
 uniform vec2 range;         // nearest and farthest depth that is coloured
-uniform vec3 low, high;     // of the crop box, in the unit cube
+uniform vec3 low, high;     // of the crop box, scene units
 uniform int shown;          // 0 colour, 1 depth, 2 normals, 3 distance as bits, 4 evaluations of the density
 //: layers
 out vec4 color;
@@ -104,7 +104,8 @@ void main() {
     for (int i = 0; i < count;) {
         float s = span.x + (float(i) + 0.5) * STEP;
         float t = distance_at(s);
-        vec3 place = unit_place(eye + t * direction);
+        vec3 point = eye + t * direction;
+        vec3 place = unit_place(point);
         ivec3 cell = clamp(ivec3(place * float(CELLS)), 0, CELLS - 1);
         int away = int(texelFetch(apart, cell, 0).r);
         if (away > 0) {
@@ -119,7 +120,7 @@ void main() {
             continue;
         }
         ++i;
-        if (any(lessThan(place, low)) || any(greaterThan(place, high))) continue;
+        if (any(lessThan(point, low)) || any(greaterThan(point, high))) continue;
 
         ++evaluations;
         float density = exp(min(log_density(clamp(place, 0.0, 1.0)), 15.0));

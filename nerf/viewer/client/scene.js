@@ -1,14 +1,17 @@
 "use strict";
-// The page's client: unpacks the field, gives it to the shader, moves the camera. Nothing is drawn when nothing moves.
+// The scene in a canvas: gives the field to the shader, moves the camera. Nothing is drawn when nothing moves.
 const element = (id) => document.getElementById(id);
-const head = JSON.parse(element("head").textContent);
 const canvas = element("canvas");
 const SHOWN = ["colour", "depth", "normals"];
 const SLOW = 28, QUICK = 14;           // milliseconds of a frame beyond which it is drawn smaller, or larger
+const SLOWEST = 250;                   // milliseconds of a frame of 200 x 200 beyond which it is rendered elsewhere
 const STILL = 400;                     // milliseconds that a frame may take when nothing moves
 const OFFSETS = [[0, 0], [-.25, -.125], [.125, -.25], [-.125, .25], [.25, .125]];  // of rays, for the mean of still frames
 const DISTANCE_BITS = 3, EVALUATIONS = 4;  // what the shader shows beside SHOWN
-let gl, program, places, field;
+let head, gl, program, places, field, buffers;
+let up, level, across;  // axes of turning: up, and two level ones
+let overlay = () => {};  // what is drawn over the scene whenever the camera has moved
+let elsewhere = null;    // who renders where this browser cannot: a function of the size that is wanted
 
 // Vectors.
 const plus = (a, b, k = 1) => a.map((x, i) => x + k * b[i]);
@@ -17,10 +20,13 @@ const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a
 const scaled = (a, k) => a.map((x) => x * k);
 const unit = (a) => scaled(a, 1 / Math.hypot(...a));
 
-// Axes of turning: up, and two level ones.
-const up = unit(head.up);
-const level = unit(cross(up, Math.abs(up[0]) < .9 ? [1, 0, 0] : [0, 1, 0]));
-const across = cross(up, level);
+function know(facts) {
+  head = facts;
+  up = unit(head.up);
+  level = unit(cross(up, Math.abs(up[0]) < .9 ? [1, 0, 0] : [0, 1, 0]));
+  across = cross(up, level);
+  uncut();
+}
 
 // The camera: it looks along azimuth and elevation at a pivot, or has the very axes of a view.
 const camera = { pivot: [0, 0, 0], away: 1, azimuth: 0, elevation: 0, view: 1, axes: null };
@@ -46,15 +52,14 @@ function lookFrom(numbers, away = camera.away) {
   camera.view = numbers[12];
 }
 
-// From the page's text to arrays.
-async function unpack() {
-  const packed = Uint8Array.from(atob(element("stream").textContent), (letter) => letter.charCodeAt(0));
-  const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
+// From the stream's bytes to arrays.
+function parted(bytes) {
   let at = head.rows * head.texels * 4;
   const found = { table: bytes.subarray(0, at), blocks: {} };
   for (const [name, size] of Object.entries(head.blocks)) found.blocks[name] = bytes.subarray(at, at += size);
-  found.apart = apart(bytes.subarray(at), head.cells);
+  found.cells = bytes.subarray(at);
+  const same = field && field.cells.length === found.cells.length && field.cells.every((x, i) => x === found.cells[i]);
+  found.apart = same ? field.apart : apart(found.cells, head.cells);
   return found;
 }
 
@@ -83,7 +88,7 @@ function apart(bits, n) {
   return found;
 }
 
-// From arrays to the graphics card; again after its context was lost.
+// The shader and room for the field on the graphics card; again after its context was lost.
 function setUp() {
   const compiled = (kind, text) => {
     const made = gl.createShader(kind);
@@ -102,28 +107,22 @@ function setUp() {
   gl.bindVertexArray(gl.createVertexArray());
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
 
-  const high = Math.ceil(head.rows * head.texels / head.wide);
-  const texels = new Uint8Array(head.wide * high * 4);
-  texels.set(field.table);
   const bound = (slot, kind) => {
     gl.activeTexture(gl.TEXTURE0 + slot);
     gl.bindTexture(kind, gl.createTexture());
     gl.texParameteri(kind, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(kind, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   };
-  bound(0, gl.TEXTURE_2D);
-  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA8, head.wide, high);
-  gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, head.wide, high, gl.RGBA, gl.UNSIGNED_BYTE, texels);
-  bound(1, gl.TEXTURE_3D);
   const n = head.cells;
+  bound(0, gl.TEXTURE_2D);
+  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA8, head.wide, Math.ceil(head.rows * head.texels / head.wide));
+  bound(1, gl.TEXTURE_3D);
   gl.texStorage3D(gl.TEXTURE_3D, 1, gl.R8UI, n, n, n);
-  gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, n, n, n, gl.RED_INTEGER, gl.UNSIGNED_BYTE, field.apart);
-
-  Object.entries(field.blocks).forEach(([name, bytes], slot) => {
-    gl.bindBuffer(gl.UNIFORM_BUFFER, gl.createBuffer());
-    gl.bufferData(gl.UNIFORM_BUFFER, bytes, gl.STATIC_DRAW);
-    gl.bindBufferBase(gl.UNIFORM_BUFFER, slot, gl.getParameter(gl.UNIFORM_BUFFER_BINDING));
+  buffers = Object.keys(head.blocks).map((name, slot) => {
+    const buffer = gl.createBuffer();
+    gl.bindBufferBase(gl.UNIFORM_BUFFER, slot, buffer);
     gl.uniformBlockBinding(program, gl.getUniformBlockIndex(program, `block_${name}`), slot);
+    return buffer;
   });
   const names = ["table", "apart", "scale", "grid", "axes", "eye", "lens", "jitter", "height", "background", "range", "low", "high", "shown"];
   places = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)]));
@@ -133,10 +132,55 @@ function setUp() {
   gl.uniform4iv(places.grid, head.grids.flat());
   gl.uniform1f(places.background, head.background);
   gl.uniform2fv(places.range, head.range);
+  upload();
 }
 
-const cut = { low: [0, 0, 0], high: [1, 1, 1] };
+// The field's numbers, into the room that is there.
+function upload() {
+  const high = Math.ceil(head.rows * head.texels / head.wide), n = head.cells;
+  const texels = new Uint8Array(head.wide * high * 4);
+  texels.set(field.table);
+  gl.activeTexture(gl.TEXTURE0);
+  gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, head.wide, high, gl.RGBA, gl.UNSIGNED_BYTE, texels);
+  gl.activeTexture(gl.TEXTURE1);
+  gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, n, n, n, gl.RED_INTEGER, gl.UNSIGNED_BYTE, field.apart);
+  Object.values(field.blocks).forEach((bytes, slot) => {
+    gl.bindBuffer(gl.UNIFORM_BUFFER, buffers[slot]);
+    gl.bufferData(gl.UNIFORM_BUFFER, bytes, gl.STATIC_DRAW);
+  });
+}
+
+// The crop box, scene units; an end that is not cut lies beyond everything.
+const BEYOND = 1e30;
+const cut = { low: [], high: [] };
 let shown = 0;
+
+function uncut() {
+  cut.low = [-BEYOND, -BEYOND, -BEYOND];
+  cut.high = [BEYOND, BEYOND, BEYOND];
+  element("cuts").replaceChildren();
+  const side = head.core[3];
+  for (const axis of [0, 1, 2]) for (const end of ["low", "high"]) {
+    const label = document.createElement("label"), input = document.createElement("input"), shows = document.createElement("output");
+    const from = head.core[axis], rest = end === "low" ? from : from + side;
+    Object.assign(input, { type: "range", min: from, max: from + side, step: side / 512, value: rest, id: `${end}${axis}` });
+    input.oninput = () => {
+      const at = Number(input.value), free = end === "low" ? at <= from + side / 1024 : at >= from + side * (1 - 1 / 1024);
+      cut[end][axis] = free ? (end === "low" ? -BEYOND : BEYOND) : at;
+      shows.textContent = free ? "" : at.toPrecision(4);
+      redraw();
+    };
+    label.append("xyz"[axis], " ", end === "low" ? "from" : "to", input, shows);
+    element("cuts").append(label);
+  }
+}
+
+// The six numbers of the crop box as commands take them: where nothing is cut, the ends of what can be seen.
+function cropNumbers() {
+  const far = 4 * head.core[3];
+  return ["low", "high"].flatMap((end) => cut[end].map((x, axis) => Math.abs(x) < BEYOND ? x : head.core[axis] + (end === "low" ? -far : far + head.core[3])));
+}
+const isCut = () => [...cut.low, ...cut.high].some((x) => Math.abs(x) < BEYOND);
 
 // numbers: right, down, ahead, place. lens: focal length and principal point, pixels.
 function draw(numbers, lens, width, height, what, jitter = [0, 0]) {
@@ -202,7 +246,7 @@ function redraw() {
 }
 
 function ask() {
-  if (!pending && gl) {
+  if (!pending && head && (gl || elsewhere)) {
     pending = true;
     requestAnimationFrame(tick);
   }
@@ -217,6 +261,7 @@ function move() {
 
 function tick(now) {
   pending = false;
+  if (elsewhere) return tickElsewhere(now);
   if (gl.isContextLost()) return;
   if (drawing) {
     const status = gl.clientWaitSync(drawing.fence, 0, 0);
@@ -253,7 +298,22 @@ function tick(now) {
   drawing = { start, moving, pixels: width * height, fence: gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0) };
   gl.flush();
   if (!moving) ++pass;
+  overlay(lensOf(camera.view, canvas.clientWidth, canvas.clientHeight));
   ask();
+}
+
+// The same where the pictures come from elsewhere: small while something moves, then whole.
+function tickElsewhere(now) {
+  const seconds = Math.min(.1, (now - last) / 1000);
+  last = now;
+  fly(seconds);
+  play(now);
+  const moving = playing !== null || wanted.size > 0 || performance.now() - moved < 200;
+  overlay(lensOf(camera.view, canvas.clientWidth, canvas.clientHeight));
+  if (moving) pass = 0;
+  if (moving || pass < 1) elsewhere(moving);
+  if (!moving) ++pass;
+  if (moving) ask();
 }
 
 function fly(seconds) {
@@ -374,17 +434,6 @@ element("save").onclick = () => canvas.toBlob((blob) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
-for (const axis of [0, 1, 2]) for (const end of ["low", "high"]) {
-  const label = document.createElement("label"), input = document.createElement("input");
-  Object.assign(input, { type: "range", min: 0, max: 1, step: .002, value: cut[end][axis], id: `${end}${axis}` });
-  input.oninput = () => {
-    cut[end][axis] = Number(input.value);
-    redraw();
-  };
-  label.append("xyz"[axis], " ", end === "low" ? "from" : "to", input);
-  element("cuts").append(label);
-}
-
 // How long frames take here, and how often the density is evaluated for a pixel: for the address that ends in #benchmark.
 function benchmark(size = 400) {
   const times = [];
@@ -413,40 +462,48 @@ function say(text) {
   element("message").hidden = !text;
 }
 
-async function begin() {
+// Shows a scene. source: head() and stream(), promises of the facts and of the field's bytes.
+async function begin(source) {
   gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
   const lacks = !gl ? "WebGL2" : typeof DecompressionStream === "undefined" ? "DecompressionStream" : "";
-  if (lacks) {
-    gl = null;
+  if (lacks) gl = null;
+  if (lacks && !source.elsewhere) {
     canvas.hidden = element("bar").hidden = true;
     say(`Here is a picture of the scene. To walk round it, open the page in a browser that has ${lacks}.`);
     return;
   }
-  canvas.addEventListener("webglcontextlost", (event) => {
-    event.preventDefault();
-    drawing = null;
-    say("The graphics card was lost; waiting for it.");
-  });
-  canvas.addEventListener("webglcontextrestored", () => {
+  know(await source.head());
+  if (gl) {
+    canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      drawing = null;
+      say("The graphics card was lost; waiting for it.");
+    });
+    canvas.addEventListener("webglcontextrestored", () => {
+      setUp();
+      say("");
+      redraw();
+    });
+    field = parted(await source.stream());
     setUp();
-    say("");
-    redraw();
-  });
-  field = await unpack();
-  setUp();
-  lookFrom(head.track[0], 1);
-  sized(64, 64);
-  probe();  // the first frame is slower than others
-  cost = probe();
-  scale = Math.max(1 / 6, Math.min(1, Math.sqrt(SLOW / (cost * canvas.clientWidth * canvas.clientHeight))));
-  sized(64, 64);
-  firstAway = distanceAt(canvas.clientWidth / 2, canvas.clientHeight / 2) || head.range[1];
+    lookFrom(head.track[0], 1);
+    sized(64, 64);
+    probe();  // the first frame is slower than others
+    cost = probe();
+    if (cost * 200 * 200 > SLOWEST && source.elsewhere) elsewhere = source.elsewhere;
+    scale = Math.max(1 / 6, Math.min(1, Math.sqrt(SLOW / (cost * canvas.clientWidth * canvas.clientHeight))));
+    sized(64, 64);
+    firstAway = distanceAt(canvas.clientWidth / 2, canvas.clientHeight / 2) || head.range[1];
+  } else {
+    elsewhere = source.elsewhere;
+    firstAway = Math.sqrt(head.range[0] * head.range[1]);
+  }
   say("");
   element("poster").hidden = true;
   home();
   if (location.hash === "#benchmark") benchmark();
 }
-const ready = begin().catch((error) => {
+const failed = (error) => {
   gl = null;
   say(`The scene cannot be shown: ${error.message || error}`);
-});
+};

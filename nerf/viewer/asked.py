@@ -1,0 +1,154 @@
+"""What a browser's messages say, each number checked before it is used; and the commands that they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nerf.errors import InputError, nearest
+from nerf.geometry.cameras import Cameras
+from nerf.geometry.origin import Origin
+from nerf.video.camera_paths import times
+from nerf.video.choices import PATHS
+from nerf.video.keyframes import Keys, write_track
+from nerf.video.splines import spline
+
+LARGEST = 1e9  # of numbers that nothing else bounds
+MOST_KEYS = 500
+KEYS_FILE = "view.track.json"
+FILMED = (1280, 720)  # size for which key frames are written: films choose their own
+OUTPUTS = {"mesh": ".glb", "points": ".ply", "page": ".html"}  # of exports, and the ends of their names
+
+
+def number(message: dict[str, Any], name: str, low: float, high: float) -> float:
+    """Returns a number of a message.
+
+    Raises:
+        InputError: it is none, or out of [low, high].
+    """
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {str(value)[:40]}")
+    return float(value)
+
+
+def whole(message: dict[str, Any], name: str, low: int, high: int) -> int:
+    """Returns a whole number of a message, likewise."""
+    value = number(message, name, low, high)
+    if value != math.floor(value):
+        raise InputError(f"{name}: expected a whole number, got {value:g}")
+    return int(value)
+
+
+def flag(message: dict[str, Any], name: str) -> bool:
+    """Returns whether a message says yes."""
+    return message.get(name) is True
+
+
+def numbers(message: dict[str, Any], name: str, length: int) -> list[float]:
+    """Returns a list of so many numbers of a message, likewise."""
+    values = message.get(name)
+    if not isinstance(values, list) or len(values) != length:
+        raise InputError(f"{name}: expected {length} numbers")
+    return [number({name: value}, name, -LARGEST, LARGEST) for value in values]
+
+
+@dataclass(frozen=True)
+class AskedKeys:
+    """Key frames as a browser has them."""
+
+    keys: Keys
+    times: list[float]  # seconds, of the key frames
+    seconds: float  # of the whole, the way back of a loop included
+
+    def written(self, run: Path, cameras: Cameras) -> Path:
+        """Writes them into a run folder as a camera track, see `nerf.video.keyframes`, and returns its file."""
+        file = run / KEYS_FILE
+        write_track(file, cameras, self.times, self.seconds, self.keys.loop)
+        return file
+
+
+def keys_of(message: dict[str, Any], training: Cameras) -> tuple[AskedKeys, Cameras]:
+    """Returns the key frames of a message, and their cameras.
+
+    Raises:
+        InputError: there are too few or too many, one is no camera, or their times do not increase.
+    """
+    asked = message.get("keys")
+    if not isinstance(asked, list) or not 2 <= len(asked) <= MOST_KEYS or not all(isinstance(k, dict) for k in asked):
+        raise InputError(f"key frames: expected 2 to {MOST_KEYS}")
+    rows = torch.tensor([numbers(key, "pose", 13) for key in asked])
+    when = [number(key, "time", 0, LARGEST) for key in asked]
+    loop = flag(message, "loop")
+    end = number(message, "seconds", 0, LARGEST)
+    if any(later <= earlier for earlier, later in zip(when, when[1:])) or (loop and end <= when[-1] - when[0]):
+        raise InputError("key frames: their times must increase, and a loop's way back takes time, too")
+
+    view = 2 * torch.atan(rows[:, 12] / 2)
+    width, height = FILMED
+    focal = (height / rows[:, 12:].clamp(min=1e-6)).expand(-1, 2)
+    center = torch.tensor([[width / 2, height / 2]]).repeat(len(rows), 1)
+    pose = rows[:, :12].view(-1, 4, 3).transpose(1, 2)
+    cameras = Cameras(pose.contiguous(), focal.contiguous(), center, width, height, origin=training.origin)
+
+    spaced = [*when, when[0] + end] if loop else when
+    keys = Keys(cameras.world_from_camera, view, loop, torch.tensor(spaced, dtype=torch.float64))
+    return AskedKeys(keys, when, end if loop else when[-1] - when[0]), cameras
+
+
+def path_of(keys: Keys, frames: int) -> Cameras:
+    """Returns the path of a film of so many frames through key frames, with pictures of one pixel."""
+    pose, view = spline(keys.poses, keys.view, times(frames, keys.loop, "linear"), keys.loop, keys.when)
+    return cameras_of(Keys(pose.float(), view, keys.loop, None))
+
+
+def cameras_of(keys: Keys) -> Cameras:
+    """Returns the cameras of key frames, with pictures of one pixel, relative to the same origin."""
+    focal = (1 / (2 * torch.tan(keys.view.float() / 2)))[:, None].repeat(1, 2)
+    return Cameras(keys.poses, focal, torch.full_like(focal, 0.5), 1, 1)
+
+
+def command(message: dict[str, Any], run: Path, origin: Origin) -> tuple[list[str], Path]:
+    """Returns the words of the command that makes what is asked for, and the file that it makes, in the run folder.
+
+    Raises:
+        InputError: something of it will not do.
+    """
+    what = message.get("what")
+    if what == "film":
+        words, file = _film(message, run)
+    elif isinstance(what, str) and what in OUTPUTS:
+        file = _free(run, what, OUTPUTS[what])
+        words = ["export", str(run), f"--{what}", str(file)]
+        if what == "mesh":
+            words += ["--resolution", str(whole(message, "resolution", 16, 1024))]
+    else:
+        raise InputError(f"nothing makes {str(what)[:40]!r}{nearest(str(what), ['film', *OUTPUTS])}")
+
+    if message.get("crop") is not None:
+        corner = numbers(message, "crop", 6)
+        placed: Sequence[float] = [value + origin[axis % 3] for axis, value in enumerate(corner)]
+        words += ["--crop", *(f"{value:.9g}" for value in placed)]
+    return words, file
+
+
+def _film(message: dict[str, Any], run: Path) -> tuple[list[str], Path]:
+    path = message.get("path")
+    if path not in PATHS or path == "test":
+        raise InputError(f"path: nobody films {str(path)[:40]!r}{nearest(str(path), PATHS)}")
+    file = _free(run, "film", ".mp4")
+    size = f"{whole(message, 'width', 16, 8192)}x{whole(message, 'height', 16, 8192)}"
+    words = ["render", str(run), "--path", str(path), "--out", str(file), "--size", size]
+    words += ["--frames", str(whole(message, "frames", 2, 100000)), "--fps", str(whole(message, "fps", 1, 240))]
+    return words + (["--keys", str(run / KEYS_FILE)] if path == "keys" else []), file
+
+
+def _free(run: Path, name: str, end: str) -> Path:
+    """Returns a file of a run folder that is not there yet."""
+    return next(file for n in count(1) if not (file := run / f"{name}-{n}{end}").exists())

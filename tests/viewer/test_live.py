@@ -1,0 +1,341 @@
+"""The live view: what visitors get of a training and of a run, and that a watched training has the same bits."""
+
+import json
+import queue
+import shutil
+import sys
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from nerf.cli.main import main
+from nerf.errors import InputError
+from nerf.rendering.witnesses import thumbnails
+from nerf.report import listen
+from nerf.runs import RunFolder
+from nerf.viewer.asked import command
+from nerf.viewer.jobs import MOST_JOBS, Jobs
+from nerf.viewer.live import LiveView, Shown
+from nerf.viewer.watching import SHARE, TrainingView, serve
+from nerf.workflows.trained import open_run
+from tests.backends.small_scene import ball_task
+from tests.conftest import SMALL, write_ball_scene
+from tests.viewer.visitor import visiting
+
+
+def trained(folder, observers=(), steps=150):
+    """Returns the tensors of a checkpoint, of a training that observers watch."""
+    from nerf.config import TrainSettings
+    from nerf.training.trainer import Trainer
+
+    run = RunFolder(folder)
+    folder.mkdir()
+    settings = TrainSettings(steps=steps, preview_seconds=0, checkpoint_seconds=1e9)
+    Trainer(ball_task(), settings, 300, run, list(observers)).run_to_budget(lambda step: None)
+    return run.load_checkpoint()[0]
+
+
+class Visited(TrainingView):
+    """A training that a scripted visitor watches: it asks for fields and pictures, pauses and saves."""
+
+    def begun(self, trainer):
+        super().begun(trainer)
+        self.fields, self.paused, self.failed = [], 0, []
+        self.thread = threading.Thread(target=self._visit)
+        self.thread.start()
+        while not self.live.wanted(trainer.step):  # the first step waits until somebody watches
+            self.live.wait(0.01, trainer.step)
+
+    def _visit(self):
+        try:
+            with visiting(self.live.server) as talk:
+                step = -1
+                for _ in range(2):
+                    found, content = talk.ask("field", after=step)
+                    step = found["step"]
+                    self.fields.append((step, found["facts"], content))
+                talk.ask("picture", view=0, side=32, moving=True)
+                talk.send(json.dumps({"ask": "do", "what": "pause"}))
+                assert len(talk.ask("field", after=-1)[1]) == len(content)
+                self.paused = self._trainer.step
+                talk.send(json.dumps({"ask": "do", "what": "save"}))
+                talk.send(json.dumps({"ask": "do", "what": "resume"}))
+        except BaseException as error:
+            self.failed.append(error)
+            self._paused = False
+
+    def ended(self, end):
+        super().ended(end)
+        self.thread.join(60)
+
+
+def test_a_watched_training_has_the_bits_of_one_that_nobody_watches(tmp_path, monkeypatch):
+    monkeypatch.setattr("nerf.viewer.watching.SHARE", 10.0)  # this training is too short for a visitor otherwise
+    alone = trained(tmp_path / "alone")
+    view = Visited("127.0.0.1", 0)
+    watched = trained(tmp_path / "watched", [view])
+    view.close()
+    assert view.failed == [] and not view.thread.is_alive()
+    assert alone.keys() == watched.keys()
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
+    (first, facts, one), (second, _, two) = view.fields
+    assert first < second and one != two
+    assert len(one) == facts["rows"] * facts["texels"] * 4 + sum(facts["blocks"].values()) + facts["cells"] ** 3 // 8
+
+
+def test_showing_takes_a_twentieth_of_the_training_at_the_most(tmp_path):
+    """Work is only begun when there is time for it."""
+    view = TrainingView("127.0.0.1", 0)
+    done = []
+
+    class Clock:
+        step = 7
+        seconds = 0.0
+        stopping = False
+
+    class Live:
+        def wanted(self, step):
+            return "field"
+
+        def work(self, model, step):
+            done.append(Clock.seconds)
+
+    view.live, view._trainer = Live(), Clock
+    view._costs = {"field": 1.0}
+    view._spent = 1.0
+    for Clock.seconds in (1.0, 30.0, 39.9, 40.1):
+        view.stepped(7, None)
+    assert SHARE == 0.05 and done == [40.1]
+
+
+def test_a_paused_training_still_ends_when_it_is_told_to(tmp_path):
+    view = TrainingView("127.0.0.1", 0)
+
+    class Impatient(TrainingView):
+        def begun(self, trainer):
+            super().begun(trainer)
+            self._pause()
+            threading.Timer(0.5, trainer.stop).start()
+
+    view = Impatient("127.0.0.1", 0)
+    trained(tmp_path / "run", [view])
+    view.close()
+    assert RunFolder(tmp_path / "run").load_checkpoint()[1]["step"] == 1
+
+
+@pytest.fixture
+def shown(ball_run, tmp_path):
+    """Gives a visitor to a copy of a run, and the run."""
+    shutil.copytree(ball_run, tmp_path / "run")
+    run = open_run(tmp_path / "run", "reference")
+    photographs = torch.rand(len(run.cameras), 40, 40, 3, generator=torch.Generator().manual_seed(0))
+    up = torch.tensor([0.0, 0.0, 1.0])
+    live = LiveView(
+        Shown("<b>ball</b>", run.folder.path, run.cameras, run.record["views"], up, lambda frame: photographs[frame]),
+        {},
+        "127.0.0.1",
+        0,
+    )
+    live.jobs = Jobs(live.server.tell)
+
+    class Ended(Exception):
+        pass
+
+    over = threading.Event()
+    wait = live.wait
+
+    def waited(seconds, step):
+        if over.is_set():
+            raise Ended
+        wait(0.05, step)
+
+    live.wait = waited
+
+    def served():
+        with pytest.raises(Ended):
+            serve(live, run.model, run.facts["step"])
+
+    thread = threading.Thread(target=served)
+    thread.start()
+    with visiting(live.server) as talk:
+        yield talk, run, photographs
+    over.set()
+    thread.join()
+    live.close()
+
+
+def test_a_photographs_camera_shows_what_the_model_shows_through_its_lens(shown):
+    talk, run, photographs = shown
+    found, content = talk.ask("picture", view=2, side=48, moving=False)
+    drawn = numpy.asarray(Image.open(BytesIO(content)), dtype=float) / 255
+    with torch.no_grad():
+        exact = run.model.picture(thumbnails(run.cameras[2:3], 48), 0).over(1.0).numpy()
+    assert (found["width"], found["height"]) == (48, 48) and abs(drawn - exact).mean() < 0.02
+    truth = Image.open(BytesIO(talk.ask("photograph", view=2, side=20)[1]))
+    assert truth.size == (20, 20)
+
+
+def test_photographs_are_scored_one_by_one(shown):
+    talk, run, _ = shown
+    talk.ask("score_", n=0)
+    talk.send(json.dumps({"ask": "score"}))
+    scores = {}
+    while len(scores) < len(run.cameras):
+        found, _ = talk.receive()
+        if "score" in found:
+            scores[found["score"]] = found["psnr"]
+    assert all(0 < value < 30 for value in scores.values())
+    about = talk.ask("about")[0]["about"]
+    assert about["title"] == "<b>ball</b>" and len(about["scores"]) == len(about["names"]) == len(run.cameras)
+
+
+def test_key_frames_become_a_track_that_render_takes(shown):
+    from nerf.video.keyframes import read_keys
+
+    talk, run, _ = shown
+    poses = talk.ask("about")[0]["about"]["poses"]
+    keys = [{"pose": pose, "time": 2.0 * k} for k, pose in enumerate(poses[:3])]
+    found, _ = talk.ask("path", keys=keys, loop=False, seconds=4, frames=5, save=True)
+    assert numpy.allclose(numpy.array(found["path"])[[0, 2, 4], :13], numpy.array(poses[:3]), atol=1e-4)
+    read = read_keys(run.folder.path / "view.track.json", run.cameras, torch.tensor([0.0, 0.0, 1.0]))
+    assert torch.allclose(read.poses, run.cameras.world_from_camera[:3], atol=1e-5) and read.when.tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"keys": []}, "expected 2 to"),
+        ({"keys": [{"pose": [0.0] * 13, "time": 0}] * 2}, "times must increase"),
+        ({"keys": [{"pose": [0.0] * 13, "time": k} for k in (0, 1)]}, "no rotation"),
+        ({"keys": [{"pose": [1e300] * 13, "time": k} for k in (0, 1)]}, "expected a number"),
+        ({"keys": [{"pose": "x" * 13, "time": 0}] * 2}, "expected 13 numbers"),
+    ],
+)
+def test_key_frames_that_are_none_are_refused(shown, facts, says):
+    talk, run, _ = shown
+    found, _ = talk.ask("path", loop=False, seconds=4, frames=5, save=True, **facts)
+    assert says in found["error"] and not (run.folder.path / "view.track.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("ask", "facts"),
+    [
+        ("picture", {"view": 99, "side": 64}),
+        ("picture", {"view": 0, "side": 1e9}),
+        ("picture", {"view": 0.5, "side": 64}),
+        ("picture", {"view": True, "side": 64}),
+        ("picture", {"pose": [0] * 12, "focal": 1, "width": 64, "height": 64}),
+        ("photograph", {"view": "../0", "side": 64}),
+        ("field", {"after": "x"}),
+        ("do", {"what": "pause"}),
+        ("job", {"what": "../film"}),
+        ("job", {"what": "film", "path": "--out=x", "frames": 3, "fps": 3, "width": 32, "height": 32}),
+        ("job", {"what": "mesh", "resolution": "16 --out x"}),
+        ("job", {"what": "points", "crop": [0, 0, 0, 1, 1]}),
+        ("result", {"job": 7}),
+        ("pictures", {}),
+    ],
+)
+def test_what_will_not_do_is_refused_in_one_line(shown, ask, facts):
+    found, content = shown[0].ask(ask, **facts)
+    assert "\n" not in found["error"] and content is None
+
+
+def test_commands_have_the_words_that_a_user_would_type():
+    run = Path("runs/mine")
+    crop = [-1, -1, -1, 1, 1, 0.25]
+    words, file = command({"what": "points", "crop": crop}, run, (1000.0, 0.0, 0.0))
+    assert file == run / "points-1.ply"
+    assert words == ["export", str(run), "--points", str(file), "--crop", "999", "-1", "-1", "1001", "1", "0.25"]
+    asked = {"what": "film", "path": "keys", "frames": 9, "fps": 24, "width": 64, "height": 48}
+    assert command(asked, run, (0.0, 0.0, 0.0))[0][-4:] == ["--fps", "24", "--keys", str(run / "view.track.json")]
+    assert command({"what": "mesh", "resolution": 64}, run, (0.0, 0.0, 0.0))[0][-2:] == ["--resolution", "64"]
+
+
+SLEEPER = "import sys, time; print('  7%|', flush=True); time.sleep(60 if sys.argv[1] == 'long' else 0)"
+
+
+@pytest.fixture
+def jobs():
+    """Gives jobs whose program sleeps, and what they tell."""
+    told = queue.Queue()
+    made = Jobs(lambda facts: told.put(facts["job"]), (sys.executable, "-c", SLEEPER))
+    yield made, told
+    made.close()
+
+
+def until(told, number, state):
+    while True:
+        job = told.get(timeout=60)
+        if (job["number"], job["state"]) == (number, state):
+            return job
+
+
+def test_jobs_run_one_after_the_other_and_tell_how_far_they_are(jobs, tmp_path):
+    made, told = jobs
+    (tmp_path / "a.ply").write_bytes(b"points")
+    for name in ("a.ply", "b.ply"):
+        made.add(["short"], tmp_path / name)
+    job = until(told, 1, "done")
+    assert job["percent"] == 7 and job["command"] == "nerf short"
+    assert made.result(1) == ("a.ply", b"points")
+    until(told, 2, "done")
+    with pytest.raises(InputError, match="cannot be read"):
+        made.result(2)
+
+
+def test_a_cancelled_job_ends_at_once_and_the_next_one_runs(jobs, tmp_path):
+    made, told = jobs
+    for word in ("long", "long", "short"):
+        made.add([word], tmp_path / "x")
+    made.cancel(2)
+    made.cancel(1)
+    until(told, 3, "done")
+    assert [job["state"] for job in made.facts()] == ["cancelled", "cancelled", "done"]
+    with pytest.raises(InputError, match="no such result"):
+        made.result(1)
+
+
+def test_too_many_jobs_are_refused(jobs, tmp_path):
+    made, _ = jobs
+    for _ in range(MOST_JOBS):
+        made.add(["long"], tmp_path / "x")
+    with pytest.raises(InputError, match="waiting already"):
+        made.add(["long"], tmp_path / "x")
+
+
+def test_the_command_shows_a_run_until_it_is_interrupted(ball_run, tmp_path, monkeypatch):
+    shutil.copytree(ball_run, tmp_path / "run")
+    met = []
+
+    def interrupted(live, model, step):
+        with visiting(live.server) as talk:
+            met.append(talk.ask("about")[0]["about"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nerf.workflows.view.serve", interrupted)
+    said = []
+    with listen(lambda topic, text: said.append(text)):
+        assert main(["view", str(tmp_path / "run"), "--port", "0", "--backend", "reference"]) == 0
+    assert met[0]["curve"] and met[0]["jobs"] == [] and len(met[0]["names"]) == 12
+    assert any("ssh -C -L" in text for text in said)
+
+
+def test_train_shows_itself_and_ends_as_it_would(tmp_path):
+    scene = write_ball_scene(tmp_path / "ball")
+    words = ["--steps", "40", "--out", str(tmp_path / "run"), "--view", "--port", "0", *SMALL, "output.video="]
+    said = []
+    with listen(lambda topic, text: said.append(text)):
+        assert main(["train", "--scene", str(scene), *words, "output.mesh="]) == 0
+    assert any(text.startswith("view: http://127.0.0.1:") for text in said)
+    assert not any("of its time" in text for text in said)  # nobody watched: it cost nothing
+
+
+def test_who_cannot_listen_says_so_before_the_training(tmp_path):
+    with pytest.raises(InputError, match="--host"):
+        trained(tmp_path / "run", [TrainingView("192.0.2.1", 0)])
