@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from nerf import __version__
-from nerf.cli import check, doctor, evaluate, export, fit, render, train, view
+from nerf.cli import check, compare, doctor, evaluate, export, fit, render, train, view
 from nerf.cli.arguments import INTERRUPTED, OWN_ERROR, USER_ERROR, Parser
 from nerf.errors import InputError
 from nerf.files import write_text
@@ -118,6 +118,7 @@ COMMANDS = {
     ),
     "train": (train.add_arguments, train.run, "train on a scene, then write a film and a mesh"),
     "render": (render.add_arguments, render.run, "film a trained model"),
+    "compare": (compare.add_arguments, compare.run, "put several runs side by side in one page"),
     "view": (view.add_arguments, view.run, "show a trained model in a browser"),
     "export": (export.add_arguments, export.run, "export mesh, point cloud, depth maps and cameras of a trained model"),
     "doctor": (

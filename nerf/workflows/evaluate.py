@@ -24,6 +24,7 @@ from nerf.scenes import Views
 from nerf.scenes.captures import FEWEST_TO_HOLD_OUT
 from nerf.workflows.align import aligned_camera, aligned_colors
 from nerf.workflows.recorded import recorded_scene, scene_at
+from nerf.workflows.run_report import WORST, Judged, write_report
 from nerf.workflows.trained import TrainedRun
 
 MOVED = "say where it is with --scene FOLDER"
@@ -61,15 +62,18 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
     folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
     with whole_folder(folder) as pictures:
-        metrics = _metrics(run, views, split, _scored(run, views, split, pictures))
+        scores, worst = _scored(run, views, split, pictures)
+        metrics = _metrics(run, views, split, scores)
         write_text(pictures / file.name, json.dumps(metrics, indent=1))
         file.unlink(missing_ok=True)  # older scores must not lie beside newer pictures
     os.replace(folder / file.name, file)
+    if split == "test":
+        write_report(run, worst)
     return metrics
 
 
-def _scored(run: TrainedRun, views: Views, split: str, folder: Path) -> list[dict[str, Any]]:
-    """Returns the scores of all views, and writes what was rendered into a folder.
+def _scored(run: TrainedRun, views: Views, split: str, folder: Path) -> tuple[list[dict[str, Any]], list[Judged]]:
+    """Returns the scores of all views, and the worst views; writes what was rendered into a folder.
 
     Raises:
         InputError: a view cannot be scored.
@@ -77,6 +81,7 @@ def _scored(run: TrainedRun, views: Views, split: str, folder: Path) -> list[dic
     settings = run.settings.scene
     unit = depth_unit(run, views)
     scores = []
+    worst: list[Judged] = []
     for frame, name in enumerate(progress(views.names, title=f"evaluating {split}", unit="view")):
         picture = aligned_picture(run, views, frame, split)
         rgb = picture.over(BACKGROUNDS[settings.background])
@@ -87,9 +92,10 @@ def _scored(run: TrainedRun, views: Views, split: str, folder: Path) -> list[dic
         if not all(math.isfinite(score[key]) for key in ("psnr", "ssim")):
             raise InputError(f"view {name}: PSNR is {score['psnr']}, as of an empty view rendered empty; leave it out")
         scores.append(score)
+        worst = sorted([*worst, Judged(name, score["psnr"], rgb, truth)], key=lambda view: view.psnr)[:WORST]
         write_rgb(folder / f"{name}.png", rgb)
         write_depth(folder / f"{name}_depth.png", picture, unit)
-    return scores
+    return scores, worst
 
 
 def _metrics(run: TrainedRun, views: Views, split: str, scores: list[dict[str, Any]]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ from nerf.workflows.check import bounds_text, check_memory, check_sizes, trainin
 from nerf.workflows.export import mesh
 from nerf.workflows.film import film
 from nerf.workflows.recorded import shows_the_same
+from nerf.workflows.run_report import FILE as REPORT
+from nerf.workflows.run_report import write_report
 from nerf.workflows.trained import open_run
 
 
@@ -149,10 +151,10 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
 
 
 def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
-    """Writes the film and the mesh that the settings ask for into the run folder.
+    """Writes the film and the mesh that the settings ask for into the run folder, and the report.
 
     Raises:
-        OutputError: one could not be written; the other was.
+        OutputError: one could not be written; the others were.
     """
     trained = open_run(run.path, backend.name)
     output = settings.output
@@ -164,6 +166,7 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
     if output.mesh:
         file = run.path / output.mesh
         attempts.write("output.mesh", file, partial(mesh, trained, file, SurfaceRequest(output.mesh_resolution)))
+    attempts.write("report", run.path / REPORT, partial(write_report, trained))
     attempts.finish()
 
 

@@ -47,6 +47,7 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
         "orbit.track.json",
         "mesh.glb",
         "mesh.report.json",
+        "report.html",
     }
     record = json.loads((ball_run / "scene.json").read_text())
     assert record["format"] == "blender" and record["chosen"] == "the folder given" and len(record["views"]) == 12
