@@ -142,6 +142,32 @@ def test_the_page_is_moved_by_mouse_wheel_keys_and_buttons_and_outlives_its_cont
 
 
 @needs_browser
+def test_fingers_turn_pinch_and_move_the_scene_on_a_narrow_screen(tmp_path):
+    with browser(f"file://{written(lump(), tmp_path)}", size=(320, 480)) as seen:
+        seen.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+        assert seen.value("document.documentElement.scrollWidth") <= 320
+        low = seen.value("Math.max(...[...element('bar').children].map(each => each.getBoundingClientRect().right))")
+        assert low <= 320
+
+        def touched(*steps):
+            for number, points in enumerate(steps):
+                kind = "touchStart" if number == 0 else "touchMove"
+                seen.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
+            seen.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+        before = seen.value("[camera.azimuth, camera.away]")
+        touched([(160, 250)], [(190, 250)], [(220, 250)])
+        turned = seen.value("[camera.azimuth, camera.away]")
+        assert turned[0] != before[0] and turned[1] == pytest.approx(before[1])
+        touched([(140, 250), (180, 250)], [(100, 250), (220, 250)])
+        assert seen.value("camera.away") < 0.6 * turned[1]
+        pivot = seen.value("camera.pivot")
+        touched([(140, 250), (180, 250)], [(140, 300), (180, 300)])
+        assert seen.value("camera.pivot") != pivot
+        assert seen.errors == []
+
+
+@needs_browser
 def test_without_webgl_the_page_is_its_poster_and_a_sentence(tmp_path):
     with browser(f"file://{written(lump(), tmp_path)}", flags=NONE, size=(320, 480)) as seen:
         assert "WebGL2" in seen.value("element('message').textContent")
