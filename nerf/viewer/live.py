@@ -24,7 +24,7 @@ from nerf.rendering.witnesses import thumbnails
 from nerf.viewer.asked import command, flag, keys_of, number, numbers, path_of, whole
 from nerf.viewer.jobs import Jobs
 from nerf.viewer.page import jpeg, poses, scene_facts
-from nerf.viewer.server import Message, Server, Visitor
+from nerf.viewer.server import PATIENCE, Message, Server, Visitor
 from nerf.viewer.shader import background, browser_field
 
 STRIP_SECONDS = 0.01  # that a piece of a picture takes
@@ -92,7 +92,7 @@ class LiveView:
         """
         with self._due:
             kinds = ["picture"] * bool(self._drawings)
-            kinds += ["field"] * any(self._has.get(visitor) != step for visitor in self._fields)
+            kinds += ["field"] * any(self._lacks(visitor, step) for visitor in self._fields)
             kinds += ["score"] * (self._scoring is not None)
         # None of them is to wait for the end of another.
         return next((kind for kind in kinds if kind != self._did), kinds[0] if kinds else "")
@@ -111,7 +111,7 @@ class LiveView:
         with self._due:
             kind = self.wanted(step)
             drawing = next(iter(self._drawings.values()), None)
-            fields = {visitor: asked for visitor, asked in self._fields.items() if self._has.get(visitor) != step}
+            fields = {visitor: asked for visitor, asked in self._fields.items() if self._lacks(visitor, step)}
             self._did = kind
         if kind == "picture" and drawing is not None:
             self._draw(drawing, model())
@@ -142,6 +142,10 @@ class LiveView:
         if self.jobs is not None:
             self.jobs.close()
         self.server.close()
+
+    def _lacks(self, visitor: Visitor, step: int) -> bool:
+        """Returns whether a visitor has another field than that of a step, and has taken what came before."""
+        return self._has.get(visitor) != step and not visitor.busy
 
     def _send_field(self, asked: dict[Visitor, Any], model: Callable[[], RadianceModel], step: int) -> None:
         if self._last is None or self._last[0] != step:
@@ -282,7 +286,7 @@ class LiveView:
         width, height = small.size[0].tolist()
         picture = shrunk(self.shown.photograph(frame), height, width)
         facts = {"id": message.get("id"), "width": width, "height": height}
-        visitor.send(facts, jpeg(picture, STILL_QUALITY))
+        visitor.send(facts, jpeg(picture, STILL_QUALITY), PATIENCE)
 
     def _want_scores(self, visitor: Visitor, message: Message) -> None:
         with self._due:
@@ -321,7 +325,7 @@ class LiveView:
         if self.jobs is None:
             raise InputError("there is no such result")
         name, content = self.jobs.result(whole(message, "job", 1, 2**31))
-        visitor.send({"id": message.get("id"), "name": name}, content)
+        visitor.send({"id": message.get("id"), "name": name}, content, PATIENCE)
 
 
 def shrunk(rgb: Tensor, height: int, width: int) -> Tensor:

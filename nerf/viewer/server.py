@@ -31,7 +31,8 @@ LOOPBACK = "127.0.0.1"
 OWN_NAME = "localhost"  # by which this machine may always be called, besides by its numbers: no name leads there
 MOST_BYTES = 2**20  # of a message from a browser
 MOST_VISITORS = 4
-MOST_WAITING = 256  # messages that a browser has not taken yet
+MOST_WAITING = 64  # messages that a browser has not taken yet
+PATIENCE = 30.0  # seconds that a browser has to take some of them, if it asks for more
 TOKEN_SECONDS = 10.0  # within which a browser must show its token
 TOKEN_BYTES = 16
 HEADERS = {
@@ -60,11 +61,15 @@ class Visitor:
         """Whether it has not yet taken what it was sent."""
         return not self._outbox.empty()
 
-    def send(self, facts: Message, content: bytes | None = None) -> None:
-        """Sends facts and, if there is any, what follows them; never waits."""
+    def send(self, facts: Message, content: bytes | None = None, patience: float = 0.0) -> None:
+        """Sends facts and, if there is any, what follows them.
+
+        patience: seconds to wait for a browser that is behind with what it takes; only its own thread may wait.
+        """
         line = json.dumps(facts)
+        message = line if content is None else line.encode() + b"\n" + content
         try:
-            self._outbox.put_nowait(line if content is None else line.encode() + b"\n" + content)
+            self._outbox.put(message, block=patience > 0, timeout=patience or None)
         except queue.Full:
             self.leave("it takes nothing")
 

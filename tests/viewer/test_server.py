@@ -2,13 +2,15 @@
 
 import http.client
 import json
+import time
+from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from nerf.errors import InputError
-from nerf.viewer.server import MOST_VISITORS, Server
+from nerf.viewer.server import MOST_VISITORS, MOST_WAITING, Server
 from tests.viewer.visitor import visiting
 
 
@@ -90,8 +92,6 @@ def test_a_message_that_is_none_ends_the_connection_and_nothing_else(server, tex
 
 
 def test_only_so_many_may_watch_and_a_place_is_free_again_when_one_has_left(server):
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         for _ in range(MOST_VISITORS):
             stack.enter_context(visiting(server))
@@ -100,7 +100,7 @@ def test_only_so_many_may_watch_and_a_place_is_free_again_when_one_has_left(serv
     for _ in range(100):
         if not server.visitors:
             break
-        __import__("time").sleep(0.05)
+        time.sleep(0.05)
     with visiting(server) as talk:
         server.tell({"state": 1})
         assert talk.receive()[0] == {"state": 1}
@@ -117,3 +117,15 @@ def test_a_port_that_is_taken_gives_way_and_an_address_of_others_is_refused(serv
 def test_the_token_is_in_the_fragment_which_no_browser_sends(server):
     assert server.address == f"http://127.0.0.1:{server.port}/#{server.token}"
     assert len(server.token) >= 22 and json.dumps(server.token)
+
+
+def test_a_visitor_who_takes_nothing_is_let_go_and_nobody_waits_for_it(server):
+    with visiting(server) as talk:
+        visitor = next(iter(server.visitors))
+        visitor._connection.send = lambda message: time.sleep(60)  # a line that is stuck
+        for _ in range(MOST_WAITING + 2):
+            server.tell({"state": 1})
+        with pytest.raises(ConnectionClosed):
+            while True:
+                talk.receive()
+    assert visitor.busy
