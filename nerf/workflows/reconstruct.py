@@ -175,6 +175,12 @@ def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None
     if not shows_the_same(run, views):
         before = run.load_scene()[0]["folder"]
         raise InputError(f"--resume: {run.path} was trained on {before}, not on {folder.folder}; name that scene")
+    known = run.load_scene()[0].get("checksum")  # not of older runs
+    if known is not None and known != views.checksum():
+        raise InputError(
+            f"--resume: {folder.folder}: the pictures have changed since {run.path} was begun; put the old ones "
+            "back, or start a new run with --out"
+        )
 
 
 def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, object]:
@@ -187,6 +193,7 @@ def _record(folder: SceneFolder, scene: Scene, backend: Backend) -> dict[str, ob
         "folder": str(folder.folder.resolve()),
         "chosen": folder.why,
         "views": list(scene.splits["train"].names),
+        "checksum": scene.splits["train"].checksum(),
         "files": [within(folder.folder, file) for file in scene.splits["train"].files],
         "backend": backend.name,
         "threads": torch.get_num_threads(),

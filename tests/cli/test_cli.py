@@ -235,6 +235,30 @@ def test_a_test_view_that_is_missing_is_an_error_not_a_score(ball_run, tmp_path,
     assert "test/r_1" in failed(["evaluate", ball_run, "--scene", scene], capsys)
 
 
+def test_a_run_is_not_resumed_on_pictures_that_were_changed_meanwhile(ball_scene, tmp_path, capsys):
+    words = [
+        "train",
+        "--scene",
+        str(ball_scene),
+        "--out",
+        str(tmp_path / "run"),
+        *SMALL,
+        "output.video=",
+        "output.mesh=",
+    ]
+    assert main([*words, "--steps", "2", "--backend", "reference"]) == 0
+    from PIL import Image
+
+    file = ball_scene / "train" / "r_3.png"
+    with Image.open(file) as image:
+        mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored.save(file)
+    resumed = [*words, "--steps", "3", "--resume", "--backend", "reference"]
+    assert "the pictures have changed" in failed_last(resumed, capsys)
+    mirrored.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file)
+    assert main(resumed) == 0
+
+
 def test_a_run_is_resumed_on_its_own_pictures_only(ball_run, ball_scene, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(ball_run, run)
