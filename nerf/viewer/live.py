@@ -104,7 +104,7 @@ class LiveView:
                 self._due.wait(seconds)
 
     def work(self, model: Callable[[], RadianceModel], step: int) -> None:
-        """Does one small piece of what is wanted.
+        """Does one small piece of what is wanted; what cannot be done is told to who asked, and ends nothing else.
 
         model: returns what is shown as it is after `step` steps.
         """
@@ -113,12 +113,30 @@ class LiveView:
             drawing = next(iter(self._drawings.values()), None)
             fields = {visitor: asked for visitor, asked in self._fields.items() if self._lacks(visitor, step)}
             self._did = kind
-        if kind == "picture" and drawing is not None:
-            self._draw(drawing, model())
-        elif kind == "field":
-            self._send_field(fields, model, step)
-        elif kind == "score" and self._scoring is not None:
-            self._score(self._scoring, model())
+        try:
+            if kind == "picture" and drawing is not None:
+                self._draw(drawing, model())
+            elif kind == "field":
+                self._send_field(fields, model, step)
+            elif kind == "score" and self._scoring is not None:
+                self._score(self._scoring, model())
+        except Exception as error:
+            asked = {drawing.visitor: drawing.identity} if kind == "picture" and drawing is not None else fields
+            self._give_up(kind, asked, " ".join(f"{error}".split()))
+
+    def _give_up(self, kind: str, asked: dict[Visitor, Any], reason: str) -> None:
+        """Forgets what is wanted of a kind, and says why to who asked."""
+        with self._due:
+            if kind == "picture":
+                self._drawings = {place: each for place, each in self._drawings.items() if each.visitor not in asked}
+            elif kind == "field":
+                self._fields = {visitor: each for visitor, each in self._fields.items() if visitor not in asked}
+            else:
+                self._scoring = None
+        for visitor, identity in asked.items() if kind != "score" else ():
+            visitor.send({"id": identity, "error": reason})
+        if kind == "score":
+            self.server.tell({"error": reason})
 
     def changed(self) -> None:
         """Notes that the model is another one, whatever its step."""
@@ -199,12 +217,8 @@ class LiveView:
         """Compares one photograph, small, with what the model shows of it."""
         small = thumbnails(self.shown.cameras[frame : frame + 1], SCORED_SIDE)
         rgb = model.picture(small, 0).over(background(model))
-        try:
-            self._scores[frame] = round(psnr(rgb, shrunk(self.shown.photograph(frame), *rgb.shape[:2])), 2)
-            self.server.tell({"score": frame, "psnr": self._scores[frame]})
-        except InputError as error:
-            self.server.tell({"error": str(error)})
-            frame = len(self.shown.names)
+        self._scores[frame] = round(psnr(rgb, shrunk(self.shown.photograph(frame), *rgb.shape[:2])), 2)
+        self.server.tell({"score": frame, "psnr": self._scores[frame]})
         self._scoring = frame + 1 if frame + 1 < len(self.shown.names) else None
 
     # In the threads of the visitors.
@@ -215,6 +229,8 @@ class LiveView:
             for place in ((visitor, False), (visitor, True)):
                 self._drawings.pop(place, None)
             self._has.pop(visitor, None)
+            if not self.server.visitors:
+                self._scoring = None
 
     def _answer(self, visitor: Visitor, message: Message) -> None:
         """Answers a message, or notes what is wanted."""
@@ -245,8 +261,8 @@ class LiveView:
             "names": list(shown.names),
             "poses": poses(shown.cameras),
             "sizes": shown.cameras.size.tolist(),
-            "curve": self.curve,
-            "scores": self._scores,
+            "curve": list(self.curve),
+            "scores": dict(self._scores),
             "state": self.state,
             "controls": list(self.controls),
             "jobs": None if self.jobs is None else self.jobs.facts(),

@@ -194,6 +194,23 @@ def test_photographs_are_scored_one_by_one(shown):
     assert about["title"] == "<b>ball</b>" and len(about["scores"]) == len(about["names"]) == len(run.cameras)
 
 
+def test_what_cannot_be_shown_is_said_to_who_asked_and_ends_nothing(shown, monkeypatch):
+    talk, run, photographs = shown
+
+    def broken(*_):
+        raise RuntimeError("out of\nluck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nerf.viewer.live.browser_field", broken)
+        patch.setattr("nerf.viewer.live.jpeg", broken)
+        assert talk.ask("field", after=-1)[0]["error"] == "out of luck"
+        assert talk.ask("picture", view=1, side=32, moving=False)[0]["error"] == "out of luck"
+        patch.setattr("nerf.viewer.live.psnr", broken)
+        talk.send(json.dumps({"ask": "score"}))
+        assert talk.receive()[0] == {"error": "out of luck"}
+    assert talk.ask("picture", view=1, side=32, moving=False)[1] and talk.ask("field", after=-1)[1]
+
+
 def test_key_frames_become_a_track_that_render_takes(shown):
     from nerf.video.keyframes import read_keys
 
