@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     watched = TrainingView(arguments.host, arguments.port)
     try:
         end = train(request, backend, [ProgressBar(), watched])
-        if arguments.stay and watched.live is not None:
+        if arguments.stay and watched.live is not None and (watched.stopped or not end.interrupted):
             stay(watched.live, request.run.path, backend.name)
     finally:
         watched.close()

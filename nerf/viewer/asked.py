@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from nerf.errors import InputError, nearest
+from nerf.files import check_beside
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import Origin
 from nerf.video.camera_paths import times
 from nerf.video.choices import PATHS
-from nerf.video.keyframes import Keys, write_track
+from nerf.video.keyframes import FORMAT, Keys, write_track
 from nerf.video.splines import spline
 
 LARGEST = 1e9  # of numbers that nothing else bounds
 MOST_KEYS = 500
+LEAST_SECONDS = 1e-3  # between key frames
 KEYS_FILE = "view.track.json"
 FILMED = (1280, 720)  # size for which key frames are written: films choose their own
 OUTPUTS = {"mesh": ".glb", "points": ".ply", "page": ".html"}  # of exports, and the ends of their names
@@ -68,8 +72,13 @@ class AskedKeys:
     seconds: float  # of the whole, the way back of a loop included
 
     def written(self, run: Path, cameras: Cameras) -> Path:
-        """Writes them into a run folder as a camera track, see `nerf.video.keyframes`, and returns its file."""
+        """Writes them into a run folder as a camera track, see `nerf.video.keyframes`, and returns its file.
+
+        Raises:
+            InputError: it cannot be written, or a file of that name is no track.
+        """
         file = run / KEYS_FILE
+        check_beside(file, lambda text: json.dumps(FORMAT) in text)
         write_track(file, cameras, self.times, self.seconds, self.keys.loop)
         return file
 
@@ -87,7 +96,8 @@ def keys_of(message: dict[str, Any], training: Cameras) -> tuple[AskedKeys, Came
     when = [number(key, "time", 0, LARGEST) for key in asked]
     loop = flag(message, "loop")
     end = number(message, "seconds", 0, LARGEST)
-    if any(later <= earlier for earlier, later in zip(when, when[1:])) or (loop and end <= when[-1] - when[0]):
+    ends = [*when, when[0] + end] if loop else when
+    if any(later - earlier < LEAST_SECONDS for earlier, later in zip(ends, ends[1:])):
         raise InputError("key frames: their times must increase, and a loop's way back takes time, too")
 
     view = 2 * torch.atan(rows[:, 12] / 2)
@@ -97,8 +107,7 @@ def keys_of(message: dict[str, Any], training: Cameras) -> tuple[AskedKeys, Came
     pose = rows[:, :12].view(-1, 4, 3).transpose(1, 2)
     cameras = Cameras(pose.contiguous(), focal.contiguous(), center, width, height, origin=training.origin)
 
-    spaced = [*when, when[0] + end] if loop else when
-    keys = Keys(cameras.world_from_camera, view, loop, torch.tensor(spaced, dtype=torch.float64))
+    keys = Keys(cameras.world_from_camera, view, loop, torch.tensor(ends, dtype=torch.float64))
     return AskedKeys(keys, when, end if loop else when[-1] - when[0]), cameras
 
 
@@ -114,17 +123,19 @@ def cameras_of(keys: Keys) -> Cameras:
     return Cameras(keys.poses, focal, torch.full_like(focal, 0.5), 1, 1)
 
 
-def command(message: dict[str, Any], run: Path, origin: Origin) -> tuple[list[str], Path]:
+def command(message: dict[str, Any], run: Path, origin: Origin, taken: Collection[Path]) -> tuple[list[str], Path]:
     """Returns the words of the command that makes what is asked for, and the file that it makes, in the run folder.
+
+    taken: files that other commands are to make.
 
     Raises:
         InputError: something of it will not do.
     """
     what = message.get("what")
     if what == "film":
-        words, file = _film(message, run)
+        words, file = _film(message, run, taken)
     elif isinstance(what, str) and what in OUTPUTS:
-        file = _free(run, what, OUTPUTS[what])
+        file = _free(run, what, OUTPUTS[what], taken)
         words = ["export", str(run), f"--{what}", str(file)]
         if what == "mesh":
             words += ["--resolution", str(whole(message, "resolution", 16, 1024))]
@@ -134,21 +145,23 @@ def command(message: dict[str, Any], run: Path, origin: Origin) -> tuple[list[st
     if message.get("crop") is not None:
         corner = numbers(message, "crop", 6)
         placed: Sequence[float] = [value + origin[axis % 3] for axis, value in enumerate(corner)]
-        words += ["--crop", *(f"{value:.9g}" for value in placed)]
+        # Not as -1e-05, which a command line takes for an option.
+        words += ["--crop", *(numpy.format_float_positional(value, precision=9, trim="-") for value in placed)]
     return words, file
 
 
-def _film(message: dict[str, Any], run: Path) -> tuple[list[str], Path]:
+def _film(message: dict[str, Any], run: Path, taken: Collection[Path]) -> tuple[list[str], Path]:
     path = message.get("path")
     if path not in PATHS or path == "test":
         raise InputError(f"path: nobody films {str(path)[:40]!r}{nearest(str(path), PATHS)}")
-    file = _free(run, "film", ".mp4")
+    file = _free(run, "film", ".mp4", taken)
     size = f"{whole(message, 'width', 16, 8192)}x{whole(message, 'height', 16, 8192)}"
     words = ["render", str(run), "--path", str(path), "--out", str(file), "--size", size]
     words += ["--frames", str(whole(message, "frames", 2, 100000)), "--fps", str(whole(message, "fps", 1, 240))]
     return words + (["--keys", str(run / KEYS_FILE)] if path == "keys" else []), file
 
 
-def _free(run: Path, name: str, end: str) -> Path:
-    """Returns a file of a run folder that is not there yet."""
-    return next(file for n in count(1) if not (file := run / f"{name}-{n}{end}").exists())
+def _free(run: Path, name: str, end: str, taken: Collection[Path]) -> Path:
+    """Returns a file of a run folder that is not there yet, and is not to be."""
+    files = (run / f"{name}-{n}{end}" for n in count(1))
+    return next(file for file in files if file not in taken and not file.exists())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +15,9 @@ from typing import Any
 
 from nerf.errors import InputError
 
-PROGRAM = (sys.executable, "-m", "nerf")
+# Python would look for `nerf`, and for all that it imports, in the current folder first, which may be a stranger's.
+UNTRUSTING = "import sys; sys.path[:] = [place for place in sys.path if place]; from nerf.cli.main import main; "
+PROGRAM = (sys.executable, "-c", UNTRUSTING + "sys.exit(main())")
 MOST_JOBS = 16  # that are remembered; the oldest that have ended are forgotten
 PATIENCE = 10.0  # seconds that a job has to end when it is cancelled
 LARGEST = 2**29  # bytes of a result that goes to a browser
@@ -84,7 +85,7 @@ class Jobs:
         return job
 
     def cancel(self, number: int) -> None:
-        """Ends a job, as Ctrl-C does."""
+        """Ends a job in order, as a closed terminal does."""
         with self._changed:
             job = self._jobs.get(number)
             if job is None or job.state not in ("waiting", "running"):
@@ -92,7 +93,7 @@ class Jobs:
             running = job.state == "running"
             job.state = "cancelled"
             if running and self._process is not None:
-                self._process.send_signal(signal.SIGINT)
+                self._process.terminate()  # SIGINT is ignored where the program was started in the background
         self._tell({"job": job.facts()})
 
     def result(self, number: int) -> tuple[str, bytes]:
@@ -133,10 +134,23 @@ class Jobs:
                 job = waiting[0]
                 job.state = "running"
                 words = [*self._program, *job.words]
-                self._process = subprocess.Popen(
-                    words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-                )
-            self._follow(job, self._process)
+                try:
+                    self._process = subprocess.Popen(
+                        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                    )
+                except OSError as error:
+                    job.state = "failed"
+                    job.line = f"cannot be started ({error.strerror})"
+                    self._process = None
+            if self._process is None:
+                self._tell({"job": job.facts()})
+            else:
+                self._follow(job, self._process)
+
+    def files(self) -> set[Path]:
+        """Returns the files that jobs make or have made."""
+        with self._changed:
+            return {job.file for job in self._jobs.values()}
 
     def _follow(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         """Tells of a job until it has ended."""

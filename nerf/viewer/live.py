@@ -28,7 +28,9 @@ from nerf.viewer.server import PATIENCE, Message, Server, Visitor
 from nerf.viewer.shader import background, browser_field
 
 STRIP_SECONDS = 0.01  # that a piece of a picture takes
-FIRST_STRIP = 4096  # pixels, before it is known how many take so long
+SHORTEST_STRIP = 256  # pixels: of so many the first one is, before it is known how many take so long
+LONGEST_STRIP = 2**16  # pixels
+MOST_DECIBELS = 99.0  # that are told: equal pictures have infinitely many
 LARGEST_SIDE = 2048  # pixels of a picture that is rendered for a browser
 SCORED_SIDE = 160  # pixels of the longer side of the pictures that are scored
 RANGE_VIEWS = 8  # whose distances tell which depths are coloured
@@ -47,6 +49,7 @@ class Shown:
     names: Sequence[str]  # of the photographs
     up: Tensor  # (3,)
     photograph: Callable[[int], Tensor]  # (H, W, 3) in [0, 1], or InputError
+    ground: float  # grey behind what photographs show, where they have alpha
     track: Cameras | None = None  # the path that is played; None: the training cameras
 
 
@@ -58,7 +61,12 @@ class _Drawing:
     identity: Any  # of the message that asked
     camera: Cameras  # one
     moving: bool
+    ground_shown: float | None  # what is behind; None: what the page has behind the scene
     found: list[Tensor] = field(default_factory=list)  # (R, 3) each
+
+    def ground(self, model: RadianceModel) -> float:
+        """Returns the grey behind the scene."""
+        return background(model) if self.ground_shown is None else self.ground_shown
 
 
 class LiveView:
@@ -77,7 +85,7 @@ class LiveView:
         self._distance: Tensor | None = None  # of what some cameras see
         self._scoring: int | None = None  # the photograph that is scored next
         self._scores: dict[int, float] = {}
-        self._strip = FIRST_STRIP
+        self._strip = SHORTEST_STRIP
         self._did = ""  # the kind of work that was done last
         self._last: tuple[int, bytes, Message] | None = None  # step, stream and facts of the last field
         self._has: dict[Visitor, int] = {}  # step of the field that a visitor has
@@ -169,12 +177,13 @@ class LiveView:
         if self._last is None or self._last[0] != step:
             self._last = (step, *self._field(model()))
         _, stream, facts = self._last
-        for visitor, identity in asked.items():
+        for visitor in asked:
+            with self._due:
+                if visitor not in self._fields:
+                    continue  # it has left meanwhile
+                identity = self._fields.pop(visitor)
+                self._has[visitor] = step
             visitor.send({"id": identity, "step": step, "facts": facts}, stream)
-            self._has[visitor] = step
-        with self._due:
-            for visitor in asked:
-                self._fields.pop(visitor, None)
 
     @torch.no_grad()
     def _field(self, model: RadianceModel) -> tuple[bytes, Message]:
@@ -198,9 +207,10 @@ class LiveView:
         done = sum(map(len, drawing.found))
         rays = drawing.camera.image_rays(0, done, done + self._strip)
         part = model.render(rays)
-        drawing.found.append(part.rgb + (1 - part.opacity[:, None]) * background(model))
+        drawing.found.append(part.rgb + (1 - part.opacity[:, None]) * drawing.ground(model))
         spent = time.perf_counter() - start
-        self._strip = max(256, min(2**18, round(len(rays) * STRIP_SECONDS / max(spent, 1e-6))))
+        fit = round(len(rays) * STRIP_SECONDS / max(spent, 1e-6))
+        self._strip = max(SHORTEST_STRIP, min(2 * self._strip, LONGEST_STRIP, fit))
 
         width, height = drawing.camera.size[0].tolist()
         if done + len(rays) < width * height:
@@ -216,8 +226,9 @@ class LiveView:
     def _score(self, frame: int, model: RadianceModel) -> None:
         """Compares one photograph, small, with what the model shows of it."""
         small = thumbnails(self.shown.cameras[frame : frame + 1], SCORED_SIDE)
-        rgb = model.picture(small, 0).over(background(model))
-        self._scores[frame] = round(psnr(rgb, shrunk(self.shown.photograph(frame), *rgb.shape[:2])), 2)
+        rgb = model.picture(small, 0).over(self.shown.ground)
+        figure = psnr(rgb, shrunk(self.shown.photograph(frame), *rgb.shape[:2]))
+        self._scores[frame] = round(min(figure, MOST_DECIBELS), 2)
         self.server.tell({"score": frame, "psnr": self._scores[frame]})
         self._scoring = frame + 1 if frame + 1 < len(self.shown.names) else None
 
@@ -251,8 +262,8 @@ class LiveView:
             if not isinstance(asked, str) or asked not in asks:
                 raise InputError(f"nobody answers {str(asked)[:40]!r}{nearest(str(asked), asks)}")
             asks[asked](visitor, message)
-        except InputError as error:
-            visitor.send({"id": message.get("id"), "error": str(error)})
+        except (InputError, ValueError, ArithmeticError) as error:
+            visitor.send({"id": message.get("id"), "error": " ".join(str(error).split())})
 
     def _about(self, visitor: Visitor, message: Message) -> None:
         shown = self.shown
@@ -288,7 +299,8 @@ class LiveView:
             focal = number(message, "focal", 1e-3, 1e6)
             lens = torch.tensor([[focal, focal]]), torch.tensor([[width / 2, height / 2]])
             camera = Cameras(pose.contiguous(), *lens, width, height, NOT_GIVEN, origin=cameras.origin)
-        drawing = _Drawing(visitor, message.get("id"), camera, flag(message, "moving"))
+        ground = self.shown.ground if "view" in message else None
+        drawing = _Drawing(visitor, message.get("id"), camera, flag(message, "moving"), ground)
         with self._due:
             before = self._drawings.pop((visitor, "view" in message), None)
             self._drawings[visitor, "view" in message] = drawing
@@ -312,9 +324,10 @@ class LiveView:
 
     def _do(self, visitor: Visitor, message: Message) -> None:
         what = message.get("what")
-        if not isinstance(what, str) or what not in self.controls:
-            raise InputError(f"nothing can be done by {str(what)[:40]!r}{nearest(str(what), self.controls)}")
-        self.controls[what]()
+        act = self.controls.get(what) if isinstance(what, str) else None
+        if act is None:
+            raise InputError(f"nothing can be done by {str(what)[:40]!r}{nearest(str(what), tuple(self.controls))}")
+        act()
         with self._due:
             self._due.notify_all()
 
@@ -330,7 +343,7 @@ class LiveView:
     def _job(self, visitor: Visitor, message: Message) -> None:
         if self.jobs is None:
             raise InputError("films and meshes are made when the training has ended")
-        words, file = command(message, self.shown.run, self.shown.cameras.origin)
+        words, file = command(message, self.shown.run, self.shown.cameras.origin, self.jobs.files())
         self.jobs.add(words, file)
 
     def _cancel(self, visitor: Visitor, message: Message) -> None:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import http
 import json
 import logging
-import queue
 import secrets
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -42,7 +42,9 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-POLICY_VIOLATED = 1008  # as the protocol numbers reasons for closing
+POLICY_VIOLATED = 1008  # as the protocol numbers reasons for closing: who comes again will not be let in either
+NO_MESSAGE = 1007
+TRY_AGAIN = 1013
 
 Message = dict[str, Any]
 
@@ -52,48 +54,67 @@ class Visitor:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._outbox: queue.Queue[str | bytes | None] = queue.Queue(MOST_WAITING)
+        self._outbox: deque[str | bytes] = deque()  # the first one is being sent
+        self._changed = threading.Condition()
+        self._gone = False
         self._sender = threading.Thread(target=self._send_all, daemon=True)
         self._sender.start()
 
     @property
     def busy(self) -> bool:
         """Whether it has not yet taken what it was sent."""
-        return not self._outbox.empty()
+        return bool(self._outbox)
 
     def send(self, facts: Message, content: bytes | None = None, patience: float = 0.0) -> None:
         """Sends facts and, if there is any, what follows them.
 
         patience: seconds to wait for a browser that is behind with what it takes; only its own thread may wait.
         """
-        line = json.dumps(facts)
+        line = json.dumps(facts, allow_nan=False)
         message = line if content is None else line.encode() + b"\n" + content
-        try:
-            self._outbox.put(message, block=patience > 0, timeout=patience or None)
-        except queue.Full:
-            self.leave("it takes nothing")
+        with self._changed:
+            if patience > 0:
+                self._changed.wait_for(lambda: not self._outbox or self._gone, patience)
+            if self._gone:
+                return
+            if len(self._outbox) >= MOST_WAITING or (patience > 0 and self._outbox):
+                self._gone = True
+            else:
+                self._outbox.append(message)
+            self._changed.notify_all()
+        if self._gone:
+            self.leave()
 
-    def leave(self, reason: str) -> None:
-        """Ends the connection."""
-        self._connection.close(POLICY_VIOLATED, reason)
+    def leave(self) -> None:
+        """Ends the connection at once, whatever its sender waits for: the socket's own end needs no lock."""
+        self.finish()
+        with suppress(OSError):
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
         """Ends the sending."""
-        while True:
-            try:
-                self._outbox.put_nowait(None)
-                return
-            except queue.Full:
-                self._outbox.get_nowait()
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()
 
     def _send_all(self) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        while (message := self._outbox.get()) is not None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._outbox or self._gone)
+                if self._gone:
+                    self._outbox.clear()
+                    return
+                message = self._outbox[0]
             try:
                 self._connection.send(message)
             except (ConnectionClosed, OSError):
-                return
+                self.finish()
+                continue
+            with self._changed:
+                self._outbox.popleft()
+                self._changed.notify_all()
 
 
 class Server:
@@ -137,8 +158,8 @@ class Server:
     @property
     def address(self) -> str:
         """What a browser is to open."""
-        everywhere = self.host in ("0.0.0.0", "::")
-        return f"http://{socket.gethostname() if everywhere else self.host}:{self.port}/#{self.token}"
+        name = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/#{self.token}"
 
     def tell(self, facts: Message, passing: bool = False) -> None:
         """Sends facts to every visitor; passing ones, soon told anew, only to who has taken what came before."""
@@ -149,7 +170,7 @@ class Server:
     def close(self) -> None:
         """Ends all connections and stops listening."""
         for visitor in self._present():
-            visitor.leave("the program has ended")
+            visitor.leave()
         self._server.shutdown()
         self._thread.join()
 
@@ -206,13 +227,19 @@ class Server:
 
         visitor = Visitor(connection)
         with self._lock:
-            self.visitors.add(visitor)
+            welcome = len(self.visitors) < MOST_VISITORS  # they may have come while the token was waited for
+            if welcome:
+                self.visitors.add(visitor)
+        if not welcome:
+            visitor.finish()
+            connection.close(TRY_AGAIN, "so many are watching already")
+            return
         try:
             visitor.send({"welcome": True})
             for text in connection:
                 self._answer(visitor, _message(text))
         except (ValueError, RecursionError) as error:
-            connection.close(POLICY_VIOLATED, str(error)[:100])
+            connection.close(NO_MESSAGE, str(error)[:100])
         except ConnectionClosed:
             return
         finally:
@@ -229,8 +256,8 @@ def _message(text: str | bytes) -> Message:
         ValueError, RecursionError: it is no JSON object.
     """
     tree = parsed_json(text) if isinstance(text, str) else None
-    if not isinstance(tree, dict):
-        raise ValueError("a message is a JSON object")
+    if not isinstance(tree, dict) or not isinstance(tree.get("id"), (int, float, str, type(None))):
+        raise ValueError("a message is a JSON object, its id a number or a word")
     return tree
 
 

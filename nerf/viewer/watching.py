@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from nerf.color import BACKGROUNDS
+from nerf.errors import InputError
 from nerf.geometry.up import find_up
 from nerf.rendering.model import RadianceModel
 from nerf.report import say
 from nerf.training.observers import Observer
 from nerf.training.weight_average import WeightAverage
 from nerf.viewer.live import LiveView, Shown
+from nerf.viewer.shader import browser_field
 
 if TYPE_CHECKING:
     from nerf.training.radiance import RadianceTask
@@ -33,6 +36,7 @@ class TrainingView(Observer):
     """
 
     live: LiveView | None = None
+    stopped = False  # by a visitor
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -54,9 +58,11 @@ class TrainingView(Observer):
         def photograph(frame: int) -> Tensor:
             return views.picture(frame, self._task.settings.scene.background)
 
+        browser_field(self._task.averaged())  # refused now if no browser can evaluate it
         up = find_up(views.cameras).direction
-        shown = Shown(trainer.run.path.name, trainer.run.path, views.cameras, views.names, up, photograph)
-        controls = {"pause": self._pause, "resume": self._resume, "save": self._save, "stop": trainer.stop}
+        ground = BACKGROUNDS[self._task.settings.scene.background]
+        shown = Shown(trainer.run.path.name, trainer.run.path, views.cameras, views.names, up, photograph, ground)
+        controls = {"pause": self._pause, "resume": self._resume, "save": self._save, "stop": self._stop}
         self.live = LiveView(shown, controls, self._host, self._port)
         say_address(self.live, Path(trainer.run.path))
 
@@ -68,7 +74,10 @@ class TrainingView(Observer):
         while True:
             if self._to_save:
                 self._to_save = False
-                self._trainer.save()
+                try:
+                    self._trainer.save()
+                except InputError as error:  # what a visitor wishes ends no training
+                    live.server.tell({"error": str(error)})
             kind = live.wanted(self._averaged_at)
             if kind and (self._paused or self._spent + self._costs[kind] <= SHARE * self._trainer.seconds):
                 self._work(live, kind)
@@ -102,6 +111,7 @@ class TrainingView(Observer):
 
     def ended(self, end: TrainingEnd) -> None:
         assert self.live is not None
+        self.live.controls.clear()
         self.live.tell({"phase": "ended" if end.interrupted else "writing"})
         if self._spent > 0:
             share = self._spent / max(end.seconds, 1e-9)
@@ -125,6 +135,10 @@ class TrainingView(Observer):
     def _save(self) -> None:
         self._to_save = True
 
+    def _stop(self) -> None:
+        self.stopped = True
+        self._trainer.stop()
+
     def _tell(self, phase: str) -> None:
         if self.live is not None:
             self.live.tell({"phase": phase})
@@ -135,7 +149,8 @@ def say_address(live: LiveView, run: Path) -> None:
     server = live.server
     say("view", f"view: {server.address} shows {run}; whoever has the address may watch and change it")
     if server.host in ("127.0.0.1", "localhost", "::1"):
-        say("view", f"view: from another machine: ssh -C -L {server.port}:127.0.0.1:{server.port} THIS-MACHINE")
+        here = "[::1]" if server.host == "::1" else "127.0.0.1"
+        say("view", f"view: from another machine: ssh -C -L {server.port}:{here}:{server.port} THIS-MACHINE")
     else:
         say("view", "warning: view: other machines can reach it, and what is sent is not encrypted")
 

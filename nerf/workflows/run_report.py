@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ def curves(of: dict[str, list[tuple[int, float]]]) -> str:
         return "<p>No figures were logged."
     width, height = DRAWING
     everything = [point for points in of.values() for point in points]
-    last = max(step for step, _ in everything)
+    last = max(1, *(step for step, _ in everything))
     low = min(value for _, value in everything)
     high = max(max(value for _, value in everything), low + 1)
 
@@ -153,6 +154,8 @@ def _metrics(run: RunFolder) -> dict[str, Any] | None:
             {"view": str(view["view"]), "psnr": float(view["psnr"]), "ssim": float(view["ssim"])}
             for view in found["views"]
         ]
+        if not views:
+            raise ValueError("no views")
         return {
             "psnr": float(found["psnr"]),
             "ssim": float(found["ssim"]),
@@ -205,7 +208,7 @@ def _files(folder: Path) -> list[str]:
             facts = "; " + ", ".join(f"{name}: {json.dumps(value)}" for name, value in known.items())
         name = _text(file.name)
         what = f"{LINKS[file.suffix]}, {file.stat().st_size / 2**20:.1f} MiB{_text(facts)}"
-        rows.append(f"<tr><td><a href='{name}'>{name}</a><td>{what}")
+        rows.append(f"<tr><td><a href='./{quote(file.name)}'>{name}</a><td>{what}")
     return rows
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
+from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.up import find_up
@@ -29,21 +30,33 @@ class _Photographs:
     def __init__(self, run: TrainedRun, folder: Path | None) -> None:
         self._run = run
         self._folder = folder
+        self._lock = threading.Lock()
+        self._read: Views | InputError | None = None
 
-    @cached_property
-    def views(self) -> Views:
-        """The pictures.
+    def __call__(self, frame: int) -> Tensor:
+        """Returns a picture.
 
         Raises:
             InputError: they are not where the run's record says.
         """
-        run = self._run
-        if self._folder is not None:
-            return scene_at(run, self._folder, ("train",)).splits["train"]
-        return recorded_scene(run, ("train",), "say where it is with --scene FOLDER").splits["train"]
+        with self._lock:  # they are read once, whoever asks
+            if self._read is None:
+                try:
+                    self._read = self._views()
+                except InputError as error:
+                    self._read = error
+        if isinstance(self._read, InputError):
+            raise self._read
+        return self._read.picture(frame, self._run.settings.scene.background)
 
-    def __call__(self, frame: int) -> Tensor:
-        return self.views.picture(frame, self._run.settings.scene.background)
+    def _views(self) -> Views:
+        run = self._run
+        if self._folder is None:
+            return recorded_scene(run, ("train",), "say where it is with --scene FOLDER").splits["train"]
+        views = scene_at(run, self._folder, ("train",)).splits["train"]
+        if list(views.names) != run.record["views"]:
+            raise InputError(f"{self._folder}: not the pictures that {run.folder.path} was trained on")
+        return views
 
 
 def view(run: TrainedRun, folder: Path | None, host: str, port: int) -> None:
@@ -62,6 +75,7 @@ def view(run: TrainedRun, folder: Path | None, host: str, port: int) -> None:
         run.record["views"],
         find_up(run.cameras, run.floor).direction,
         _Photographs(run, folder),
+        BACKGROUNDS[run.settings.scene.background],
         _film_track(run),
     )
     live = LiveView(shown, {}, host, port)

@@ -136,7 +136,9 @@ def shown(ball_run, tmp_path):
     photographs = torch.rand(len(run.cameras), 40, 40, 3, generator=torch.Generator().manual_seed(0))
     up = torch.tensor([0.0, 0.0, 1.0])
     live = LiveView(
-        Shown("<b>ball</b>", run.folder.path, run.cameras, run.record["views"], up, lambda frame: photographs[frame]),
+        Shown(
+            "<b>ball</b>", run.folder.path, run.cameras, run.record["views"], up, lambda frame: photographs[frame], 1.0
+        ),
         {},
         "127.0.0.1",
         0,
@@ -192,6 +194,27 @@ def test_photographs_are_scored_one_by_one(shown):
     assert all(0 < value < 30 for value in scores.values())
     about = talk.ask("about")[0]["about"]
     assert about["title"] == "<b>ball</b>" and len(about["scores"]) == len(about["names"]) == len(run.cameras)
+
+
+def test_a_track_of_the_users_is_not_replaced(shown):
+    talk, run, _ = shown
+    (run.folder.path / "view.track.json").write_text("mine")
+    keys = [{"pose": pose, "time": k} for k, pose in enumerate(talk.ask("about")[0]["about"]["poses"][:2])]
+    found, _ = talk.ask("path", keys=keys, loop=False, seconds=1, frames=3, save=True)
+    assert "exists already" in found["error"] and (run.folder.path / "view.track.json").read_text() == "mine"
+
+
+def test_times_that_no_path_can_have_are_an_answer_not_the_end(shown):
+    talk, _, _ = shown
+    keys = [{"pose": pose, "time": k} for k, pose in zip((0, 1e-300), talk.ask("about")[0]["about"]["poses"])]
+    assert talk.ask("path", keys=keys, loop=False, seconds=1, frames=3)[0]["error"]
+    assert "about" in talk.ask("about")[0]
+
+
+def test_a_field_that_no_browser_evaluates_is_refused_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("nerf.viewer.shader.MOST_BLOCK", 64)
+    with pytest.raises(InputError, match="too wide for a browser"):
+        trained(tmp_path / "run", [TrainingView("127.0.0.1", 0)])
 
 
 def test_what_cannot_be_shown_is_said_to_who_asked_and_ends_nothing(shown, monkeypatch):
@@ -266,12 +289,15 @@ def test_what_will_not_do_is_refused_in_one_line(shown, ask, facts):
 def test_commands_have_the_words_that_a_user_would_type():
     run = Path("runs/mine")
     crop = [-1, -1, -1, 1, 1, 0.25]
-    words, file = command({"what": "points", "crop": crop}, run, (1000.0, 0.0, 0.0))
+    words, file = command({"what": "points", "crop": crop}, run, (1000.0, 0.0, 0.0), ())
     assert file == run / "points-1.ply"
     assert words == ["export", str(run), "--points", str(file), "--crop", "999", "-1", "-1", "1001", "1", "0.25"]
+    assert command({"what": "points"}, run, (0.0, 0.0, 0.0), {file})[1] == run / "points-2.ply"
+    tiny = command({"what": "points", "crop": [-1e-5, -1, -1, 1, 1, 1]}, run, (0.0, 0.0, 0.0), ())[0]
+    assert tiny[tiny.index("--crop") + 1] == "-0.00001"
     asked = {"what": "film", "path": "keys", "frames": 9, "fps": 24, "width": 64, "height": 48}
-    assert command(asked, run, (0.0, 0.0, 0.0))[0][-4:] == ["--fps", "24", "--keys", str(run / "view.track.json")]
-    assert command({"what": "mesh", "resolution": 64}, run, (0.0, 0.0, 0.0))[0][-2:] == ["--resolution", "64"]
+    assert command(asked, run, (0.0, 0.0, 0.0), ())[0][-4:] == ["--fps", "24", "--keys", str(run / "view.track.json")]
+    assert command({"what": "mesh", "resolution": 64}, run, (0.0, 0.0, 0.0), ())[0][-2:] == ["--resolution", "64"]
 
 
 SLEEPER = "import sys, time; print('  7%|', flush=True); time.sleep(60 if sys.argv[1] == 'long' else 0)"
@@ -304,6 +330,26 @@ def test_jobs_run_one_after_the_other_and_tell_how_far_they_are(jobs, tmp_path):
     until(told, 2, "done")
     with pytest.raises(InputError, match="cannot be read"):
         made.result(2)
+
+
+def test_a_job_takes_no_module_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "nerf.py").write_text("print('a stranger was here')")
+    monkeypatch.chdir(tmp_path)
+    told = queue.Queue()
+    jobs = Jobs(lambda facts: told.put(facts["job"]))
+    jobs.add(["--version"], tmp_path / "x")
+    assert until(told, 1, "done")["line"].startswith("nerf ")
+    jobs.close()
+
+
+def test_a_job_that_cannot_be_started_has_failed_and_the_next_one_is_tried(tmp_path):
+    told = queue.Queue()
+    jobs = Jobs(lambda facts: told.put(facts["job"]), (str(tmp_path / "nothing"),))
+    for _ in range(2):
+        jobs.add(["x"], tmp_path / "x")
+    assert "cannot be started" in until(told, 1, "failed")["line"]
+    until(told, 2, "failed")
+    jobs.close()
 
 
 def test_a_cancelled_job_ends_at_once_and_the_next_one_runs(jobs, tmp_path):

@@ -25,7 +25,7 @@ def run(ball_run, tmp_path):
 def test_every_training_leaves_a_report_that_asks_for_nothing(ball_run):
     text = (ball_run / "report.html").read_text()
     assert "not scored" in text and "300 steps" in text and "<polyline" in text
-    assert "href='orbit.mp4'" in text and "triangles" in text and "train.samples<td>2048" in text
+    assert "href='./orbit.mp4'" in text and "triangles" in text and "train.samples<td>2048" in text
     assert "repeat.yaml" in text and str(ball_run.parent) not in text
     assert not re.findall(r"src=['\"](?!data:)|https?://|<script", text)
 

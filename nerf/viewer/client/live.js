@@ -49,7 +49,7 @@ function connect() {
     for (const { wrong } of waiting.values()) wrong(new Error("the connection was lost"));
     waiting.clear();
     element("link").textContent = event.code === 1008 ? `not let in: ${event.reason}` : "not connected; trying again";
-    if (event.code !== 1008) setTimeout(connect, 2000);
+    if (event.code !== 1008) setTimeout(connect, 2000);  // 1008: not the token of this program
   };
 }
 
@@ -63,9 +63,16 @@ async function welcomed() {
   for (const [frame, value] of Object.entries(about.scores)) scored(Number(frame), value);
   for (const job of about.jobs || []) jobs.set(job.number, job);
   showJobs();
-  if (first) begin(live).then(() => follow()).catch(failed).then(() => started());
-  else follow();
-  first = false;
+  if (first) {
+    try {
+      await begin(live);
+      first = false;
+    } catch (error) {
+      if (socket.readyState === WebSocket.OPEN) failed(error);  // else it is tried again with the next connection
+    }
+    started();
+  } else redraw();
+  follow();
 }
 let started = null;
 const ready = new Promise((done) => started = done);
@@ -88,7 +95,11 @@ async function follow() {
       const next = await asked("field", { after: step });
       step = next.step;
       field = parted(next.content);
-      if (!gl.isContextLost()) upload();
+      head.range = next.facts.range;
+      if (!gl.isContextLost()) {
+        gl.uniform2fv(places.range, head.range);
+        upload();
+      }
       redraw();
     } catch (error) {
       return;
@@ -185,6 +196,7 @@ element("bar").append(button("panel", "show or hide the panel", () => panel.hidd
 panel.hidden = innerWidth < 700;
 
 const points = [];
+let redrawn = 0;  // when a picture from elsewhere was last asked for because there is news
 function stated(state) {
   const parts = [state.phase];
   if (state.step !== undefined) parts.push(`step ${state.step}`, `${state.value} dB ${state.name}`);
@@ -193,6 +205,10 @@ function stated(state) {
   if (about && !points.length) points.push(...about.curve);
   if (state.step !== undefined && (!points.length || points[points.length - 1][0] < state.step)) points.push([state.step, state.value]);
   drawCurve();
+  if (elsewhere && head && !busy && performance.now() - redrawn > 4000) {
+    redrawn = performance.now();
+    redraw();
+  }
   const controls = about && ["training", "paused"].includes(state.phase) ? about.controls : [];
   element("controls").replaceChildren(...controls.map((what) => button(what, what, () => tried(asked("do", { what })))));
   element("training").hidden = !about || (!controls.length && !points.length);

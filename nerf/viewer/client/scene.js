@@ -485,7 +485,14 @@ async function begin(source) {
       redraw();
     });
     field = parted(await source.stream());
-    setUp();
+    try {
+      setUp();
+    } catch (error) {
+      if (!source.elsewhere) throw error;
+      gl = null;
+    }
+  }
+  if (gl) {
     lookFrom(head.track[0], 1);
     sized(64, 64);
     probe();  // the first frame is slower than others
