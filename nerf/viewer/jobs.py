@@ -125,27 +125,31 @@ class Jobs:
             self._process.kill()
 
     def _run_all(self) -> None:
-        while True:
-            with self._changed:
-                while not (waiting := [job for job in self._jobs.values() if job.state == "waiting"]):
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                job = waiting[0]
-                job.state = "running"
-                words = [*self._program, *job.words]
-                try:
-                    self._process = subprocess.Popen(
-                        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-                    )
-                except OSError as error:
-                    job.state = "failed"
-                    job.line = f"cannot be started ({error.strerror})"
-                    self._process = None
+        while (job := self._next()) is not None:
             if self._process is None:
                 self._tell({"job": job.facts()})
             else:
                 self._follow(job, self._process)
+
+    def _next(self) -> Job | None:
+        """Returns the next job, started if it can be; None when there will be no more."""
+        with self._changed:
+            while not (waiting := [job for job in self._jobs.values() if job.state == "waiting"]):
+                if self._closed:
+                    return None
+                self._changed.wait()
+            job = waiting[0]
+            job.state = "running"
+
+            pipe = subprocess.PIPE
+            words = [*self._program, *job.words]
+            try:
+                self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT)
+            except OSError as error:
+                job.state = "failed"
+                job.line = f"cannot be started ({error.strerror})"
+                self._process = None
+            return job
 
     def files(self) -> set[Path]:
         """Returns the files that jobs make or have made."""

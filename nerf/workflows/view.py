@@ -78,6 +78,7 @@ def view(run: TrainedRun, folder: Path | None, host: str, port: int) -> None:
         BACKGROUNDS[run.settings.scene.background],
         _film_track(run),
     )
+
     live = LiveView(shown, {}, host, port)
     live.curve = run.folder.curve()
     live.jobs = Jobs(live.server.tell)
