@@ -12,7 +12,7 @@ from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.signals.files.sounds import read_sound, write_sound
 from nerf.signals.settings import FitSettings, SignalDefaults
-from nerf.signals.signal import DecodeRequest, Signal, decibels
+from nerf.signals.signal import DecodeRequest, Signal, decibels, recorded_size
 
 LONGEST_OUTPUT = 2**30  # samples
 
@@ -69,7 +69,8 @@ class Audio(Signal):
     @classmethod
     def recall(cls, record: dict[str, Any], settings: FitSettings) -> Audio:
         """Returns the form of a fitted sound."""
-        return cls(int(record["samples"]), int(record["channels"]), int(record["rate"]), float(record["peak"]))
+        samples, channels, rate = (recorded_size(record, name) for name in ("samples", "channels", "rate"))
+        return cls(samples, channels, rate, float(record["peak"]))
 
     def record(self) -> dict[str, Any]:
         """Returns the form of the sound."""

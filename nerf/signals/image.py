@@ -16,7 +16,7 @@ from nerf.signals.files.budget import check_picture_memory
 from nerf.signals.files.pictures import read_float_picture, write_float_picture
 from nerf.signals.image_settings import ImageSettings
 from nerf.signals.settings import FitSettings, SignalDefaults
-from nerf.signals.signal import DecodeRequest, Signal
+from nerf.signals.signal import DecodeRequest, Signal, recorded_size
 
 DARK = 0.1  # HDR light: errors of what is brighter count relatively, of what is darker absolutely
 LARGEST_OUTPUT = 2**31  # values of a decoded picture
@@ -76,8 +76,8 @@ class Image(Signal):
     @classmethod
     def recall(cls, record: dict[str, Any], settings: FitSettings) -> Image:
         """Returns the form of a fitted picture."""
-        size = (int(record["width"]), int(record["height"]))
-        return cls(size, int(record["channels"]), record["hdr"], settings.image)
+        size = (recorded_size(record, "width"), recorded_size(record, "height"))
+        return cls(size, recorded_size(record, "channels"), record["hdr"], settings.image)
 
     def record(self) -> dict[str, Any]:
         """Returns the form of the picture."""

@@ -21,8 +21,11 @@ from nerf.memory import INTERPRETER_BYTES
 from nerf.runs import checked
 from nerf.seeding import generator
 from nerf.signals.settings import FitSettings, SignalDefaults
+from nerf.text import short
 from nerf.training.adam import Adam
 from nerf.training.trainer import StepFigures
+
+LARGEST_SIZE = 2**40  # that a record may name: of a sound's samples; other limits are stricter, and come later
 
 
 @dataclass(frozen=True)
@@ -167,3 +170,15 @@ def load_field_state(field: CoordinateField, tensors: dict[str, Tensor]) -> None
     """
     for name, value in field.state_dict().items():
         value.copy_(checked(tensors, f"field.{name}", value.shape))
+
+
+def recorded_size(record: dict[str, Any], name: str) -> int:
+    """Returns a number of a record that becomes a size.
+
+    Raises:
+        ValueError: it is no whole number from 1 to LARGEST_SIZE.
+    """
+    value = record[name]
+    if isinstance(value, bool) or value != int(value) or not 1 <= value <= LARGEST_SIZE:
+        raise ValueError(f"{name} is {short(value)}, expected a whole number from 1 to {LARGEST_SIZE}")
+    return int(value)

@@ -12,7 +12,7 @@ from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.signals.files.films import MOST_VALUES, Film, read_film, write_film
 from nerf.signals.settings import FitSettings, SignalDefaults
-from nerf.signals.signal import DecodeRequest, Signal, decibels
+from nerf.signals.signal import DecodeRequest, Signal, decibels, recorded_size
 
 
 class Video(Signal):
@@ -49,7 +49,8 @@ class Video(Signal):
     @classmethod
     def recall(cls, record: dict[str, Any], settings: FitSettings) -> Video:
         """Returns the form of a fitted film."""
-        return cls((int(record["width"]), int(record["height"])), int(record["frames"]), float(record["rate"]))
+        width, height, frames = (recorded_size(record, name) for name in ("width", "height", "frames"))
+        return cls((width, height), frames, float(record["rate"]))
 
     def record(self) -> dict[str, Any]:
         """Returns the form of the film."""

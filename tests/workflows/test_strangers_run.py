@@ -137,3 +137,13 @@ def test_a_command_that_is_ended_removes_what_it_was_writing(name, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", PROGRAM, name], cwd=tmp_path, env=environment, timeout=60)
     assert done.returncode == {"SIGTERM": 143, "SIGHUP": 129}[name] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [-1e39, 0, 2.5, True, 10**18, "12"])
+@pytest.mark.parametrize("name", ["width", "channels"])
+def test_sizes_of_a_recorded_signal_have_a_range(name, value):
+    from nerf.signals.image import Image
+    from nerf.signals.settings import FitSettings
+
+    with pytest.raises((ValueError, TypeError)):
+        Image.recall({"width": 2, "height": 2, "channels": 3, "hdr": False, name: value}, FitSettings())
