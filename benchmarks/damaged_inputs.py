@@ -349,7 +349,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         print(failures[-1])
 
     statuses = Counter(end.status for _, end in ends if isinstance(end, Result))
-    slowest = max((end.seconds, number) for number, end in ends if isinstance(end, Result))
+    slowest = max(((end.seconds, number) for number, end in ends if isinstance(end, Result)), default=(0.0, 0))
     print(
         f"{len(ends)} cases of seed {arguments.seed} in {time.perf_counter() - start:.0f} s: "
         f"{statuses[0]} read, {statuses[2]} refused, {len(failures)} failures; "
