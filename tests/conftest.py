@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -77,8 +78,8 @@ def ball_scene(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ball_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder trained on the ball for 300 steps, with its scene beside it."""
+def ball_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run folder trained on the ball for 300 steps, with its scene beside it; whoever writes into it takes a copy."""
     from nerf.cli.main import main
 
     root = tmp_path_factory.mktemp("ball_run")
@@ -96,7 +97,11 @@ def ball_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *SMALL,
     ]
     assert main(words) == 0
-    return root / "run"
+    run = root / "run"
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    yield run
+    left = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert left == files, "a test wrote into the run that all tests share"
 
 
 @pytest.fixture(params=[entry.name for entry in instruction_sets()])

@@ -55,9 +55,17 @@ def test_training_leaves_a_film_a_mesh_and_records_that_say_what_was_read(ball_r
     assert last["step"] == 300 and last["psnr"] > 20
 
 
-def test_evaluation_states_its_protocol_and_every_view(ball_run, capsys):
-    assert main(["evaluate", str(ball_run), "--backend", "reference"]) == 0
-    metrics = json.loads((ball_run / "metrics.json").read_text())
+@pytest.fixture
+def scored(ball_run, tmp_path):
+    """A copy of the run, evaluated."""
+    shutil.copytree(ball_run, tmp_path / "scored")
+    words = ["--backend", "reference", "--scene", str(ball_run.parent / "ball")]
+    assert main(["evaluate", str(tmp_path / "scored"), *words]) == 0
+    return tmp_path / "scored"
+
+
+def test_evaluation_states_its_protocol_and_every_view(capsys, scored):
+    metrics = json.loads((scored / "metrics.json").read_text())
     assert [view["view"] for view in metrics["views"]] == ["r_0", "r_1"]
     assert metrics["psnr"] == pytest.approx(sum(view["psnr"] for view in metrics["views"]) / 2)
     assert metrics["psnr"] > 20 and 0 < metrics["ssim"] <= 1
@@ -71,7 +79,7 @@ def test_evaluation_states_its_protocol_and_every_view(ball_run, capsys):
     }
     assert expected.items() <= metrics.items()
     assert {"training_seconds", "version", "protocol", "backend", "threads"} <= metrics.keys()
-    assert {path.name for path in (ball_run / "test").iterdir()} == {
+    assert {path.name for path in (scored / "test").iterdir()} == {
         "r_0.png",
         "r_0_depth.png",
         "r_1.png",
@@ -80,13 +88,12 @@ def test_evaluation_states_its_protocol_and_every_view(ball_run, capsys):
     assert "mean of 2 test views on white" in capsys.readouterr().out
 
 
-def test_the_depth_picture_is_the_distance_to_the_ball(ball_run):
+def test_the_depth_picture_is_the_distance_to_the_ball(scored):
     import numpy
     from PIL import Image
 
-    main(["evaluate", str(ball_run), "--backend", "reference"])
-    unit = json.loads((ball_run / "metrics.json").read_text())["depth_unit"]
-    depth = numpy.array(Image.open(ball_run / "test" / "r_0_depth.png")).astype(float) * unit
+    unit = json.loads((scored / "metrics.json").read_text())["depth_unit"]
+    depth = numpy.array(Image.open(scored / "test" / "r_0_depth.png")).astype(float) * unit
     # The ball of radius 0.5 in the middle of a picture taken from 2 away: its face is at 1.5.
     assert depth[24, 24] == pytest.approx(1.5, abs=0.1)
     assert depth[0, 0] == 0
