@@ -29,6 +29,7 @@ from nerf.backends.choice import choose_backend
 from nerf.config import PLACE, Settings, default_settings, read_settings
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
+from nerf.geometry.scale import best_similarity
 from nerf.rendering.metrics import psnr
 from nerf.scenes import Scene, SceneFolder, Views, load_scene
 from nerf.scenes.builtin import digger_surface
@@ -54,15 +55,6 @@ def score(scene: Scene, settings: Settings, truth: dict[str, numpy.ndarray] | No
     return mean(values)
 
 
-def aligned(points: numpy.ndarray, truth: numpy.ndarray) -> numpy.ndarray:
-    """Returns points (N, 3) after the similarity that brings them nearest to truth (Umeyama 1991)."""
-    middle, true_middle = points.mean(0), truth.mean(0)
-    u, stretch, v = numpy.linalg.svd((truth - true_middle).T @ (points - middle))
-    sign = numpy.diag([1, 1, numpy.sign(numpy.linalg.det(u @ v))])
-    scale = (stretch * sign.diagonal()).sum() / ((points - middle) ** 2).sum()
-    return scale * (points - middle) @ (u @ sign @ v).T + true_middle
-
-
 def by_file(views: Views) -> dict[str, int]:
     """Returns the frame of every picture, by the last word of its name."""
     return {name.split("_")[-1]: frame for frame, name in enumerate(views.names)}
@@ -85,7 +77,9 @@ def fox(arguments: argparse.Namespace, settings: Settings) -> None:
         centers.append(places)
     names = sorted(centers[0].keys() & centers[1].keys())
     truth, ours = (numpy.stack([places[name] for name in names]) for places in centers)
-    apart = numpy.linalg.norm(aligned(ours, truth) - truth, axis=1)
+    apart = numpy.linalg.norm(
+        best_similarity(torch.from_numpy(ours), torch.from_numpy(truth))[1].numpy() - truth, axis=1
+    )
     size = numpy.linalg.norm(truth - truth.mean(0), axis=1).max()
     print(f"{len(names)} of {len(centers[0])} pictures registered")
     print(f"centres off by {mean(apart) / size:.3%} in the mean, {apart.max() / size:.3%} at most")

@@ -3,6 +3,7 @@
 settings.yaml     every setting of the run
 scene.json        what was read: name, format, folder, and the training cameras (of a fitted signal: signal.json)
 checkpoint.safetensors   tensors, and in its header the step, the training seconds and the schedule
+scale.json        how long a scene unit is in metres, and what told it; only where that is known
 log.jsonl         one JSON object a line
 repeat.yaml       settings that repeat the run step for step, whatever the clock says
 .lock             only while a process writes into the folder: its number
@@ -15,7 +16,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +30,7 @@ from nerf.errors import InputError
 from nerf.files import mark, parsed_json, read_json, read_yaml, replacing, sweep, unwritable, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import NO_ORIGIN
+from nerf.geometry.scale import Scale, checked_scale
 from nerf.report import say
 from nerf.text import short
 
@@ -281,6 +283,23 @@ class RunFolder:
             "origin": list(cameras.origin),
         }
         write_text(self.path / "scene.json", json.dumps({**record, "cameras": views}))
+
+    def save_scale(self, scale: Scale) -> None:
+        """Writes how long a scene unit is."""
+        write_text(self.path / "scale.json", json.dumps(asdict(scale), indent=1) + "\n")
+
+    def load_scale(self) -> Scale | None:
+        """Returns what `save_scale` wrote; None if it did not.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        file = self.path / "scale.json"
+        if not file.is_file():
+            return None
+        found = read_json(file, "remove it, or measure again")
+        found = found if isinstance(found, dict) else {}
+        return checked_scale(found.get("metres"), found.get("reason"), str(file))
 
     def load_scene(self) -> tuple[dict[str, Any], Cameras]:
         """Returns what was read and the training cameras.

@@ -41,23 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--floor", choices=FLOORS, default="keep", help="what the thing stands on (default: keep)")
     parser.add_argument("--up", choices=UPS, default="", help="axis that is to be up (default: the input's frame)")
-    parser.add_argument("--scale", type=between(1e-9, 1e9), default=1.0, help="factor on all lengths")
+    parser.add_argument(
+        "--scale", type=between(1e-9, 1e9), help="factor on all lengths (default: 1, or to --unit if that is known)"
+    )
     parser.add_argument("--unit", choices=UNITS, default="", help="unit of lengths, after --scale")
+    parser.add_argument(
+        "--measure",
+        type=float,
+        nargs=7,
+        metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1", "LENGTH"),
+        help="two points in the frame of the input poses, and how far apart they are in --unit (default: m); is kept",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes what is asked for of a trained model."""
     outputs = {output.name: getattr(arguments, output.name) for output in OUTPUTS}
     outputs = {name: path for name, path in outputs.items() if path is not None}
-    if not outputs:
+    if not outputs and not arguments.measure:
         raise InputError(f"nothing to export; give {option_list()}")
 
-    from nerf.workflows.export import check_outputs, export
+    from nerf.workflows.export import check_outputs, export, keep_scale
     from nerf.workflows.trained import open_run
 
     request = _request(arguments, outputs)
     check_outputs(request)
-    export(open_run(arguments.run_folder, arguments.backend), request)
+    trained = open_run(arguments.run_folder, arguments.backend)
+    if arguments.measure:
+        *corners, length = arguments.measure
+        keep_scale(trained.folder, corners, length, arguments.unit or "m")
+    if outputs:
+        export(trained, request)
     return 0
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.scale import Scale
 from nerf.geometry.similarity import Placement, placement
 from nerf.geometry.up import find_up
 from nerf.meshing.mesh import Mesh, present
@@ -30,7 +31,7 @@ class ExportRequest:
     outputs: Mapping[str, Path]  # name of an output -> its file or folder
     surface: SurfaceRequest  # how the surface is made; its crop box holds for all outputs
     up: str = ""  # the axis that is to be up, "z" or "-y"; "" = as in the input
-    scale: float = 1.0  # multiplies all lengths
+    scale: float | None = None  # multiplies all lengths; None = to `unit`, where the scale is known
     unit: str = ""  # what lengths are in, after scaling; "" = scene units
     count: int = 200_000  # of points
     depth_format: str = "png"  # of `choices.DEPTH_FORMATS`
@@ -72,12 +73,14 @@ class ExportContext:
         request: ExportRequest,
         floor: Tensor | None = None,
         files: list[str] | None = None,
+        scale: Scale | None = None,
     ) -> None:
         """files: paths of the pictures relative to the scene's folder; None: their names."""
         self.cameras = cameras  # F, of the training views, in the frame of the input poses
         self.names = names  # F, unique, usable as file names
         self.files = names if files is None else files  # F
         self.request = request
+        self.scale = scale  # how long a scene unit is, if it is known
         self.floor = floor  # (3,), the normal of a floor that is known; it tells which way is up
         self.model: Callable[[], RadianceModel] = Once(lambda: cropped(model, request.surface.crop))
         self.surface: Callable[[], tuple[Mesh, dict[str, object]]] = Once(self._make_surface)
@@ -88,8 +91,8 @@ class ExportContext:
     def placement(self) -> Placement:
         """From the frame of the input poses to the one that is asked for."""
         request = self.request
-        origin = self.cameras.origin
-        return placement(request.up, find_up(self.cameras, self.floor).direction, request.scale, request.unit, origin)
+        up = find_up(self.cameras, self.floor).direction
+        return placement(request.up, up, request.scale, request.unit, self.cameras.origin, self.scale)
 
     def rendered_views(self) -> DepthViews | None:
         """Returns how far the cameras see, if that was rendered for the surface and is what the cameras see exactly.

@@ -17,7 +17,7 @@ def check(path: Path, request: ExportRequest) -> None:
 def write(context: ExportContext, path: Path) -> str:
     """Writes the mesh and its report; returns the sentence that says so."""
     mesh, how = context.surface()
-    write_mesh(path, mesh, context.placement.unit, context.placement.origin)
+    write_mesh(path, mesh, context.placement)
     report = mesh_report(mesh, how, context.placement)
     beside = write_report(path, report)
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import NO_ORIGIN, Origin
-
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
+from nerf.geometry.scale import METRES, Scale
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Placement:
     scale: float
     unit: str  # what lengths are in afterwards; "" = scene units
     origin: Origin = NO_ORIGIN  # what points are relative to afterwards, in the new frame
+    metres: float | None = None  # of a length afterwards; None = nobody knows
+    up: Tensor | None = None  # (3,), which way is up afterwards; None = it is as the user asked for
 
     def points(self, point: Tensor) -> Tensor:
         """Returns points (N, 3) in the new frame, relative to `origin`."""
@@ -40,6 +41,15 @@ class Placement:
         return replace(cameras, world_from_camera=turned, origin=self.origin)
 
     @property
+    def gltf(self) -> Tensor:
+        """(4, 4) float64: from points relative to `origin` to the space of glTF, which is in metres and has y up."""
+        turn = torch.eye(3, dtype=torch.float64) if self.up is None else _turn("y", self.up)
+        matrix = torch.eye(4, dtype=torch.float64)
+        matrix[:3, :3] = (self.metres or 1.0) * turn
+        matrix[:3, 3] = matrix[:3, :3] @ torch.tensor(self.origin, dtype=torch.float64)
+        return matrix
+
+    @property
     def words(self) -> str:
         """The unit of lengths and their frame, for a message."""
         same = self.scale == 1 and torch.equal(self.turn, torch.eye(3))
@@ -47,21 +57,35 @@ class Placement:
         return f"{self.unit or 'scene units'}, {frame}"
 
 
-def placement(up: str, scene_up: Tensor, scale: float, unit: str, origin: Origin = NO_ORIGIN) -> Placement:
+NOWHERE = Placement(torch.eye(3), 1.0, "")  # where nothing is moved, and nothing is known
+
+
+def placement(
+    up: str,
+    scene_up: Tensor,
+    scale: float | None = None,
+    unit: str = "",
+    origin: Origin = NO_ORIGIN,
+    known: Scale | None = None,
+) -> Placement:
     """Returns the placement that turns the scene's up direction to a signed axis, by the smallest rotation.
 
     Args:
         up: the axis, as "z" or "-y"; "" = no rotation.
         scene_up: (3,), which way is up in the frame of the input poses.
-        scale: of lengths.
+        scale: of lengths; None = to `unit`, if it is known how long a scene unit is, else 1.
         unit: of lengths afterwards; "" = scene units.
         origin: what points are relative to before.
+        known: how long a scene unit is.
     """
+    if scale is None:
+        scale = known.metres / METRES[unit] if known and unit else 1.0
+    metres = METRES[unit] if unit else known.metres / scale if known else None
     turn = torch.eye(3, dtype=torch.float64) if not up else _turn(up, scene_up)
     if origin != NO_ORIGIN:
         x, y, z = (scale * (turn @ torch.tensor(origin, dtype=torch.float64))).tolist()
         origin = (x, y, z)
-    return Placement(turn.float(), scale, unit, origin)
+    return Placement(turn.float(), scale, unit, origin, metres, None if up else scene_up)
 
 
 def _turn(up: str, scene_up: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy
 from nerf.errors import InputError
 from nerf.files import check_beside, check_writable, replacing, write_text
 from nerf.geometry.origin import NO_ORIGIN, Origin
-from nerf.geometry.similarity import METRES, Placement
+from nerf.geometry.similarity import NOWHERE, Placement
 from nerf.meshing.mesh import Mesh, present
 from nerf.meshing.ply import write_ply
 
@@ -38,18 +38,18 @@ def check_mesh_file(file: Path, textured: bool = False) -> None:
     check_writable(file)
 
 
-def write_mesh(file: Path, mesh: Mesh, unit: str = "", origin: Origin = NO_ORIGIN) -> None:
+def write_mesh(file: Path, mesh: Mesh, placed: Placement = NOWHERE) -> None:
     """Writes a mesh, atomically, with its texture, else with its vertex colours; .stl has neither.
 
-    glTF wants linear vertex colours, and metres: lengths in a named unit are turned into them.
+    glTF wants linear vertex colours, metres, and y up: its node says how vertices get there, see `Placement.gltf`.
 
-    origin: what vertices are relative to. It is added in double precision: to the numbers of .ply and .obj, as the
-    translation of the node in .glb; .stl cannot hold it, and stays relative to it.
+    placed: where the mesh was brought. Its origin is added in double precision: to the numbers of .ply and .obj, as
+    the translation of the node in .glb; .stl cannot hold it, and stays relative to it.
 
     Raises:
         InputError: the file cannot be written.
     """
-    suffix = file.suffix.lower()
+    suffix, origin = file.suffix.lower(), placed.origin
     if suffix == ".obj":
         return _write_obj(file, mesh, origin)
     if suffix == ".ply" and origin != NO_ORIGIN:
@@ -58,21 +58,15 @@ def write_mesh(file: Path, mesh: Mesh, unit: str = "", origin: Origin = NO_ORIGI
     from trimesh.visual import ColorVisuals
 
     shape: Any = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=mesh.normals, process=False)
-    if suffix == ".glb":
-        shape.vertices = mesh.vertices * METRES.get(unit, 1.0)
-        shape.vertex_normals = mesh.normals
-
     if mesh.texture is not None and suffix == ".glb":
         shape.visual = _texture_visuals(mesh, file.stem)
     elif suffix != ".stl":
         rgb = present(mesh.rgb)
         shape.visual = ColorVisuals(shape, vertex_colors=_linear(rgb) if suffix == ".glb" else rgb)
 
-    if suffix == ".glb" and origin != NO_ORIGIN:
-        place = numpy.eye(4)
-        place[:3, 3] = numpy.array(origin) * METRES.get(unit, 1.0)
+    if suffix == ".glb":
         scene = trimesh.Scene()
-        scene.add_geometry(shape, transform=place)
+        scene.add_geometry(shape, transform=placed.gltf.numpy())
         shape = scene
 
     options = {".stl": {}, ".ply": {"vertex_normal": True}, ".glb": {"include_normals": True}}

@@ -20,6 +20,7 @@ from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.files import replacing
 from nerf.geometry.origin import FAR_AWAY, NO_ORIGIN
+from nerf.geometry.similarity import NOWHERE
 from nerf.meshing.mesh import Mesh, is_watertight
 from nerf.meshing.mesh_files import FORMATS, check_mesh_file, write_mesh
 from nerf.meshing.sphere_tracing import shape_picture, surface_mesh
@@ -221,7 +222,7 @@ class SignedDistance(Signal):
         moved = mesh.vertices.astype(numpy.float64) * self.side + (self.corner - origin)
         vertices = moved.astype(numpy.float32)
         mesh = replace(mesh, vertices=vertices, rgb=numpy.full(vertices.shape, GREY, numpy.uint8))
-        write_mesh(file, mesh, origin=origin)
+        write_mesh(file, mesh, replace(NOWHERE, origin=origin))
         return f"{file}: {len(mesh.faces)} triangles, watertight: {is_watertight(mesh)}"
 
     def _export_picture(self, field: CoordinateField, file: Path, size: tuple[int, int]) -> str:

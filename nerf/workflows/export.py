@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,12 @@ from nerf.exporters.cameras import picture_names
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.exporters.mesh import write as write_mesh
 from nerf.exporters.outputs import NEEDS, OUTPUTS
+from nerf.geometry.scale import measured_scale
 from nerf.meshing.surface import SurfaceRequest
+from nerf.report import say
+from nerf.runs import RunFolder
 from nerf.workflows.attempts import Attempts
+from nerf.workflows.run_settings import writable
 from nerf.workflows.trained import TrainedRun
 
 
@@ -22,6 +27,18 @@ def mesh(trained: TrainedRun, file: Path, request: SurfaceRequest) -> str:
         InputError: there is no surface, or it cannot be written.
     """
     return write_mesh(_context(trained, ExportRequest({"mesh": file}, request)), file)
+
+
+def keep_scale(run: RunFolder, corners: Sequence[float], length: float, unit: str) -> None:
+    """Writes down how long a scene unit is, by two points that are a length apart, and says so.
+
+    Raises:
+        InputError: the points or the length are none, or the run cannot be written to.
+    """
+    scale = measured_scale(corners, length, unit)
+    with writable(run.path):
+        run.save_scale(scale)
+    say("scale", f"{scale.words}; kept in {run.path}")
 
 
 def check_outputs(request: ExportRequest) -> None:
@@ -42,6 +59,8 @@ def export(trained: TrainedRun, request: ExportRequest) -> None:
         OutputError: at the end, if some could not be written.
     """
     context = _context(trained, request)
+    if context.scale is not None:
+        say("scale", context.scale.words)
     attempts = Attempts()
     for output in sorted(OUTPUTS, key=lambda output: NEEDS.index(output.needs)):
         if output.name in request.outputs:
@@ -56,4 +75,4 @@ def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
         request = replace(request, surface=replace(request.surface, crop=crop))
     names = picture_names(trained.record["views"])
     files = trained.record.get("files") or names  # not known of older runs and of some formats
-    return ExportContext(trained.model, trained.cameras, names, request, trained.floor, files)
+    return ExportContext(trained.model, trained.cameras, names, request, trained.floor, files, trained.scale)

@@ -11,6 +11,7 @@ import torch
 from nerf.backends.choice import Backend
 from nerf.capture.camera_check import checked_scene
 from nerf.capture.orientation import oriented_scene
+from nerf.capture.scale import scale_by_gps
 from nerf.color import BACKGROUNDS
 from nerf.config import Settings
 from nerf.errors import InputError
@@ -118,6 +119,11 @@ def begin_run(
     if not resume:
         run.keep_earlier()
     run.save_settings(task.settings)
+    scale, sentence = scale_by_gps(scene.splits["train"])
+    if sentence:
+        say("scale", sentence)
+    if scale is not None:
+        run.save_scale(scale)
     run.save_scene(_record(folder, scene, backend), scene.splits["train"].cameras)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.scale import Scale
 from nerf.geometry.scene_box import SceneBox
 from nerf.geometry.up import checked_direction
 from nerf.rendering.model import RadianceModel, load_model_state, model_shapes
@@ -47,6 +48,15 @@ class TrainedRun:
         if numbers is None:
             return None
         return checked_direction(numbers, f'{self.folder.path / "scene.json"}: "floor"')
+
+    @property
+    def scale(self) -> Scale | None:
+        """How long a scene unit is, if anything told it.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        return self.folder.load_scale()
 
 
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:

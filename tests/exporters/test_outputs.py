@@ -1,6 +1,8 @@
 """The table of outputs: what reads it agrees with it, each output stands alone, and no camera is asked twice."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy
@@ -126,3 +128,19 @@ def test_cameras_that_are_pinholes_of_one_size_are_looked_through_as_they_are():
     assert pinhole_cameras(cameras) is cameras
     smaller = cameras.resized(40, 24)
     assert pinhole_cameras(smaller).size.tolist() == [[40, 24]] * 3
+
+
+def test_a_measured_length_is_kept_and_units_follow_it(ball_run, tmp_path, capsys):
+    run, file = tmp_path / "run", tmp_path / "ball.ply"
+    shutil.copytree(ball_run, run)
+    assert main(["export", str(run), "--measure", *"000200", "30", "--unit", "cm"]) == 0
+    assert "a scene unit is 0.15 m (measured: 2 units are 30 cm)" in capsys.readouterr().out
+    words = ["export", str(run), "--resolution", "24", "--mesh", str(file)]
+    extents = []
+    for more in (["--unit", "cm"], [], ["--unit", "cm", "--scale", "1"]):
+        assert main([*words, *more]) == 0
+        extents.append(json.loads((tmp_path / "ball.report.json").read_text())["extent"][0])
+    assert extents[0] == pytest.approx(15 * extents[1]) and extents[1] == extents[2]
+    (run / "scale.json").write_text('{"metres": "1", "reason": "x"}')
+    assert main(words) == 2 and "scale.json: not the length" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "none"), "--measure", *"0002001"]) == 2 and not (tmp_path / "none").exists()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nerf.geometry.scale import Scale
 from nerf.geometry.similarity import placement
 from tests.ball import cameras_round
 
@@ -26,6 +27,15 @@ def test_cameras_and_points_move_together():
     after, scaled = placed.cameras(cameras).project(2, placed.points(point))
     assert torch.allclose(before, after, atol=1e-3) and torch.allclose(3 * depth, scaled, atol=1e-4)
     assert "cm" in placed.words and "frame of the input" not in placed.words
+
+
+def test_lengths_are_converted_where_the_scale_is_known():
+    up, known = torch.tensor([0.0, 0, 1]), Scale(0.5, "measured")
+    assert placement("", up, unit="cm", known=known).scale == 50
+    assert placement("", up, 2.0, "cm", known=known).metres == 0.01  # the user says what they are
+    assert placement("", up, 2.0, known=known).metres == 0.25
+    assert placement("", up, known=known).scale == 1 and placement("", up).metres is None
+    assert placement("", up, unit="cm").scale == 1
 
 
 def test_nothing_asked_for_changes_nothing():

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nerf.errors import InputError
+from nerf.geometry.scale import Scale
 from nerf.geometry.similarity import placement
 from nerf.meshing.mesh import Mesh, joints, vertex_normals
 from nerf.meshing.mesh_files import check_mesh_file, mesh_report, write_mesh, write_report
@@ -24,7 +25,8 @@ const [file] = process.argv.slice(1);
 const bytes = new Uint8Array(require('fs').readFileSync(file));
 require('gltf-validator').validateBytes(bytes).then(report => console.log(JSON.stringify(report)));
 """
-PLACED = placement("", torch.tensor([0.0, 0, 1]), 1.0, "")
+UP = torch.tensor([0.0, 0, 1])
+PLACED = placement("", UP)
 
 
 def ball():
@@ -130,9 +132,21 @@ def test_a_report_replaces_only_reports(tmp_path):
 
 
 def test_gltf_is_in_metres(tmp_path):
-    write_mesh(tmp_path / "ball.glb", ball(), "mm")
+    write_mesh(tmp_path / "ball.glb", ball(), placement("z", UP, unit="mm"))
     back = load_open3d().io.read_triangle_mesh(str(tmp_path / "ball.glb"))
     assert numpy.allclose(back.get_max_bound(), 0.001, atol=1e-5)
+
+
+def test_gltf_has_y_up_unless_another_axis_is_asked_for(tmp_path):
+    tower = numpy.array([[0, 0, 0], [1, 0, 0], [0, 0, 5]], numpy.float32)  # z is up
+    mesh = Mesh(tower, numpy.array([[0, 1, 2]], numpy.int32), tower * 0 + [0, 1, 0], numpy.zeros((3, 3), numpy.uint8))
+    known = Scale(0.5, "measured")
+    write_mesh(tmp_path / "tower.glb", mesh, placement("", UP, origin=(8.0, 0.0, 2.0), known=known))
+    back = load_open3d().io.read_triangle_mesh(str(tmp_path / "tower.glb"))
+    assert numpy.allclose(back.get_max_bound(), [4.5, 3.5, 0], atol=1e-5)  # metres: (8 + 1, 2 + 5) halved
+    write_mesh(tmp_path / "as_asked.glb", mesh, placement("z", UP, known=known))
+    back = load_open3d().io.read_triangle_mesh(str(tmp_path / "as_asked.glb"))
+    assert numpy.allclose(back.get_max_bound(), [0.5, 0, 2.5], atol=1e-5)
 
 
 def khronos(*words):
@@ -147,7 +161,7 @@ def test_the_khronos_validator_finds_nothing_wrong(make, tmp_path):
     if khronos("require('gltf-validator')").returncode != 0:
         pytest.skip("needs: npm install --no-save gltf-validator")
     file, mesh = tmp_path / "mesh.glb", make()
-    write_mesh(file, mesh, "cm")
+    write_mesh(file, mesh, placement("", UP, unit="cm"))
     said = khronos(VALIDATE, str(file))
     assert said.returncode == 0, said.stderr
     report = json.loads(said.stdout)
