@@ -3,6 +3,7 @@
 settings.yaml     every setting of the run
 scene.json        what was read: name, format, folder, and the training cameras (of a fitted signal: signal.json)
 checkpoint.safetensors   tensors, and in its header the step, the training seconds and the schedule
+crop.json         the box outside of which outputs leave everything out; only where one is kept
 scale.json        how long a scene unit is in metres, and what told it; only where that is known
 log.jsonl         one JSON object a line
 repeat.yaml       settings that repeat the run step for step, whatever the clock says
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -31,12 +32,14 @@ from nerf.files import mark, parsed_json, read_json, read_yaml, replacing, sweep
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import NO_ORIGIN
 from nerf.geometry.scale import Scale, checked_scale
+from nerf.geometry.scene_box import CropBox, crop_box
 from nerf.report import say
 from nerf.text import short
 
 CHECKPOINT_FORMAT = 1
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # opening a link is an error; Windows has no such flag
 MOST_STEPS = 2**30  # of a training
+FARTHEST = 1e30  # coordinate of a crop box
 CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
 
 
@@ -301,6 +304,32 @@ class RunFolder:
         found = found if isinstance(found, dict) else {}
         return checked_scale(found.get("metres"), found.get("reason"), str(file))
 
+    def save_crop(self, numbers: Sequence[float] | None) -> None:
+        """Writes the crop box that outputs obey, six numbers in the frame of the input poses; None: forgets it."""
+        file = self.path / "crop.json"
+        if numbers is not None:
+            crop_box(numbers, str(file))
+            return write_text(file, json.dumps({"crop": list(numbers)}) + "\n")
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(file, error) from None
+
+    def load_crop(self) -> CropBox | None:
+        """Returns what `save_crop` wrote; None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        file = self.path / "crop.json"
+        if not file.is_file():
+            return None
+        found = read_json(file, "remove it")
+        numbers = found.get("crop") if isinstance(found, dict) else None
+        if not isinstance(numbers, list) or len(numbers) != 6 or not all(map(_is_coordinate, numbers)):
+            raise InputError(f"{file}: not a crop box of six numbers; remove it")
+        return crop_box(numbers, str(file))
+
     def load_scene(self) -> tuple[dict[str, Any], Cameras]:
         """Returns what was read and the training cameras.
 
@@ -333,6 +362,10 @@ class RunFolder:
             text = " ".join(str(error).split())
             raise InputError(f"{file}: damaged ({text}); copy the whole run folder") from None
         return record, cameras
+
+
+def _is_coordinate(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= FARTHEST
 
 
 def _opened_lock(file: Path) -> BinaryIO:

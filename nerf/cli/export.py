@@ -90,8 +90,8 @@ def _request(arguments: argparse.Namespace, outputs: dict[str, Path]) -> ExportR
 
 
 def _surface_request(arguments: argparse.Namespace) -> SurfaceRequest:
+    from nerf.geometry.scene_box import crop_box
     from nerf.meshing.surface import PLAIN, TEXTURED, SurfaceRequest
-    from nerf.rendering.crop import crop_box
 
     if arguments.whole and arguments.crop:
         raise InputError("--whole: a box is given by --crop; give one of the two")

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
-    from nerf.rendering.crop import crop_box
+    from nerf.geometry.scene_box import crop_box
     from nerf.report import say
     from nerf.video.plan import FilmRequest
     from nerf.video.writer import check_video_file

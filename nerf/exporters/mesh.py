@@ -24,6 +24,8 @@ def write(context: ExportContext, path: Path) -> str:
     where = context.placement.words
     if context.placement.origin != NO_ORIGIN and path.suffix.lower() == ".stl":
         where += f", relative to {context.placement.origin}, which .stl cannot hold"
+    if context.placement.up is not None and path.suffix.lower() == ".glb":
+        where += "; its node turns y up"
     extent = " x ".join(f"{value:.4g}" for value in mesh.extent.tolist())
     return (
         f"mesh: {path} ({how['method']}; {report['triangles']} triangles, {report['pieces']} pieces, "

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
 from nerf.geometry.contraction import FAR, Contraction
 from nerf.geometry.origin import Origin, relative
@@ -26,6 +29,21 @@ class CropBox:
     def holds(self, point: Tensor) -> Tensor:
         """Returns (N,) bool for points (N, 3)."""
         return ((point >= self.low) & (point <= self.high)).all(dim=1)
+
+
+def crop_box(numbers: Sequence[float], what: str = "--crop") -> CropBox:
+    """Returns the crop box of six numbers: least x y z, greatest x y z.
+
+    what: the option or the file, for the error.
+
+    Raises:
+        InputError: it holds nothing.
+    """
+    low = torch.tensor(numbers[:3], dtype=torch.float64)
+    high = torch.tensor(numbers[3:], dtype=torch.float64)
+    if not (low < high).all():
+        raise InputError(f"{what}: {list(numbers[:3])} is not below {list(numbers[3:])}; give x0 y0 z0 x1 y1 z1")
+    return CropBox(low, high)
 
 
 @dataclass(frozen=True)

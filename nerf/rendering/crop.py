@@ -17,19 +17,6 @@ CUT_RESOLUTION = 256  # cells a side in which a film is cut, at least: half a vo
 MUCH = 0.05  # a part of the content above which a cut is worth a warning
 
 
-def crop_box(numbers: list[float]) -> CropBox:
-    """Returns the crop box of six numbers: least x y z, greatest x y z.
-
-    Raises:
-        InputError: it holds nothing.
-    """
-    low = torch.tensor(numbers[:3], dtype=torch.float64)
-    high = torch.tensor(numbers[3:], dtype=torch.float64)
-    if not (low < high).all():
-        raise InputError(f"--crop: {numbers[:3]} is not below {numbers[3:]}; give x0 y0 z0 x1 y1 z1, least first")
-    return CropBox(low, high)
-
-
 def cell_centers(grid: OccupancyGrid, model: RadianceModel) -> Tensor:
     """Returns the world points (G^3, 3) in the middle of the cells of a grid over the model's box."""
     axis = (torch.arange(grid.resolution) + 0.5) / grid.resolution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -143,11 +143,19 @@ def command(message: dict[str, Any], run: Path, origin: Origin, taken: Collectio
         raise InputError(f"nothing makes {str(what)[:40]!r}{nearest(str(what), ['film', *OUTPUTS])}")
 
     if message.get("crop") is not None:
-        corner = numbers(message, "crop", 6)
-        placed: Sequence[float] = [value + origin[axis % 3] for axis, value in enumerate(corner)]
         # Not as -1e-05, which a command line takes for an option.
-        words += ["--crop", *(numpy.format_float_positional(value, precision=9, trim="-") for value in placed)]
+        box = crop_of(message, origin)
+        words += ["--crop", *(numpy.format_float_positional(value, precision=9, trim="-") for value in box)]
     return words, file
+
+
+def crop_of(message: dict[str, Any], origin: Origin) -> list[float]:
+    """Returns the crop box of a message, six numbers in the frame of the input poses.
+
+    Raises:
+        InputError: they are none.
+    """
+    return [value + origin[axis % 3] for axis, value in enumerate(numbers(message, "crop", 6))]
 
 
 def _film(message: dict[str, Any], run: Path, taken: Collection[Path]) -> tuple[list[str], Path]:

@@ -21,7 +21,8 @@ from nerf.geometry.cameras import NOT_GIVEN, Cameras
 from nerf.rendering.metrics import psnr
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import thumbnails
-from nerf.viewer.asked import command, flag, keys_of, number, numbers, path_of, whole
+from nerf.runs import RunFolder
+from nerf.viewer.asked import command, crop_of, flag, keys_of, number, numbers, path_of, whole
 from nerf.viewer.jobs import Jobs
 from nerf.viewer.page import jpeg, poses, scene_facts
 from nerf.viewer.server import PATIENCE, Message, Server, Visitor
@@ -255,6 +256,7 @@ class LiveView:
             "path": self._path,
             "job": self._job,
             "cancel": self._cancel,
+            "crop": self._crop,
             "result": self._result,
         }
         asked = message.get("ask")
@@ -276,9 +278,19 @@ class LiveView:
             "scores": dict(self._scores),
             "state": self.state,
             "controls": list(self.controls),
+            "crop": self._kept_crop(),
             "jobs": None if self.jobs is None else self.jobs.facts(),
         }
         visitor.send({"id": message.get("id"), "about": facts})
+
+    def _kept_crop(self) -> list[float] | None:
+        """Returns the run's crop box, six numbers relative to the cameras' origin; None where none can be read."""
+        try:
+            crop = RunFolder(self.shown.run).load_crop()
+        except InputError:
+            return None
+        about = None if crop is None else crop.about(self.shown.cameras.origin)
+        return None if about is None else [*about.low.tolist(), *about.high.tolist()]
 
     def _want_field(self, visitor: Visitor, message: Message) -> None:
         with self._due:
@@ -345,6 +357,12 @@ class LiveView:
             raise InputError("films and meshes are made when the training has ended")
         words, file = command(message, self.shown.run, self.shown.cameras.origin, self.jobs.files())
         self.jobs.add(words, file)
+
+    def _crop(self, visitor: Visitor, message: Message) -> None:
+        """Keeps a crop box with the run, or forgets it; all later outputs obey it."""
+        box = None if message.get("crop") is None else crop_of(message, self.shown.cameras.origin)
+        RunFolder(self.shown.run).save_crop(box)
+        visitor.send({"id": message.get("id"), "kept": box is not None})
 
     def _cancel(self, visitor: Visitor, message: Message) -> None:
         if self.jobs is not None:

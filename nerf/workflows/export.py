@@ -70,9 +70,8 @@ def export(trained: TrainedRun, request: ExportRequest) -> None:
 
 
 def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
-    if request.surface.crop is not None:
-        crop = request.surface.crop.about(trained.cameras.origin)
-        request = replace(request, surface=replace(request.surface, crop=crop))
+    if not request.surface.whole:
+        request = replace(request, surface=replace(request.surface, crop=trained.crop(request.surface.crop)))
     names = picture_names(trained.record["views"])
     files = trained.record.get("files") or names  # not known of older runs and of some formats
     return ExportContext(trained.model, trained.cameras, names, request, trained.floor, files, trained.scale)

@@ -24,8 +24,7 @@ PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 
 def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> str:
     """Writes a film of what is in the box, and its camera track, and returns the sentences that say so."""
-    crop = None if crop is None else crop.about(trained.cameras.origin)
-    trained = replace(trained, model=cropped(trained.model, crop))
+    trained = replace(trained, model=cropped(trained.model, trained.crop(crop)))
     request = replace(request, floor=trained.floor)
     path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))
 

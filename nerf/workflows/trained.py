@@ -13,7 +13,7 @@ from nerf.backends.choice import Backend, choose_backend
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scale import Scale
-from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.scene_box import CropBox, SceneBox
 from nerf.geometry.up import checked_direction
 from nerf.rendering.model import RadianceModel, load_model_state, model_shapes
 from nerf.report import say
@@ -57,6 +57,18 @@ class TrainedRun:
             InputError: its file is damaged.
         """
         return self.folder.load_scale()
+
+    def crop(self, asked: CropBox | None) -> CropBox | None:
+        """Returns the crop box, relative to the cameras' origin, that is asked for, else the run's own, which is said.
+
+        Raises:
+            InputError: the file of the run's own is damaged.
+        """
+        if asked is None:
+            asked = self.folder.load_crop()
+            if asked is not None:
+                say("crop", f"crop: as {self.folder.path / 'crop.json'} says; --crop overrules it")
+        return None if asked is None else asked.about(self.cameras.origin)
 
 
 def open_run(path: Path, backend: str = "auto") -> TrainedRun:

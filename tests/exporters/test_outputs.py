@@ -13,10 +13,11 @@ from nerf.errors import InputError
 from nerf.exporters import pointcloud
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.exporters.outputs import NEEDS, OUTPUTS, option_list
+from nerf.geometry.scene_box import crop_box
 from nerf.meshing.surface import SurfaceRequest
-from nerf.rendering.crop import crop_box
 from nerf.rendering.depth_views import pinhole_cameras
 from nerf.rendering.model import RadianceModel
+from nerf.runs import RunFolder
 from nerf.workflows.attempts import OutputError
 from nerf.workflows.export import export
 from nerf.workflows.trained import open_run
@@ -144,3 +145,25 @@ def test_a_measured_length_is_kept_and_units_follow_it(ball_run, tmp_path, capsy
     (run / "scale.json").write_text('{"metres": "1", "reason": "x"}')
     assert main(words) == 2 and "scale.json: not the length" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "none"), "--measure", *"0002001"]) == 2 and not (tmp_path / "none").exists()
+
+
+def test_the_crop_box_of_a_run_holds_for_every_output_that_asks_for_no_other(ball_run, tmp_path, capsys):
+    run, file = tmp_path / "run", tmp_path / "ball.ply"
+    shutil.copytree(ball_run, run)
+    RunFolder(run).save_crop([-1, -1, -1, 1, 1, 0])
+    words = ["export", str(run), "--resolution", "24", "--mesh", str(file)]
+    highest = []
+    for more in ([], ["--crop", *["-1", "-1", "-1", "1", "1", "0.25"]], ["--whole"]):
+        assert main([*words, *more]) == 0
+        highest.append(json.loads((tmp_path / "ball.report.json").read_text())["highest"][2])
+        assert ("crop.json says; --crop overrules it" in capsys.readouterr().out) == (not more)
+    assert abs(highest[0]) < 0.05 and abs(highest[1] - 0.25) < 0.05 and abs(highest[2] - 0.5) < 0.1
+    assert main(["render", str(run), "--frames", "2", "--size", "20x16", "--out", str(tmp_path / "film.gif")]) == 0
+    assert "crop.json says" in capsys.readouterr().out
+
+    for text in ("[]", '{"crop": [1, 2]}', '{"crop": [0, 0, 0, 1, 1, "1"]}', '{"crop": [0, 0, 0, -1, 1, 1]}'):
+        (run / "crop.json").write_text(text)
+        assert main(words) == 2 and "crop.json" in capsys.readouterr().err
+    RunFolder(run).save_crop(None)
+    RunFolder(run).save_crop(None)
+    assert main(words) == 0 and "crop.json" not in capsys.readouterr().out

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nerf.geometry.origin import NO_ORIGIN, absolute_poses, near_origin
+from nerf.geometry.scene_box import crop_box
 from nerf.geometry.similarity import placement
-from nerf.rendering.crop import crop_box
 from tests.ball import cameras_round
 
 UTM = (448262.3, 5411932.7, 205.4)

@@ -6,9 +6,8 @@ import torch
 import trimesh
 
 from nerf.errors import InputError
-from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.scene_box import SceneBox, crop_box
 from nerf.meshing.marching_cubes import block_planes, extract
-from nerf.rendering.crop import crop_box
 
 
 class Blobs:

@@ -8,10 +8,9 @@ from nerf.backends.reference import ReferenceEngine
 from nerf.cli.main import main
 from nerf.config import RenderSettings
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.scene_box import SceneBox, crop_box
 from nerf.meshing import surface
 from nerf.meshing.surface import PIXEL_CELLS, SurfaceRequest, chosen_part, enough_pixels, make_surface
-from nerf.rendering.crop import crop_box
 from nerf.rendering.depth_views import pinhole_cameras, render_depths
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid

@@ -6,8 +6,9 @@ import torch
 
 from nerf.errors import InputError
 from nerf.exporters.pointcloud import sampled
+from nerf.geometry.scene_box import crop_box
 from nerf.meshing.surface import SurfaceRequest, make_surface
-from nerf.rendering.crop import crop_box, cropped
+from nerf.rendering.crop import cropped
 from tests.ball import ball_model, cameras_round
 
 BOX = [-0.6, -0.31, -0.6, 0.12, 0.6, 0.6]

@@ -246,6 +246,16 @@ def test_key_frames_become_a_track_that_render_takes(shown):
     assert torch.allclose(read.poses, run.cameras.world_from_camera[:3], atol=1e-5) and read.when.tolist() == [0, 2, 4]
 
 
+def test_a_crop_box_is_kept_with_the_run_and_forgotten(shown):
+    talk, run, _ = shown
+    assert talk.ask("about")[0]["about"]["crop"] is None
+    assert talk.ask("crop", crop=[-1, -1, -1, 1, 1, 0.25])[0]["kept"]
+    assert run.folder.load_crop().high.tolist() == [1, 1, 0.25]
+    assert talk.ask("about")[0]["about"]["crop"] == [-1, -1, -1, 1, 1, 0.25]
+    assert "is not below" in talk.ask("crop", crop=[1, 1, 1, 0, 0, 0])[0]["error"]
+    assert not talk.ask("crop", crop=None)[0]["kept"] and run.folder.load_crop() is None
+
+
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
@@ -277,6 +287,7 @@ def test_key_frames_that_are_none_are_refused(shown, facts, says):
         ("job", {"what": "film", "path": "--out=x", "frames": 3, "fps": 3, "width": 32, "height": 32}),
         ("job", {"what": "mesh", "resolution": "16 --out x"}),
         ("job", {"what": "points", "crop": [0, 0, 0, 1, 1]}),
+        ("crop", {"crop": [0, 0, 0, 1, 1, "1"]}),
         ("result", {"job": 7}),
         ("pictures", {}),
     ],

@@ -44,7 +44,7 @@ def seen(request, ball_run, tmp_path, monkeypatch):
 
 WAIT = """new Promise(done => {
     let n = 0;
-    const look = () => (%s) || ++n > 300 ? done(%s) : setTimeout(look, 100);
+    const look = () => (%s) || ++n > 1000 ? done(%s) : setTimeout(look, 100);
     look();
 })"""
 
@@ -84,6 +84,14 @@ def test_the_live_page_shows_the_scene_its_photographs_and_its_key_frames(seen):
     page.value("playKeys()")
     assert page.value("head.track.length") == 20
     assert page.value("head.track[0].slice(0, 12)") == pytest.approx(page.value("keys[0].pose.slice(0, 12)"), abs=1e-4)
+
+    # A crop box: kept with the run, and there again with the next visit.
+    page.value("(element('high2').value = 0, element('high2').oninput(), keepCrop())")
+    assert met(page, "element('told').textContent.includes('is kept')")
+    box = run.folder.load_crop()
+    assert abs(box.high[2].item()) < 0.01 and box.low[2].item() < -1
+    page.value("(uncut(), cutBy(about.crop))")
+    assert page.value("cut.high[2]") == pytest.approx(box.high[2].item()) and page.value("cut.low[2]") < -1e29
 
     # Words of strangers are words.
     assert page.value("element('title').textContent") == HOSTILE

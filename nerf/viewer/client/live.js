@@ -67,6 +67,8 @@ async function welcomed() {
     try {
       await begin(live);
       first = false;
+      if (about.crop) cutBy(about.crop);
+      element("cuts").append(button("keep", "all outputs of this run leave out what is cut; keep it uncut to forget it", () => tried(keepCrop())));
     } catch (error) {
       if (socket.readyState === WebSocket.OPEN) failed(error);  // else it is tried again with the next connection
     }
@@ -361,8 +363,14 @@ async function makeFilm() {
   await make("film", { path: element("path").value, frames: value("frames"), fps: value("fps"), width: value("filmwidth"), height: value("filmheight") });
 }
 
+async function keepCrop() {
+  about.crop = isCut() ? cropNumbers() : null;
+  await asked("crop", { crop: about.crop });
+  told(about.crop ? "the crop box is kept with the run" : "the run is not cropped");
+}
+
 function make(what, facts = {}) {
-  const crop = isCut() ? cropNumbers() : null;
+  const crop = isCut() || about.crop ? cropNumbers() : null;  // else the command would take the one that is kept
   socket.send(JSON.stringify({ ask: "job", what, crop, ...facts }));
   return Promise.resolve();
 }

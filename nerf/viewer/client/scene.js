@@ -170,8 +170,17 @@ function uncut() {
       shows.textContent = free ? "" : at.toPrecision(4);
       redraw();
     };
+    input.dataset.slot = axis + (end === "low" ? 0 : 3);
     label.append("xyz"[axis], " ", end === "low" ? "from" : "to", input, shows);
     element("cuts").append(label);
+  }
+}
+
+// Cuts by six numbers, as `cropNumbers` gives them; what lies beyond what can be seen is not cut.
+function cutBy(numbers) {
+  for (const input of element("cuts").querySelectorAll("input")) {
+    input.value = numbers[input.dataset.slot];
+    input.oninput();
   }
 }
 
