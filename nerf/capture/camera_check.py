@@ -80,7 +80,8 @@ def checked_scene(scene: Scene, bounds: float = 0.0) -> Scene:
     its `bounds` are given.
 
     Raises:
-        InputError: a camera cannot be what its file says, or the poses fit their pictures under another convention.
+        InputError: a camera cannot be what its file says, the poses fit their pictures under another convention, or
+            the cameras stand in one place.
     """
     for views in scene.splits.values():
         check_each(views)
@@ -95,7 +96,8 @@ def checked_scene(scene: Scene, bounds: float = 0.0) -> Scene:
     if bounds > 0 or train.has_alpha or not train.unbounded or train.depths is not None:
         return scene
     depths = _depths(matches)
-    if not _tells_nothing(train.cameras) and (depths is None or _distance(train.cameras) > TOO_NEAR * depths[0]):
+    distance = _distance(train.cameras)
+    if not _tells_nothing(train.cameras) and (depths is None or distance > TOO_NEAR * depths[0]):
         return scene
     if depths is None:
         note = (
@@ -145,7 +147,11 @@ def _tells_nothing(cameras: Cameras) -> bool:
 
 
 def _distance(cameras: Cameras) -> float:
-    """Returns how far the cameras are from what they look at, in the median."""
+    """Returns how far the cameras are from what they look at, in the median.
+
+    Raises:
+        InputError: the cameras stand in one place.
+    """
     return camera_box(cameras).side
 
 

@@ -16,6 +16,7 @@ Origin = tuple[float, float, float]  # in the frame of the input poses, scene un
 
 NO_ORIGIN: Origin = (0.0, 0.0, 0.0)
 FAR_AWAY = 256.0  # times the cameras' spread from the origin: float32 then keeps 1 part in 32 thousand of the spread
+ROUNDED = 1e-12  # of the coordinates: a spread below it is what float64 rounds away, and no spread
 
 
 def near_origin(poses: numpy.ndarray) -> tuple[Tensor, Origin]:
@@ -28,8 +29,12 @@ def near_origin(poses: numpy.ndarray) -> tuple[Tensor, Origin]:
     eye = poses[:, :, 3]
     middle = eye.mean(0)
     spread = float(numpy.abs(eye - middle).max())
+    far = float(numpy.abs(eye).max())
+    if spread <= ROUNDED * far:
+        middle = eye[0]
+        spread = 0.0
     # Cameras in one place have no spread: a unit stands for it.
-    if numpy.abs(eye).max() <= FAR_AWAY * (spread or 1.0):
+    if far <= FAR_AWAY * (spread or 1.0):
         return torch.from_numpy(poses.astype(numpy.float32, order="C")), NO_ORIGIN
 
     if spread > 0:  # a round number says more to a reader, and costs nothing

@@ -177,3 +177,11 @@ def test_a_cube_that_no_camera_sees_is_refused_where_cameras_look_apart():
     moved[:, :, 3] += 300.0
     with pytest.raises(InputError, match="no camera sees the cube"):
         given_box(dataclasses.replace(views.cameras, world_from_camera=moved), 0.5)
+
+
+def test_cameras_in_one_place_are_refused_before_anything_is_said_of_them_unless_bounds_are_given():
+    angle = [2 * math.pi * i / 12 for i in range(12)]
+    views = room([look_at(torch.zeros(3), torch.tensor([math.cos(a), math.sin(a), 0.1]), UP) for a in angle])
+    with pytest.raises(InputError, match="stand in one place"):
+        checked_scene(scene(views))
+    assert checked_scene(scene(views), bounds=2.0).splits["train"] is views
