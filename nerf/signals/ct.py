@@ -17,7 +17,7 @@ from nerf.fields.coordinate import CoordinateField
 from nerf.report import say
 from nerf.seeding import generator
 from nerf.signals import baselines
-from nerf.signals.files.voxels import MOST_VOXELS, VoxelVolume, read_volume
+from nerf.signals.files.voxels import LEAST_LEAN, MOST_VOXELS, VoxelVolume, read_volume
 from nerf.signals.measured_volume import MeasuredVolume, check_contrast, lattice_of, volume_psnr
 from nerf.signals.scanners.ct import (
     Scan,
@@ -54,9 +54,15 @@ def scanned(volume: VoxelVolume, beam: str, views: int, photons: float = 0, seed
     """Returns what a scanner measures of a volume in Hounsfield units.
 
     Raises:
-        InputError: there is no such beam, too few views, or nothing to see.
+        InputError: there is no such beam, too few views, or nothing to see; or a cone beam crosses slices that lie
+            aslant.
     """
     check_beam(beam, views)
+    if beam == "cone" and volume.lean > LEAST_LEAN:
+        raise InputError(
+            f"{volume.source}: a cone beam crosses slices, and these lie aslant by {volume.lean:.1f} degrees; resample "
+            "them to right angles, or take tomography.beam=fan"
+        )
     truth = attenuation(torch.from_numpy(volume.values))
     check_contrast(truth, volume.source)
     x, y, z = truth.shape

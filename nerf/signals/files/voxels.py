@@ -1,14 +1,17 @@
 """Volumes of voxels: NIfTI, DICOM (a slice, or a folder of them) and .npy are read, NIfTI is written.
 
 A volume's axes are those of its array; `affine` takes a voxel's index to patient coordinates in mm, x to the right, y
-to the front, z to the head (RAS, as NIfTI has them; DICOM's LPS is turned here and only here).
+to the front, z to the head (RAS, as NIfTI has them; DICOM's LPS is turned here and only here). Where the gantry was
+tilted, the third axis leans from the normal of the slices; the affine has it so, too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ import numpy
 
 from nerf.errors import InputError
 from nerf.files import replacing
+from nerf.report import say
+from nerf.scenes.picture_names import some
 
 MOST_VOXELS = 2**28  # 1 GiB of float32; a header may claim any number
 MOST_INFLATED = 2**29  # bytes of all deflated DICOM files together
@@ -25,6 +30,9 @@ AT_ONCE = 2**20  # bytes that are inflated
 LEAST_SPACING = 1e-6  # mm
 MOST_SPACING = 1e6
 MOST_STRETCH = 1000.0  # of the distances of voxels along two axes
+LEAST_LEAN = 1.0  # degrees by which the third axis leans from the normal of the slices that are worth a word
+MOST_SIDEWAYS = 0.5  # of a pixel: slices that lie farther than that beside their row are no row
+MOST_LOOKED_AT = 1000  # files inside a folder, when looking where in it DICOM files are
 READ_ERRORS = (
     OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError,
 )  # fmt: skip
@@ -43,6 +51,16 @@ class VoxelVolume:
     def spacing(self) -> numpy.ndarray:
         """Distances (3,) of neighbouring voxels along the array's axes, mm."""
         return numpy.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def lean(self) -> float:
+        """How far the third axis leans from the normal of the slices, degrees; 0 of a single slice."""
+        if self.values.shape[2] == 1:
+            return 0.0
+        normal = numpy.cross(self.affine[:3, 0], self.affine[:3, 1])
+        along = abs(normal @ self.affine[:3, 2])
+        aside = numpy.linalg.norm(numpy.cross(normal, self.affine[:3, 2]))
+        return float(numpy.degrees(numpy.arctan2(aside, along)))
 
     def middle(self, number: int) -> VoxelVolume:
         """Returns so many slices in the middle of the third axis, where they lie; 0 = all."""
@@ -80,6 +98,12 @@ def read_volume(path: Path) -> VoxelVolume:
     if volume.values.min() == volume.values.max():
         raise InputError(f"{path}: every voxel is {volume.values.flat[0]:g}; there is nothing to fit")
     _check_spacing(path, volume)
+    if volume.lean > LEAST_LEAN:
+        say(
+            "signal",
+            f"warning: {path}: the slices lie aslant, {volume.lean:.1f} degrees off their normal, as of a tilted "
+            "gantry: each is computed for itself as it lies, and what is written lies as they do",
+        )
     return volume
 
 
@@ -207,8 +231,22 @@ def _read_dicom(path: Path) -> VoxelVolume:
             if len(files) == 1:
                 raise InputError(f"{file}: not a DICOM file") from None
     if not slices:
-        raise InputError(f"{path}: no DICOM file in it")
+        deeper = _dicom_folders(path)
+        hint = f", but in {some(deeper)} inside it: give one such folder" if deeper else ""
+        raise InputError(f"{path}: no DICOM file in it{hint}")
     return _stacked(path, slices)
+
+
+def _dicom_folders(path: Path) -> list[str]:
+    """Returns the folders inside a folder in which DICOM files lie, relative to it; looks at only so many files."""
+    files = (Path(folder) / name for folder, _, names in os.walk(path) for name in sorted(names))
+    found = []
+    for file in islice(files, MOST_LOOKED_AT):
+        folder = file.parent.relative_to(path).as_posix()
+        with suppress(InputError):
+            if folder not in found and file.is_file() and _has_dicom_mark(file):
+                found.append(folder)
+    return sorted(found)
 
 
 def _has_dicom_mark(path: Path) -> bool:
@@ -258,15 +296,38 @@ def _stacked(path: Path, slices: list) -> VoxelVolume:
         raise InputError(
             f"{path}: slices are not evenly spaced ({steps.min():g} to {steps.max():g} mm); one is missing"
         )
-    thickness = steps.mean() if len(steps) else float(ordered[0][2].get("SliceThickness", 0) or 1)
 
-    column, row = (axis / numpy.linalg.norm(axis) for axis in across)
     affine = numpy.eye(4)
     affine[:3, :2] = across.T
-    affine[:3, 2] = numpy.cross(column, row) * thickness
+    affine[:3, 2] = _step_of_slices(path, [frame for frame, _, _ in ordered], ordered[0][2])
     affine[:3, 3] = origin
     affine[:2] *= -1  # left, back -> right, front
     return VoxelVolume(values, affine, str(path))
+
+
+def _step_of_slices(path: Path, frames: list, first: Any) -> numpy.ndarray:
+    """Returns the way (3,) from a slice to the next, mm, LPS: along the normal, unless the gantry was tilted.
+
+    frames: of evenly spaced slices, see `_slice_frame`. first: the first file, which tells the thickness of a lone one.
+
+    Raises:
+        InputError: the slices do not lie in a row.
+    """
+    across = frames[0][0]
+    pixel = numpy.linalg.norm(across, axis=1)
+    if len(frames) == 1:
+        column, row = across / pixel[:, None]
+        return numpy.cross(column, row) * float(first.get("SliceThickness", 0) or 1)
+
+    origins = numpy.stack([origin for _, origin, _ in frames])
+    step = (origins[-1] - origins[0]) / (len(frames) - 1)
+    aside = numpy.linalg.norm(origins - origins[0] - numpy.arange(len(frames))[:, None] * step, axis=1).max()
+    if aside > MOST_SIDEWAYS * pixel.min():
+        raise InputError(
+            f"{path}: the slices do not lie in a row: their corners are up to {aside:.3g} mm beside one; keep those of "
+            "one scan in a folder"
+        )
+    return step
 
 
 def _slice_frame(file: Path, data: Any) -> tuple[numpy.ndarray, numpy.ndarray, float]:

@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from nerf.errors import InputError
+from nerf.report import listen
+from nerf.signals.ct import scanned
 from nerf.signals.files.voxels import VoxelVolume, read_volume, write_nifti
 
 nibabel = pytest.importorskip("nibabel")
@@ -64,6 +66,44 @@ def test_dicom_slices_are_sorted_by_height_scaled_and_turned_to_right_front_head
     assert volume.values[3, 2, 0] == 2 * rows[2, 3] - 1024 and volume.values[3, 2, 1] == 2 * (rows[2, 3] + 100) - 1024
     # Columns step by PixelSpacing[1], rows by PixelSpacing[0]; left and back become minus right and minus front.
     assert numpy.allclose(volume.affine @ [3, 2, 1, 1], [-10 - 3 * 0.25, -20 - 2 * 0.5, 6, 1])
+
+
+def test_slices_of_a_tilted_gantry_lie_aslant_in_what_is_written_and_are_said_to(tmp_path):
+    said = []
+    for number in range(3):
+        values = numpy.arange(72) + number
+        write_slice(tmp_path / f"{number}.dcm", 0, values, ImagePositionPatient=[10, 20 + 2 * number, 5 * number])
+    with listen(lambda topic, text: said.append(text)):
+        volume = read_volume(tmp_path)
+    assert numpy.allclose(volume.affine @ [0, 0, 2, 1], [-10, -24, 10, 1])
+    assert volume.lean == pytest.approx(numpy.degrees(numpy.arctan(2 / 5)))
+    assert len(said) == 1 and "aslant, 21.8 degrees" in said[0]
+
+    write_nifti(tmp_path / "a.nii.gz", volume)
+    assert read_volume(tmp_path / "a.nii.gz").lean == pytest.approx(volume.lean, abs=1e-3)  # float32 in the header
+    with pytest.raises(InputError, match="a cone beam crosses slices"):
+        scanned(volume, "cone", 4)
+    assert scanned(volume, "fan", 4).affine is volume.affine
+
+
+def test_slices_beside_their_row_are_refused(tmp_path):
+    for number, aside in enumerate((0, 0, 1, 0)):
+        position = [10 + aside, 20, 3 * number]
+        write_slice(tmp_path / f"{number}.dcm", 0, numpy.arange(72) + number, ImagePositionPatient=position)
+    with pytest.raises(InputError, match="do not lie in a row: their corners are up to 1 mm beside one"):
+        read_volume(tmp_path)
+
+
+def test_a_folder_of_folders_names_those_that_hold_slices(tmp_path):
+    series = tmp_path / "disc" / "ST1" / "SE2"
+    series.mkdir(parents=True)
+    (tmp_path / "disc" / "README").write_text("about the disc")
+    (tmp_path / "disc" / "empty").mkdir()
+    with pytest.raises(InputError, match="no DICOM file in it$"):
+        read_volume(tmp_path)
+    write_slice(series / "IM1", 0, numpy.arange(72))
+    with pytest.raises(InputError, match="no DICOM file in it, but in disc/ST1/SE2 inside it"):
+        read_volume(tmp_path)
 
 
 @pytest.mark.parametrize(
