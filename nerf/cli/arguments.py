@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nerf.backends.choice import BACKENDS
+from nerf.config import describe_settings
 from nerf.errors import nearest
 from nerf.report import complain
 
@@ -42,9 +43,20 @@ class Parser(argparse.ArgumentParser):
 def named_settings(options: Mapping[str, str | None]) -> list[str]:
     """Returns ``section.name=value`` of the options that the user gave; seconds alone lift the limit on steps."""
     words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    if options["train.max_seconds"] is not None and options["train.steps"] is None:
+    if options.get("train.max_seconds") is not None and options["train.steps"] is None:
         words.append("train.steps=0")
     return words
+
+
+def formats_and_settings() -> str:
+    """Returns the end of a help: the formats of scenes that can be chosen, and all settings of a training."""
+    from nerf.scenes.formats import formats_with_poses
+
+    formats = "\n".join(f"  {row.name:<38} {row.files}" for row in formats_with_poses())
+    return (
+        "formats, in the order of choice (scene.format=NAME takes another that the folder has):\n"
+        f"{formats}\nsettings and their defaults:\n{describe_settings()}"
+    )
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     # argparse cannot take positional arguments on both sides of an option, which is how people write settings.
     arguments, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("train", "fit")]
+    unknown = [word for word in rest if word.startswith("-") or arguments.command not in ("check", "train", "fit")]
     if unknown:
         commands.choices[arguments.command].refuse(unknown)
     arguments.settings = rest

@@ -6,13 +6,7 @@ import argparse
 from pathlib import Path
 
 from nerf.backends.choice import BACKENDS, DEVICES, choose_backend
-from nerf.cli.arguments import (
-    INTERRUPTED,
-    Parser,
-    named_settings,
-    view_arguments,
-)
-from nerf.config import describe_settings
+from nerf.cli.arguments import INTERRUPTED, Parser, formats_and_settings, named_settings, view_arguments
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,18 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--stay", action="store_true", help="with --view: go on showing when all is done")
     view_arguments(parser)
     parser.usage = "nerf train --scene NAME|FOLDER [options] [section.name=value ...]"
-    parser.more_help = _formats_and_settings
-
-
-def _formats_and_settings() -> str:
-    """Returns the end of the help: the formats that can be chosen, and all settings."""
-    from nerf.scenes.formats import formats_with_poses
-
-    formats = "\n".join(f"  {row.name:<38} {row.files}" for row in formats_with_poses())
-    return (
-        "formats, in the order of choice (scene.format=NAME takes another that the folder has):\n"
-        f"{formats}\nsettings and their defaults:\n{describe_settings()}"
-    )
+    parser.more_help = formats_and_settings
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""How a run folder is begun: it can be written to, and a run that goes on keeps its settings."""
+"""How a run is begun: its settings are a scene's, its folder can be written to, and what goes on keeps its settings."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nerf.config import settings_from_dict
+from nerf.config import Settings, default_settings, read_settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.runs import RunFolder
+from nerf.scenes import ground_of
 from nerf.text import short
 
 # Values that a run replaces by what its capture decided.
 _LEFT_TO_CAPTURE: dict[str, object] = {"render.steps": 0, "scene.orientation": "auto"}
+
+
+def settings_of_scene(folder: Path, config: Path | None, asked: Sequence[str]) -> tuple[Settings, str]:
+    """Returns the settings of a file and of words, over the defaults for the pictures in a folder; and their ground.
+
+    The ground is what is behind the thing, see `nerf.scenes.scene.Scene`.
+
+    Raises:
+        InputError: a setting is not known, or a file of the scene is damaged.
+    """
+    ground = ground_of(folder, read_settings(config, asked).scene.format)
+    return read_settings(config, asked, default_settings(ground)), ground
 
 
 def resumed_settings(run: RunFolder, asked_for: Any, asked: Sequence[str], config: Path | None) -> Any:

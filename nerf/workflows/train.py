@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerf.backends.choice import Backend
-from nerf.config import PLACE, Settings, default_settings, read_settings
+from nerf.config import PLACE, Settings, read_settings
 from nerf.errors import InputError
 from nerf.fields.table import check_field
 from nerf.meshing.mesh_files import check_mesh_file
 from nerf.report import say
 from nerf.runs import RunFolder
-from nerf.scenes import check_format, find_scene, ground_of
+from nerf.scenes import check_format, find_scene
 from nerf.training.observers import Observer
 from nerf.training.trainer import TrainingEnd
 from nerf.video.writer import check_video_file
 from nerf.workflows.reconstruct import reconstruct
-from nerf.workflows.run_settings import resumed_settings, writable
+from nerf.workflows.run_settings import resumed_settings, settings_of_scene, writable
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,10 @@ def train(request: TrainRequest, backend: Backend, observers: Sequence[Observer]
         _check_outputs(settings, run)
         folder = find_scene(request.scene)
         goes_on = request.resume and (run.path / "settings.yaml").is_file()
-        ground = "" if goes_on else ground_of(folder.folder, settings.scene.format)
-        if ground:
-            settings = read_settings(request.config, request.settings, default_settings(ground))
-        if ground == PLACE:
-            say("settings", "settings: the defaults for photographs (see nerf train --help)")
+        if not goes_on:
+            settings, ground = settings_of_scene(folder.folder, request.config, request.settings)
+            if ground == PLACE:
+                say("settings", "settings: the defaults for photographs (see nerf train --help)")
         return reconstruct(run, folder, settings, backend, resume=request.resume, observers=observers)
 
 

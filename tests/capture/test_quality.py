@@ -108,6 +108,19 @@ def test_the_command_prints_the_page_and_writes_it_whole(tmp_path, capsys):
     assert "sub_p_01" in page and "few for a scene seen all round" in page
 
 
+def test_the_command_takes_the_settings_of_a_training(tmp_path, capsys):
+    made.write_pictures(tmp_path / "scene" / "images")
+    made.write_binary(tmp_path / "scene" / "sparse" / "0")
+    (tmp_path / "own.yaml").write_text("scene:\n  holdout: 0\n")
+    words = ["check", str(tmp_path / "scene"), "--config", str(tmp_path / "own.yaml"), "scene.bounds=2"]
+    assert main([*words, "--downscale", "2", "--out", str(tmp_path / "check.html")]) == 0
+    said = capsys.readouterr().out
+    assert "pictures      12 train; 16 x 12 pixels" in said and "cube of side 4.000" in said
+    assert "the defaults for photographs" in said
+    assert main([*words, "scene.orientatoin=upright"]) == 2
+    assert "orientation" in capsys.readouterr().err
+
+
 def test_names_of_pictures_cannot_become_markup(tmp_path):
     made.write_pictures(tmp_path / "images")
     made.write_transforms(tmp_path)
