@@ -171,7 +171,7 @@ def _views(photos: list[Photo], downscale: int, turned: bool) -> Views:
     names = file_names([photo.name for photo in photos])
     used, notes = _used(photos, stack, turned)
     files = tuple(str(photo.path) for photo in photos)
-    said = (*stack.notes, *notes)
+    said = (*stack.notes, *_stretched(photos, shapes), *notes)
     turns = {} if turned else _doubtful_turns(photos)
     return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files, said, turns)
 
@@ -193,6 +193,21 @@ def _scale(photo: Photo, shape: tuple[int, int, int]) -> Tensor:
             "the picture was cut or belongs to another camera"
         )
     return scale
+
+
+def _stretched(photos: list[Photo], shapes: list[tuple[int, int, int]]) -> list[str]:
+    """Returns what to say of pictures whose shape differs from their cameras' by more than whole pixels make."""
+    other = [
+        f"{photo.path.name} has {width} x {height} pixels, its camera {photo.size[0]:g} x {photo.size[1]:g}"
+        for photo, (width, height, _) in zip(photos, shapes)
+        if abs(width / photo.size[0] * photo.size[1] / height - 1) > 1 / min(width, height)
+    ]
+    if not other:
+        return []
+    return [
+        f"warning: {len(other)} of {len(photos)} pictures have another shape than their cameras ({other[0]}): they are "
+        "taken as stretched; if they were cut, give the size and the principal point of the cut pictures"
+    ]
 
 
 def _used(photos: list[Photo], stack: PictureStack, turned: bool) -> tuple[Tensor | None, list[str]]:

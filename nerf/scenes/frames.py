@@ -8,6 +8,7 @@ there and not read is refused if it bends rays, and named in a note otherwise.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,8 @@ ANGLES = ("camera_angle_x", "camera_angle_y")
 CONTRADICTORY = 1.25  # times a focal length that an angle beside it may mean
 LENS_TERMS = ("k1", "k2", "k3", "k4", "p1", "p2")
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model", "is_fisheye", *LENS_TERMS)
-READ = (
-    *INTRINSICS,
-    *ANGLES,
-    "frames",
-    "file_path",
-    "transform_matrix",
-    "mask_path",
-    *(f"{s}_filenames" for s in SPLITS),
-)
+SPLIT_LISTS = tuple(f"{split}_filenames" for split in SPLITS)  # not where each split has a file of its own
+READ = (*INTRINSICS, *ANGLES, "frames", "file_path", "transform_matrix", "mask_path")
 
 # Keys that bend rays in a way that is not read, unless they are 0 or false.
 OTHER_TERMS = ("k5", "k6", "s1", "s2", "s3", "s4")
@@ -83,8 +77,12 @@ def says_more(tree: dict[str, Any], frames: list[dict[str, Any]]) -> bool:
     return bool(beside & tree.keys()) or any(({*beside, *ANGLES} & frame.keys()) for frame in frames)
 
 
-def unread_notes(tree: dict[str, Any], frames: list[dict[str, Any]], file: Path) -> list[str]:
+def unread_notes(
+    tree: dict[str, Any], frames: list[dict[str, Any]], file: Path, also_read: Sequence[str] = ()
+) -> list[str]:
     """Returns notes on what is in a file and not read, one line each.
+
+    also_read: keys that its format reads besides.
 
     Raises:
         InputError: the cameras have another lens than any that is read.
@@ -100,7 +98,7 @@ def unread_notes(tree: dict[str, Any], frames: list[dict[str, Any]], file: Path)
     motion = [key for key in MOTION if numpy.any(numpy.array(there.get(key, 0), dtype=bool))]
     if motion:
         notes.append(f"warning: {file.name}: {', '.join(motion)} not used: everything counts as still")
-    unknown = sorted({*there} - {*READ, *OTHER_TERMS, *OTHER_LENSES, *MOTION, *UNNEEDED})
+    unknown = sorted({*there} - {*READ, *also_read, *OTHER_TERMS, *OTHER_LENSES, *MOTION, *UNNEEDED})
     if unknown:
         notes.append(f"{file.name}: keys that are not read: {some([short(key) for key in unknown], 8)}")
     return notes

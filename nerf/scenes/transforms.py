@@ -8,7 +8,7 @@ from pathlib import Path
 from nerf.config import SceneSettings
 from nerf.errors import InputError
 from nerf.scenes.captures import UPRIGHT, checked_photo, found_photos, photo_capture
-from nerf.scenes.frames import Frame, open_frames, unread_notes
+from nerf.scenes.frames import SPLIT_LISTS, Frame, open_frames, unread_notes
 from nerf.scenes.masks import with_masks
 from nerf.scenes.picture_names import find_pictures
 from nerf.scenes.scene import SPLITS, Capture
@@ -46,7 +46,7 @@ def open_transforms(folder: Path, settings: SceneSettings) -> Capture:
         photo = Frame(tree, frame, name, path, where).photo(folder, size_from, settings.orientation == UPRIGHT)
         photos.append(replace(checked_photo(photo, where), split=splits.get(name, "")))
 
-    notes = [f"format: {FILE} ({len(frames)} frames)", *unread_notes(tree, frames, file)]
+    notes = [f"format: {FILE} ({len(frames)} frames)", *unread_notes(tree, frames, file, SPLIT_LISTS)]
     photos = with_masks(found_photos(photos, notes, str(file)), folder, notes)
     if splits and not any(photo.split == "train" for photo in photos):
         raise InputError(f'{file}: none of the pictures found is in "train_filenames"')
@@ -68,9 +68,9 @@ def _plain(text: str) -> str:
 def _splits(tree: dict, file: Path) -> dict[str, str]:
     """Returns the split of every picture that nerfstudio's ``train_filenames`` and its like name."""
     found: dict[str, str] = {}
-    for split in SPLITS:
-        names = tree.get(f"{split}_filenames", [])
+    for split, key in zip(SPLITS, SPLIT_LISTS):
+        names = tree.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError(f'{file}: "{split}_filenames" is not a list of file names')
+            raise InputError(f'{file}: "{key}" is not a list of file names')
         found = {**dict.fromkeys(map(_plain, names), split), **found}
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,9 +94,10 @@ def bounds_text(box: SceneBox, settings: Settings, views: Views) -> str:
         space = box.contraction
         source = "the cameras" if views.depths is None else "the cameras and the depths that they see"
         center = absolute(space.center, views.cameras.origin)
+        radius = _length_text(space.radius, space.radius)
         return (
-            f"bounds: none; space is contracted about {_point_text(center)}, radius {space.radius:.3f}, "
-            f"near {space.near:.3f}, from {source}"
+            f"bounds: none; space is contracted about {_point_text(center, space.radius)}, radius {radius}, "
+            f"near {_length_text(space.near, space.radius)}, from {source}"
         )
     source = "the silhouettes" if views.has_alpha else "the cameras"
     if settings.scene.bounds > 0:
@@ -103,11 +105,17 @@ def bounds_text(box: SceneBox, settings: Settings, views: Views) -> str:
         if absolute(box.corner + box.side / 2, views.cameras.origin).abs().max() > box.side / 4:
             source += ", about what the cameras look at: no camera sees such a cube about the origin"
     center = absolute(box.corner + box.side / 2, views.cameras.origin)
-    return f"bounds: cube of side {box.side:.3f} around {_point_text(center)}, from {source}"
+    side = _length_text(box.side, box.side)
+    return f"bounds: cube of side {side} around {_point_text(center, box.side)}, from {source}"
 
 
-def _point_text(point: Tensor) -> str:
-    return f"({', '.join(f'{value:.3f}' for value in point.tolist())})"
+def _point_text(point: Tensor, size: float) -> str:
+    return f"({', '.join(_length_text(value, size) for value in point.tolist())})"
+
+
+def _length_text(value: float, size: float) -> str:
+    """Returns a length with the decimals that a scene of some size needs, at least three."""
+    return f"{value:.{max(3, 3 - math.floor(math.log10(size)))}f}"
 
 
 def check_memory(views: Views, settings: Settings) -> None:

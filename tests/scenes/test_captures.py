@@ -144,6 +144,14 @@ def test_cameras_and_sizes_may_differ_from_picture_to_picture(photos):
     assert views.used.sum(dim=(1, 2)).tolist() == [made.WIDTH * made.HEIGHT] * 10
 
 
+def test_pictures_of_another_shape_than_their_cameras_are_said_to_be_taken_as_stretched(photos):
+    made.write_transforms(photos, w=4 * made.WIDTH + 3, h=4 * made.HEIGHT)  # as whole pixels round it
+    assert not any("another shape" in note for note in load(photos).notes)
+    made.write_transforms(photos, w=4 * made.WIDTH + 8, h=4 * made.HEIGHT)
+    (note,) = (note for note in load(photos, ("train",)).notes if "another shape" in note)
+    assert note.startswith("warning: 10 of 10 pictures") and "p_01.png has 32 x 24 pixels, its camera 136 x 96" in note
+
+
 def test_masks_are_read_by_both_formats(photos):
     mask = numpy.zeros((made.HEIGHT, made.WIDTH), numpy.uint8)
     mask[:, 5:] = 255

@@ -138,6 +138,18 @@ def test_motion_is_warned_of_and_unknown_keys_are_named_once(photos):
     assert len(named) == 1 and "fl_z" in named[0] and "weather" in named[0] and "aabb" not in named[0]
 
 
+def test_lists_of_splits_are_named_where_the_files_themselves_are_the_splits(split_photos):
+    lists = {"train_filenames": [f"images/{made.name(3)}"], "test_filenames": [f"images/{made.name(4)}"]}
+    edit(split_photos / "transforms_train.json", lambda tree: tree.update(lists))
+    notes = load(split_photos).notes
+    assert "transforms_train.json: keys that are not read: 'test_filenames', 'train_filenames'" in notes
+
+    for file in split_photos.glob("transforms_*.json"):
+        file.unlink()
+    made.write_transforms(split_photos, **lists)
+    assert not any("not read" in note for note in load(split_photos).notes)
+
+
 def test_a_still_shutter_is_no_motion(photos):
     edit(photos / "transforms.json", lambda tree: tree.update(rolling_shutter=[0, 0, 0, 0], time=0))
     assert not any("rolling_shutter" in note for note in load(photos).notes)
