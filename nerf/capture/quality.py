@@ -17,6 +17,7 @@ from nerf.geometry.up import find_up
 from nerf.scenes import Scene, Views
 
 BLURRED = 0.5  # part of the median detail below which a picture is blurred; a Gaussian of one pixel leaves 0.3 to 0.48
+FLAT = 1e-6  # median detail below which the pictures are of one colour each: none is sharper than another
 SMALLEST = 6  # pixels along a side: smaller pictures have no inside at half their size
 SOFT = 0.1  # median detail below which all pictures have more pixels than detail
 FEW_PICTURES = 20  # of a scene seen from all around
@@ -89,7 +90,8 @@ def check_capture(scene: Scene, bounds: str, memory: int) -> CaptureCheck:
     # Detail as a part of the median's, the softest picture first.
     pictures = [facts for split, views in splits.items() for facts in _pictures(views, split)]
     middle = torch.tensor([facts.detail for facts in pictures]).median().item()
-    pictures = [PictureFacts(p.name, p.split, p.detail / max(middle, 1e-9), p.points, p.error) for p in pictures]
+    scale = middle if middle > FLAT else 1.0
+    pictures = [PictureFacts(p.name, p.split, p.detail / scale, p.points, p.error) for p in pictures]
     pictures.sort(key=lambda facts: facts.detail)
 
     around, coverage_warnings = _coverage(train.cameras)
@@ -148,6 +150,11 @@ def _named(names: list[str]) -> str:
 
 
 def _picture_warnings(pictures: list[PictureFacts], middle: float) -> list[str]:
+    if middle < FLAT:
+        return [
+            "most photos are of one colour and show nothing to learn from; take others, with less light if it is white"
+        ]
+
     warnings = []
     if blurred := [facts.name for facts in pictures if facts.detail < BLURRED]:
         warnings.append(

@@ -62,6 +62,14 @@ def test_blurred_photos_are_ranked_first_and_named_with_the_mend():
     assert "p_03" in check.warnings[0] and "p_17" in check.warnings[0]
 
 
+def test_pictures_of_one_colour_are_not_called_blurred():
+    views = textured()
+    images = torch.full_like(views.images, 255)
+    images[3] = views.images[3]
+    (warning,) = checked(dataclasses.replace(views, images=images)).warnings
+    assert warning.startswith("most photos are of one colour")
+
+
 def test_a_side_that_no_camera_sees_is_named_by_its_direction():
     (warning,) = checked(textured(turn=180)).warnings
     assert warning.startswith("no camera in 18") and "take pictures from there" in warning
