@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,8 @@ NEAR_OF_DEPTH = 0.7  # rays begin at this part of the least depth that any pictu
 NEAR_OF_RADIUS = 0.1  # or at this part of the cameras' distance, where no depths are known
 SEEN_CELLS = 64  # cells along a side, when looking which part of space the pictures show
 SEEN_RAYS = 48  # rays along a side of a picture, likewise
+MOST_SEEN_RAYS = 300 * SEEN_RAYS**2  # of all pictures: of more pictures each has fewer, so that this takes no minutes
+FEWEST_SEEN_RAYS = 8  # along a side of a picture, of however many pictures
 AWAY = 90.0  # degrees between the axes and the point nearest to them all from which that lies behind the cameras
 LEAST_SHOWN = 1e-3  # part of the pictures that a cube must fill for anything to be learned in it
 ENOUGH = 2  # pictures that must show what lies among the cameras: a cloud there explains a single one
@@ -161,9 +165,10 @@ def seen_cells(cameras: Cameras, box: SceneBox, resolution: int) -> Tensor:
     """
     seen = torch.zeros(resolution**3, dtype=torch.bool)
     everywhere = torch.ones((resolution,) * 3, dtype=torch.bool)
+    most = min(SEEN_RAYS, max(FEWEST_SEEN_RAYS, math.isqrt(MOST_SEEN_RAYS // len(cameras))))
     for frame, (width, height) in enumerate(cameras.size.tolist()):
         # A sparse grid of pixels, and samples a cell apart along their rays.
-        column, row = (torch.linspace(0, side - 1, min(side, SEEN_RAYS)).round().long() for side in (width, height))
+        column, row = (torch.linspace(0, side - 1, min(side, most)).round().long() for side in (width, height))
         pixel = torch.cartesian_prod(column, row)
         rays = cameras.rays(torch.full((len(pixel),), frame), pixel[:, 0], pixel[:, 1])
         samples = march_reference(rays, box, everywhere, box.side / resolution, torch.full((len(rays),), 0.5))

@@ -4,9 +4,11 @@ import dataclasses
 
 import torch
 
+from nerf.capture import bounds
 from nerf.capture.bounds import center_of_attention, contracted_space, seen_by_enough, seen_cells
 from nerf.capture.visual_hull import scene_space
 from nerf.geometry.cameras import Cameras, look_at
+from nerf.ops.march import march_reference
 from nerf.scenes import Views
 
 UP = torch.tensor([0.0, 0.0, 1.0])
@@ -73,6 +75,23 @@ def test_a_ring_shows_all_of_space_round_it():
     box, hull = contracted_space(views_of(ring()), 32)
     assert box.side > 1.6 * box.contraction.radius and abs(box.contraction.near - 0.3) < 1e-4
     assert seen_cells(views_of(ring()).cameras, box, 32).any() and hull.any()
+
+
+def test_of_many_pictures_fewer_rays_tell_nearly_the_same(monkeypatch):
+    views = views_of(ring(24))
+    box, _ = contracted_space(views, 32)
+    told = seen_cells(views.cameras, box, 32)
+    rays = []
+
+    def march(found, *about):
+        rays.append(len(found))
+        return march_reference(found, *about)
+
+    monkeypatch.setattr(bounds, "march_reference", march)
+    monkeypatch.setattr(bounds, "MOST_SEEN_RAYS", 24 * 16**2)
+    fewer = seen_cells(views.cameras, box, 32)
+    assert rays == [16**2] * 24
+    assert not (fewer & ~told).any() and (told & ~fewer).sum() < 0.02 * told.sum()
 
 
 def test_bounds_given_make_a_plain_cube():
