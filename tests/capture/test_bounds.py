@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from nerf.capture import bounds
@@ -75,6 +76,18 @@ def test_a_ring_shows_all_of_space_round_it():
     box, hull = contracted_space(views_of(ring()), 32)
     assert box.side > 1.6 * box.contraction.radius and abs(box.contraction.near - 0.3) < 1e-4
     assert seen_cells(views_of(ring()).cameras, box, 32).any() and hull.any()
+
+
+@pytest.mark.parametrize("unit", [1e4, 1e-4])
+def test_space_does_not_depend_on_the_unit_of_length(unit):
+    poses = torch.stack(ring())
+    scaled = torch.cat([poses[:, :, :3], unit * poses[:, :, 3:]], dim=2)
+    box, hull = contracted_space(views_of(list(poses)), 32)
+    other, same = contracted_space(views_of(list(scaled)), 32)
+    assert box.contraction is not None and other.contraction is not None
+    assert other.side == pytest.approx(unit * box.side, rel=1e-4)
+    assert other.contraction.radius == pytest.approx(unit * box.contraction.radius, rel=1e-4)
+    assert (hull == same).float().mean() > 0.99  # cells on the very edge of what is seen are rounded either way
 
 
 def test_of_many_pictures_fewer_rays_tell_nearly_the_same(monkeypatch):

@@ -1,6 +1,7 @@
 """Sounds: fitted, scored, written back at any rate; files of every width, and bad ones."""
 
 import json
+from wave import open as open_wave
 
 import numpy
 import pytest
@@ -34,6 +35,16 @@ def test_samples_of_every_width_are_read_to_the_same_scale(tmp_path, dtype):
     sound, rate = read_sound(tone(tmp_path / "a.wav", dtype))
     assert rate == 8000 and sound.shape == (800, 1)
     assert sound.max().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_samples_of_24_bits_are_read_to_the_same_scale(tmp_path):
+    sound, rate = read_sound(tone(tmp_path / "a.wav", numpy.int32, channels=2))
+    with open_wave(str(tmp_path / "b.wav"), "wb") as file:
+        file.setparams((2, 3, rate, len(sound), "NONE", ""))
+        whole = (sound.numpy() * 2**23).astype("<i4")
+        file.writeframes(whole.reshape(-1, 1).view(numpy.uint8)[:, :3].tobytes())
+    again, rate = read_sound(tmp_path / "b.wav")
+    assert rate == 8000 and torch.allclose(again, sound, atol=1e-6)  # 24 bits
 
 
 def test_a_sound_is_learned_and_written_back_at_any_rate(tmp_path):

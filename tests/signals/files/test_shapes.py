@@ -19,6 +19,33 @@ def test_a_box_has_its_exact_distances_with_the_right_sign(tmp_path):
     assert torch.allclose(found, torch.tensor([-0.5 / side, 0.5 / side, 0.49 - 2 / side]), atol=1e-6)
 
 
+def ball(radius, x=0.0, inverted=False):
+    made = trimesh.creation.icosphere(2, radius)
+    made.apply_translation((x, 0, 0))
+    if inverted:
+        made.invert()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bodies", "inside"),
+    [
+        ([ball(1, inverted=True)], [True, True, False]),
+        ([ball(1), ball(1, 3)], [True, True, True]),
+        ([ball(1), ball(1, 3, inverted=True)], [True, True, True]),
+        ([ball(1), ball(1)], [True, True, False]),
+        ([ball(1), ball(0.5, inverted=True)], [False, True, False]),
+    ],
+    ids=["inside out", "two bodies", "one of two inside out", "twice the same", "a cavity"],
+)
+def test_what_is_inside_does_not_depend_on_which_way_triangles_face(tmp_path, bodies, inside):
+    trimesh.util.concatenate(bodies).export(tmp_path / "bodies.stl")
+    shape = read_shape(tmp_path / "bodies.stl")
+    points = torch.tensor([[0.0, 0, 0], [0.75, 0, 0], [3, 0, 0]])
+    found = Surface(shape.corners).distance((points - torch.from_numpy(shape.corner).float()) / shape.side)
+    assert (found < 0).tolist() == inside
+
+
 def test_points_lie_on_the_surface_evenly_by_area_and_samples_half_near_it(tmp_path):
     file = tmp_path / "box.obj"
     trimesh.creation.box((1, 1, 0.1)).export(file)
