@@ -24,6 +24,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.files import FILES_ONLY, check_readable, ffmpeg_name
+from nerf.report import say
 from nerf.scenes.room import check_room
 from nerf.scenes.scene import box_average
 
@@ -250,12 +251,16 @@ def read_picture(path: Path, aspect: float | None = None, turned: bool = False) 
 def read_whole_picture(path: Path, aspect: float | None = None, turned: bool = True) -> numpy.ndarray:
     """Returns (H, W, C) uint8 or uint16 as the file holds it: C is 1 (grey), 2 (grey, alpha), 3 or 4; upright.
 
+    Of several pictures in a file it is the first, which is said.
+
     aspect, turned: see `read_picture`; without them EXIF alone decides.
 
     Raises:
         InputError: as `open_picture`, or the pixels have more than 16 bits.
     """
     with open_picture(path) as image:
+        if getattr(image, "is_animated", False):
+            say("signal", f"warning: {path}: of several pictures in it the first is taken; nerf fit video takes films")
         turn = _turn(image, aspect, turned)
         if image.mode.startswith(("I", "F")):
             pixels = _grey16(image, path)

@@ -84,6 +84,18 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         picture_size(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".png"])
+def test_of_several_pictures_in_a_file_the_first_is_taken_and_that_is_said(tmp_path, capsys, suffix):
+    first = Image.fromarray(RGB).convert("P", palette=Image.Palette.WEB)
+    first.save(tmp_path / f"one{suffix}")
+    whole = read_whole_picture(tmp_path / f"one{suffix}")
+    assert capsys.readouterr().out == ""
+    others = [Image.fromarray(255 - RGB).convert("P", palette=Image.Palette.WEB)] * 3
+    first.save(tmp_path / f"many{suffix}", save_all=True, append_images=others)
+    assert numpy.array_equal(read_whole_picture(tmp_path / f"many{suffix}"), whole)
+    assert f"many{suffix}: of several pictures in it the first is taken" in capsys.readouterr().out
+
+
 def test_a_bomb_is_refused_by_its_header_and_a_large_picture_is_not(tmp_path):
     (tmp_path / "a.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0))
