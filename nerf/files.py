@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 import time
 import zlib
@@ -30,6 +31,8 @@ MENDS = {
     errno.EDQUOT: "free some space or choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+# Opening a link is an error, and opening a pipe does not wait for its other end; Windows has no such flags.
+IN_PLACE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 FILES_ONLY = ("-protocol_whitelist", "file")  # arguments of ffmpeg for what it reads
 
 
@@ -78,6 +81,24 @@ def inside_run(folder: Path) -> Path:
     if folder.is_symlink():
         raise InputError(f"{folder}: a link; what is in a run folder is not written through links, remove it")
     return folder
+
+
+def opened_in_place(file: Path, flags: int) -> int:
+    """Returns the descriptor of a file that is written where it lies, which is made if there is none.
+
+    flags: of `os.open`.
+
+    Raises:
+        InputError: it cannot be written, or is a link, a pipe or a device: a run folder may be a stranger's.
+    """
+    try:
+        descriptor = os.open(file, flags | os.O_CREAT | IN_PLACE, 0o644)
+    except OSError as error:
+        raise unwritable(file, error) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{file}: cannot be written (not a file); move it away or choose another folder")
+    return descriptor
 
 
 def mark() -> str:
@@ -193,6 +214,7 @@ def check_beside(file: Path, ours: Callable[[str], bool]) -> None:
     Raises:
         InputError: it is there and not ours.
     """
+    check_readable(file)
     try:
         with open(file, "rb") as there:
             if ours(there.read(BESIDE_READ).decode("utf-8", "replace")):

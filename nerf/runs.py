@@ -28,7 +28,17 @@ from torch import Tensor
 from nerf import __version__
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
-from nerf.files import mark, parsed_json, read_json, read_yaml, replacing, sweep, unwritable, write_text
+from nerf.files import (
+    mark,
+    opened_in_place,
+    parsed_json,
+    read_json,
+    read_yaml,
+    replacing,
+    sweep,
+    unwritable,
+    write_text,
+)
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import NO_ORIGIN
 from nerf.geometry.scale import Scale, checked_scale
@@ -37,7 +47,6 @@ from nerf.report import say
 from nerf.text import short
 
 CHECKPOINT_FORMAT = 1
-NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # opening a link is an error; Windows has no such flag
 MOST_STEPS = 2**30  # of a training
 FARTHEST = 1e30  # coordinate of a crop box
 CAMERA_ARRAYS = ("world_from_camera", "focal", "center", "lens", "size")
@@ -190,8 +199,7 @@ class RunFolder:
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds one line to the log."""
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK
-            with os.fdopen(os.open(self.log, flags, 0o644), "a", encoding="utf-8") as log:
+            with os.fdopen(opened_in_place(self.log, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         except OSError as error:
             raise unwritable(self.log, error) from None
@@ -374,10 +382,7 @@ def _opened_lock(file: Path) -> BinaryIO:
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644), "r+b", buffering=0)
-    except OSError as error:
-        raise unwritable(file, error) from None
+    return os.fdopen(opened_in_place(file, os.O_RDWR), "r+b", buffering=0)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -153,6 +153,19 @@ def test_json_and_yaml_of_strangers_are_read_at_one_place():
     assert parsing <= {*may_parse}
 
 
+def test_what_is_written_in_place_is_opened_at_one_place():
+    # A run folder may be a stranger's, with a link or a pipe where the log is. All else is written beside and renamed.
+    wrong = [
+        f"{file.relative_to(REPOSITORY)}:{node.lineno}"
+        for file in FILES
+        if file.relative_to(REPOSITORY / "nerf") != Path("files.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        if re.match(r"os\.open\((?!os\.devnull)|(.*\.)?open\(.*'(a|r\+|x)[bt]?'", ast.unparse(node))
+    ]
+    assert wrong == []
+
+
 def test_every_name_that_ffmpeg_is_given_is_a_file():
     calls = [
         (f"{file.relative_to(REPOSITORY)}:{node.lineno}", function, ast.unparse(node))

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from nerf.cli.main import main
+from nerf.errors import InputError
+from nerf.files import check_beside
 from nerf.runs import RunFolder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -79,6 +81,26 @@ def test_nothing_is_written_through_a_link(name, run, ball_run, tmp_path, capsys
         assert main(["train", "--scene", str(ball_run.parent / "ball"), "--out", str(run), "--resume", *words]) == 2
         assert "a link" in capsys.readouterr().err
     assert [path.name for path in outside.iterdir()] == ["log"] and (outside / "log").read_text() == "mine\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_nothing_waits_for_the_other_end_of_a_pipe(tmp_path):
+    run = RunFolder(tmp_path)
+    for file in (run.log, run.lock):
+        os.mkfifo(file)
+    reader = os.open(run.log, os.O_RDONLY | os.O_NONBLOCK)  # without one, the system refuses it by itself
+    try:
+        with pytest.raises(InputError, match="log.jsonl: cannot be written .not a file."):
+            run.append_log({"step": 1})
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+    with pytest.raises(InputError, match="log.jsonl: cannot be written"):
+        run.append_log({"step": 1})
+    with pytest.raises(InputError, match=".lock: cannot be written .not a file."), run.held():
+        pass
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        check_beside(run.log, lambda text: True)
 
 
 @pytest.mark.parametrize(
