@@ -80,16 +80,20 @@ def open_picture(path: Path) -> Iterator[ImageFile]:
 
     try:
         with _opened(path) as image:
-            width, height = image.size
-            if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
-                raise InputError(
-                    f"{path}: claims {width} x {height} pixels; at most {LARGEST_SIDE} a side and {MOST_PIXELS} in all "
-                    "are read: shrink the picture"
-                )
+            check_size(path, *image.size)
             yield image
     except (*DAMAGE, struct.error, zlib.error, Image.DecompressionBombError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable picture ({text}); restore the file or remove its frame") from None
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raises InputError if a picture's header claims an absurd size."""
+    if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: claims {width} x {height} pixels; at most {LARGEST_SIDE} a side and {MOST_PIXELS} in all "
+            "are read: shrink the picture"
+        )
 
 
 def _opened(path: Path) -> ImageFile:

@@ -1,6 +1,7 @@
 """Pictures: fitted, resumed, decoded at any size and region, with masks and without peak."""
 
 import json
+import struct
 from dataclasses import replace
 
 import numpy
@@ -147,6 +148,21 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, capsys):
     for words in (["compress"], ["fit", "image"]):
         assert main([*words, str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 2
         assert "a.png: claims 20000 x 20000 pixels; at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("last, error", [((99999, 99999), "claims 100000 x 100000"), ((9999, 9999), "GiB of memory")])
+def test_an_exr_that_claims_more_than_is_bearable_is_refused_by_its_header(tmp_path, capsys, monkeypatch, last, error):
+    pytest.importorskip("OpenEXR")
+    file = tmp_path / "a.exr"
+    write_float_picture(file, torch.ones(12, 20, 3), hdr=True)
+    data = bytearray(file.read_bytes())
+    word = b"dataWindow\0box2i\0"
+    at = data.index(word) + len(word) + 4
+    data[at : at + 16] = struct.pack("<4i", 0, 0, *last)
+    file.write_bytes(data)
+    monkeypatch.setattr("nerf.signals.files.budget.machine_memory", lambda: 2**30)
+    assert main(["fit", "image", str(file), "--out", str(tmp_path / "run")]) == 2
+    assert error in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["grey", "RGBA", "0 and 1", "alpha alone"])

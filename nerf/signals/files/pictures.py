@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import replacing
-from nerf.scenes.pictures import read_whole_picture
+from nerf.files import check_readable, replacing
+from nerf.scenes.pictures import check_size, read_whole_picture
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -64,14 +66,48 @@ def _openexr(file: Path) -> Any:
     return OpenEXR
 
 
-def _read_exr(file: Path) -> Tensor:
-    """Returns linear light (H, W, C)."""
+@contextmanager
+def _opened_exr(file: Path, header_only: bool) -> Iterator[Any]:
+    """Yields an EXR as the library opens it.
+
+    Raises:
+        InputError: it is damaged, whether that shows at once or inside the block, or the library is not installed.
+    """
     library = _openexr(file)
+    check_readable(file)
     try:
-        with library.File(str(file), separate_channels=True) as picture:
-            channels = {name: channel.pixels for name, channel in picture.channels().items()}
+        with library.File(str(file), separate_channels=True, header_only=header_only) as picture:
+            yield picture
+    except InputError:
+        raise
     except Exception as error:  # the library raises plain RuntimeError and ValueError alike
         raise InputError(f"{file}: not a readable EXR ({' '.join(str(error).split())}); restore the file") from None
+
+
+def exr_size(file: Path) -> tuple[int, int, int]:
+    """Returns width, height and channels of an EXR from its header: no part is larger, and channels are of all parts.
+
+    Raises:
+        InputError: the file is damaged, or claims an absurd size.
+    """
+    sides = []
+    channels = 0
+    with _opened_exr(file, header_only=True) as picture:
+        for part in picture.parts:
+            low, high = part.header["dataWindow"]
+            sides.append([int(last) - int(first) + 1 for first, last in zip(low, high)])
+            channels += len(part.header["channels"])
+        width, height = map(max, zip(*sides))
+
+    check_size(file, width, height)
+    return width, height, channels
+
+
+def _read_exr(file: Path) -> Tensor:
+    """Returns linear light (H, W, C)."""
+    exr_size(file)
+    with _opened_exr(file, header_only=False) as picture:
+        channels = {name: channel.pixels for name, channel in picture.channels().items()}
 
     names = [name for name in "RGBA" if name in channels] or ["Y"]
     if not set(names) <= channels.keys() or len(names) == 2:
