@@ -85,6 +85,11 @@ SUBJECTS = (
     _fit("sdf", "shape.obj"),
     _fit("sdf", "shape.ply"),
     _fit("sdf", "points.ply"),
+    _fit("sdf", "points.pcd"),
+    _fit("image", "light.exr"),
+    _fit("tomography", "slice.dcm", "tomography.views=6", "tomography.sart_iterations=2"),
+    _fit("tomography", "sinogram.npz", "tomography.sart_iterations=2"),
+    _fit("video", "film.mp4"),
     Subject(
         "compress",
         ("signals/picture.png",),
@@ -189,6 +194,29 @@ def _write_signals(folder: Path) -> None:
     )
     rows = "\n".join(" ".join(f"{value:.4f}" for value in (*normal * 0.5, *normal)) for normal in normals)
     (folder / "points.ply").write_text(f"{head}\nend_header\n{rows}\n")
+    head = "FIELDS x y z normal_x normal_y normal_z\nSIZE 4 4 4 4 4 4\nTYPE F F F F F F\nCOUNT 1 1 1 1 1 1"
+    (folder / "points.pcd").write_text(f"VERSION .7\n{head}\nWIDTH 80\nHEIGHT 1\nPOINTS 80\nDATA ascii\n{rows}\n")
+    _write_light_film_and_scans(folder)
+
+
+def _write_light_film_and_scans(folder: Path) -> None:
+    """Writes small signals whose readers are others' libraries: linear light, a film, a DICOM slice and a sinogram."""
+    import torch
+    from imageio_ffmpeg import write_frames
+
+    from nerf.signals.files.pictures import write_float_picture
+    from tests.signals.files.test_voxels import write_slice
+
+    write_float_picture(folder / "light.exr", torch.linspace(0, 9, 12 * 20 * 3).reshape(12, 20, 3), hdr=True)
+    film = write_frames(str(folder / "film.mp4"), (32, 32), fps=10, macro_block_size=16)
+    film.send(None)
+    for frame in range(5):
+        film.send(numpy.full((32, 32, 3), 50 * frame, numpy.uint8).tobytes())
+    film.close()
+    disc = numpy.hypot(*numpy.mgrid[-4:5, -4:4]) < 3
+    write_slice(folder / "slice.dcm", 0.0, disc * 500 + 12, RescaleSlope=2, PixelSpacing=[2, 2])
+    chord = numpy.maximum(0, 16 - (numpy.arange(9) - 4.0) ** 2) ** 0.5 * 0.04
+    numpy.savez(folder / "sinogram.npz", sinogram=numpy.tile(chord, (6, 1)), angles=numpy.arange(6) * 30.0)
 
 
 # What stands for a number, in files of text, of JSON and of YAML; and for anything in JSON.
@@ -491,7 +519,7 @@ def header_changed(file: Path, chance: random.Random, outside: Path) -> str:
 
 
 _TREES = (".json", ".yaml")
-_TEXTS = (*_TREES, ".txt", ".obj", ".ply")
+_TEXTS = (*_TREES, ".txt", ".obj", ".ply", ".pcd")
 BY_SUFFIX = (
     (_TREES, tree_changed),
     (_TREES, tree_changed),
@@ -502,5 +530,5 @@ BY_SUFFIX = (
     ((".safetensors",), tensor_changed),
     ((".npy",), array_changed),
     ((".png",), header_changed),
-    ((".bin", ".wav", ".nii", ".nrfp", ".safetensors"), overwritten),
+    ((".bin", ".wav", ".nii", ".nrfp", ".safetensors", ".exr", ".dcm", ".npz", ".mp4"), overwritten),
 )

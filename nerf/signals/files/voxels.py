@@ -33,9 +33,6 @@ MOST_STRETCH = 1000.0  # of the distances of voxels along two axes
 LEAST_LEAN = 1.0  # degrees by which the third axis leans from the normal of the slices that are worth a word
 MOST_SIDEWAYS = 0.5  # of a pixel: slices that lie farther than that beside their row are no row
 MOST_LOOKED_AT = 1000  # files inside a folder, when looking where in it DICOM files are
-READ_ERRORS = (
-    OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError, NotImplementedError,
-)  # fmt: skip
 MISSING = "{file}: needs the package {package}; pip install 'nerf[medical]'"
 
 
@@ -152,15 +149,12 @@ def check_shape(file: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns whatever a reader says of a damaged file into one line."""
-    import tokenize
-    import zlib
-
+    """Turns whatever a reader says of a damaged file into one line: each has errors of its own for some damage."""
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except (*READ_ERRORS, zlib.error, tokenize.TokenError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: cannot be read, damaged or cut off ({reason})") from None
 
@@ -221,15 +215,15 @@ def _read_dicom(path: Path) -> VoxelVolume:
     slices = []
     inflated = 0
     for file in files:
-        try:
-            with _readable(file):
-                inflated += _inflated_bytes(file)
-                if inflated > MOST_INFLATED:
-                    raise InputError(f"{file}: inflates to more than {MOST_INFLATED >> 20} MiB; save it uncompressed")
-                slices.append((file, pydicom.dcmread(file)))
-        except pydicom.errors.InvalidDicomError:
-            if len(files) == 1:
-                raise InputError(f"{file}: not a DICOM file") from None
+        with _readable(file):
+            inflated += _inflated_bytes(file)
+            if inflated > MOST_INFLATED:
+                raise InputError(f"{file}: inflates to more than {MOST_INFLATED >> 20} MiB; save it uncompressed")
+            try:
+                slices.append(_slice(file, pydicom.dcmread(file)))
+            except pydicom.errors.InvalidDicomError:
+                if len(files) == 1:
+                    raise InputError(f"{file}: not a DICOM file") from None
     if not slices:
         deeper = _dicom_folders(path)
         hint = f", but in {some(deeper)} inside it: give one such folder" if deeper else ""
@@ -277,51 +271,82 @@ def _inflated_bytes(file: Path) -> int:
     return size
 
 
-def _stacked(path: Path, slices: list) -> VoxelVolume:
-    """Returns the volume of DICOM slices, ordered by their height along the normal."""
-    ordered = sorted(((_slice_frame(file, data), file, data) for file, data in slices), key=lambda item: item[0][2])
-    across, origin, _ = ordered[0][0]
+@dataclass(frozen=True)
+class _Slice:
+    """A DICOM slice, and what its header says, in mm and LPS: the library reads an element when it is asked for."""
 
-    series = {str(data.get("SeriesInstanceUID", "")) for _, _, data in ordered}
+    file: Path
+    data: Any  # the library's
+    series: str
+    size: tuple[int, int]  # columns and rows
+    across: numpy.ndarray  # (2, 3), the steps of a column and of a row
+    origin: numpy.ndarray  # (3,), the first voxel
+    height: float  # of it along the normal
+    thickness: float
+
+
+def _slice(file: Path, data: Any) -> _Slice:
+    """Returns a slice, whose header is read here and nowhere else; raises what the library does if it is damaged."""
+    spacing = numpy.array(data.get("PixelSpacing", (1, 1)), float)
+    axes = numpy.array(data.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float).reshape(2, 3)
+    origin = numpy.array(data.get("ImagePositionPatient", (0, 0, 0)), float)
+    return _Slice(
+        file,
+        data,
+        series=str(data.get("SeriesInstanceUID", "")),
+        size=(int(data.get("Columns", 0)), int(data.get("Rows", 0))),
+        across=axes * spacing[::-1, None],
+        origin=origin,
+        height=float(origin @ numpy.cross(axes[0], axes[1])),
+        thickness=float(data.get("SliceThickness", 0) or 1),
+    )
+
+
+def _stacked(path: Path, slices: list[_Slice]) -> VoxelVolume:
+    """Returns the volume of DICOM slices, ordered by their height along the normal."""
+    ordered = sorted(slices, key=lambda one: one.height)
+    first = ordered[0]
+
+    series = {one.series for one in ordered}
     if len(series) > 1:
         raise InputError(f"{path}: slices of {len(series)} series; keep those of one series in a folder")
-    sizes = {(int(data.get("Columns", 0)), int(data.get("Rows", 0))) for _, _, data in ordered}
+    sizes = {one.size for one in ordered}
     if len(sizes) > 1:
         raise InputError(f"{path}: slices of {len(sizes)} sizes; keep those of one series in a folder")
-    check_shape(path, (*sizes.pop(), len(ordered)))
-    values = numpy.stack([_hounsfield(file, data) for _, file, data in ordered], axis=2)
+    check_shape(path, (*first.size, len(ordered)))
+    values = numpy.stack([_hounsfield(one.file, one.data) for one in ordered], axis=2)
 
-    steps = numpy.diff([frame[2] for frame, _, _ in ordered])
+    steps = numpy.diff([one.height for one in ordered])
     if len(steps) and (steps.min() <= 0 or numpy.ptp(steps) > 0.01 * steps.mean()):
         raise InputError(
             f"{path}: slices are not evenly spaced ({steps.min():g} to {steps.max():g} mm); one is missing"
         )
 
     affine = numpy.eye(4)
-    affine[:3, :2] = across.T
-    affine[:3, 2] = _step_of_slices(path, [frame for frame, _, _ in ordered], ordered[0][2])
-    affine[:3, 3] = origin
+    affine[:3, :2] = first.across.T
+    affine[:3, 2] = _step_of_slices(path, ordered)
+    affine[:3, 3] = first.origin
     affine[:2] *= -1  # left, back -> right, front
     return VoxelVolume(values, affine, str(path))
 
 
-def _step_of_slices(path: Path, frames: list, first: Any) -> numpy.ndarray:
+def _step_of_slices(path: Path, slices: list[_Slice]) -> numpy.ndarray:
     """Returns the way (3,) from a slice to the next, mm, LPS: along the normal, unless the gantry was tilted.
 
-    frames: of evenly spaced slices, see `_slice_frame`. first: the first file, which tells the thickness of a lone one.
+    slices: evenly spaced, in order.
 
     Raises:
-        InputError: the slices do not lie in a row.
+        InputError: they do not lie in a row.
     """
-    across = frames[0][0]
-    pixel = numpy.linalg.norm(across, axis=1)
-    if len(frames) == 1:
-        column, row = across / pixel[:, None]
-        return numpy.cross(column, row) * float(first.get("SliceThickness", 0) or 1)
+    first = slices[0]
+    pixel = numpy.linalg.norm(first.across, axis=1)
+    if len(slices) == 1:
+        column, row = first.across / pixel[:, None]
+        return numpy.cross(column, row) * first.thickness
 
-    origins = numpy.stack([origin for _, origin, _ in frames])
-    step = (origins[-1] - origins[0]) / (len(frames) - 1)
-    aside = numpy.linalg.norm(origins - origins[0] - numpy.arange(len(frames))[:, None] * step, axis=1).max()
+    origins = numpy.stack([one.origin for one in slices])
+    step = (origins[-1] - origins[0]) / (len(slices) - 1)
+    aside = numpy.linalg.norm(origins - origins[0] - numpy.arange(len(slices))[:, None] * step, axis=1).max()
     if aside > MOST_SIDEWAYS * pixel.min():
         raise InputError(
             f"{path}: the slices do not lie in a row: their corners are up to {aside:.3g} mm beside one; keep those of "
@@ -330,23 +355,16 @@ def _step_of_slices(path: Path, frames: list, first: Any) -> numpy.ndarray:
     return step
 
 
-def _slice_frame(file: Path, data: Any) -> tuple[numpy.ndarray, numpy.ndarray, float]:
-    """Returns steps (2, 3) of a column and of a row, the first voxel (3,), and its height along the normal; mm, LPS."""
-    with _readable(file):
-        spacing = numpy.array(data.get("PixelSpacing", (1, 1)), float)
-        axes = numpy.array(data.get("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), float).reshape(2, 3)
-        origin = numpy.array(data.get("ImagePositionPatient", (0, 0, 0)), float)
-        return axes * spacing[::-1, None], origin, float(origin @ numpy.cross(axes[0], axes[1]))
-
-
 def _hounsfield(file: Path, data: Any) -> numpy.ndarray:
     """Returns values (columns, rows) float32 of a slice, after slope and intercept."""
-    if "PixelData" not in data:
-        raise InputError(f"{file}: a DICOM file without pixel data; give the file of a slice")
     with _readable(file):
+        if "PixelData" not in data:
+            raise InputError(f"{file}: a DICOM file without pixel data; give the file of a slice")
         try:
             stored = data.pixel_array
-        except (*READ_ERRORS, RuntimeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
             if syntax is None or not syntax.is_compressed:
                 raise ValueError(str(error)) from None

@@ -22,7 +22,7 @@ def write_slice(file, z: float, values: numpy.ndarray | None, **changes) -> None
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = pydicom.uid.CTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[file.name])
 
     data.Rows = 9
     data.Columns = 8
@@ -111,7 +111,8 @@ def test_a_folder_of_folders_names_those_that_hold_slices(tmp_path):
     [
         ("nan", "not finite"), ("constant", "nothing to fit"), ("cut", "cut off"), ("text", "cannot be read"),
         ("huge", "more than"), ("pixels", "without pixel data"), ("short", "cannot be read"), ("gap", "evenly spaced"),
-        ("not dicom", "not a DICOM"), ("missing", "not found"), ("pickle", "cannot be read"), ("words", "real numbers"),
+        ("not dicom", "not a DICOM"), ("rows", "cannot be read"), ("thickness", "could not convert"),
+        ("missing", "not found"), ("pickle", "cannot be read"), ("words", "real numbers"),
     ],
 )  # fmt: skip
 def test_a_bad_volume_is_refused_in_one_line(tmp_path, case, words):
@@ -136,6 +137,15 @@ def test_a_bad_volume_is_refused_in_one_line(tmp_path, case, words):
         write_slice(file, 0, None if case == "pixels" else numpy.zeros((9, 8)))
         if case == "short":
             file.write_bytes(file.read_bytes()[:-40])
+    elif case in ("rows", "thickness"):
+        file = tmp_path / "a.dcm"
+        write_slice(file, 0, numpy.zeros((9, 8)))
+        whole, damaged = {
+            "rows": (b"\x28\0\x10\0US\x02\0", b"\x28\0\x10\0US\x01\0"),
+            "thickness": (b"\x18\0\x50\0DS\x04\x003.0 ", b"\x18\0\x50\0DS\x04\x003.\xb0 "),
+        }[case]
+        assert file.read_bytes().count(whole) == 1
+        file.write_bytes(file.read_bytes().replace(whole, damaged))
     elif case == "gap":
         file = tmp_path
         for z in (0, 3, 9):
