@@ -47,6 +47,9 @@ CUDA = [
     "cuda-bindings>=12.8; sys_platform != 'darwin'",
     "nvidia-cuda-nvrtc>=13; sys_platform != 'darwin'",
 ]
+HDR = ["OpenEXR>=3.5.2"]  # 3.4.14 alone mended 15 known holes in its reader
+HEIC = ["pillow-heif>=1.3"]  # CVE-2026-28231
+MEDICAL = ["nibabel>=5", "pydicom>=3.0.2"]  # CVE-2026-32711
 
 
 class PlatformWheel(bdist_wheel):
@@ -72,36 +75,37 @@ setup(
         "torch>=2.10",
         "numpy>=1.26",
         "imageio>=2.34",
-        "imageio-ffmpeg>=0.5",
+        "imageio-ffmpeg>=0.8",  # brings ffmpeg 9.0; older ones bring 7.0 of 2024, with known holes
         "libusb-package>=1.0.26",  # open3d's wheel links libusb, which a bare machine lacks
         "open3d>=0.18",
-        "pillow>=11.3",  # reads AVIF; older than 10.3 have known holes: libwebp (CVE-2023-4863), CVE-2024-28219
+        # Older ones have known holes in readers of JPEG and TIFF (CVE-2026-112403, 112395); Python 3.10 gets no newer.
+        "pillow>=13; python_version >= '3.11'",
+        "pillow>=12.3; python_version < '3.11'",
         "pyyaml>=6",
         "safetensors>=0.4.3",
         "scikit-image>=0.22",
         "scipy>=1.11",
-        "tqdm>=4.65",
+        "tqdm>=4.66.3",  # CVE-2024-34062
         "trimesh>=5.0",  # older ones follow names in a mesh out of its folder
         "websockets>=13",  # nerf view, and the browser of tests
     ],
     extras_require={
         "sfm": ["pycolmap>=3.12"],
         "compress": ["constriction>=0.4"],
-        "hdr": ["OpenEXR>=3.3"],
-        "heic": ["pillow-heif>=1.0"],
+        "hdr": [*HDR],
+        "heic": [*HEIC],
         "texture": ["xatlas>=0.0.9"],
-        "medical": ["nibabel>=5", "pydicom>=3"],
+        "medical": [*MEDICAL],
         "test": [
-            "pytest>=8",
+            "pytest>=9.0.3",  # CVE-2025-71176
             "pyright[nodejs]>=1.1.400",  # with its own node: nothing is fetched when it runs
             "ruff>=0.6",
-            "OpenEXR>=3.3",
-            "pillow-heif>=1.0",
-            "nibabel>=5",
-            "pydicom>=3",
             "constriction>=0.4",
             "pycolmap>=3.12",
             "xatlas>=0.0.9",
+            *HDR,
+            *HEIC,
+            *MEDICAL,
             *CUDA,
         ],
         "cuda": [*CUDA],
