@@ -1,29 +1,36 @@
-"""Measures how much of what bad poses and uneven exposures cost is won back by learning them.
+"""Measures how much of what imperfect captures cost is won back by learning what is wrong with them.
 
     python benchmarks/imperfect_captures.py --scene lego --downscale 2 --steps 8000
+    python benchmarks/imperfect_captures.py --only patch --downscale 4 --steps 4000
 
 Poses: every training camera is turned by --degrees about a random axis and moved by --move of its distance from the
 cameras' middle in a random direction. Exposure: the light of every training picture is multiplied by 2 ** s, s uniform
-in [-stops, stops], and the picture clipped and rounded again. Held-out views are as they were. All runs take the same
-steps. Scores are the mean PSNR over white of the held-out views: as they are, and each with its pose or its gain and
-offset aligned to the picture (`nerf.workflows.align`), in every row alike. Recovered: of what the fault costs.
+in [-stops, stops], and the picture clipped and rounded again. Patch: a figure, --patch of the picture's height tall, as
+wide as a person is, and opaque, stands somewhere else in every third training picture.
+
+Held-out pictures are as they were. All runs take the same steps. Scores are the mean PSNR over white of the held-out
+views: as they are, and each with its pose or its gain and offset aligned to the picture
+(`nerf.workflows.align`), in every row alike; for patches nothing is aligned. Recovered: of what the fault costs.
+Learned from right pictures: what learning costs where there is no fault.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 
 from nerf.backends.choice import choose_backend
-from nerf.config import SceneSettings, Settings, read_settings
+from nerf.config import SceneSettings, Settings, default_settings, read_settings
 from nerf.files import write_text
 from nerf.rendering.metrics import psnr
-from nerf.scenes import Views, find_scene, load_scene
+from nerf.scenes import Views, find_scene, ground_of, load_scene
 from nerf.training.camera_optimizer import rotations
 from nerf.training.radiance import RadianceTask
 from nerf.workflows.align import aligned_camera, aligned_colors
@@ -52,6 +59,42 @@ def exposed(views: Views, stops: float, random: torch.Generator) -> Views:
     return dataclasses.replace(views, images=images)
 
 
+def visited(views: Views, part: float, random: torch.Generator) -> Views:
+    """Returns views of which every third has a figure somewhere: head, coat and legs; part: of the picture's height."""
+    images = views.images.clone()
+    for frame in range(0, len(views), 3):
+        width, height = views.cameras.size[frame].tolist()
+        tall = round(part * height)
+        wide = max(3, tall // 3)
+        figure = torch.zeros(tall, wide, images.shape[3])
+        down = torch.linspace(0, 1, tall)[:, None]
+        across = torch.linspace(-1, 1, wide)[None]
+        head = (down < 0.2) & (((down - 0.1) / 0.1).square() + (across / 0.45).square() < 1)
+        coat = (down >= 0.2) & (down < 0.6)
+        legs = (down >= 0.6) & (across.abs() > 0.15) & (across.abs() < 0.8)
+        for shape, color in ((head, (0.8, 0.6, 0.5)), (coat, (0.15, 0.25, 0.6)), (legs, (0.1, 0.1, 0.1))):
+            figure[shape.expand(tall, wide)] = torch.tensor([*color, 1.0])[: images.shape[3]]
+        figure[:, :, :3] *= 0.8 + 0.4 * torch.rand(tall, wide, 1, generator=random)  # cloth
+
+        top = int(torch.randint(height - tall + 1, (), generator=random))
+        left = int(torch.randint(width - wide + 1, (), generator=random))
+        there = images[frame, top : top + tall, left : left + wide]
+        shown = (head | coat | legs).expand(tall, wide)
+        there[shown] = (figure[shown].clamp(0, 1) * views.white).round().to(images.dtype)
+    return dataclasses.replace(views, images=images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is wrong with a capture, and the settings that learn it."""
+
+    train: Views
+    learned: dict[str, Any]  # settings of `capture`
+    not_learned: dict[str, Any]  # with a rate of zero, nothing is learned and all else is the same
+    aligned: str  # of held-out views: pose, colors, or nothing
+    harm: bool = False  # whether to learn from right pictures, too
+
+
 def trained(views: Views, settings: Settings) -> tuple[RadianceTask, float]:
     """Returns a task after its steps, and the seconds they took."""
     task, spent = choose_backend("native").task(views, settings), 0.0
@@ -62,19 +105,32 @@ def trained(views: Views, settings: Settings) -> tuple[RadianceTask, float]:
     return task, spent
 
 
-def scores(task: RadianceTask, views: Views, pose: bool, every: int) -> tuple[float, float]:
+def scores(task: RadianceTask, views: Views, aligned: str, every: int) -> tuple[float, float]:
     """Returns the mean PSNR of held-out views as they are, and aligned."""
     plain, fitted, model = [], [], task.averaged()
     for frame in range(0, len(views), every):
         truth = views.picture(frame, "white")
-        picture = model.picture(views.cameras, frame)
-        plain.append(psnr(picture.over(1.0), truth))
-        if pose:
+        picture = fit = model.picture(views.cameras, frame)
+        if aligned == "pose":
             fit = model.picture(aligned_camera(model, views, frame, "white", False), 0)
-        else:
+        elif aligned == "colors":
             fit = aligned_colors(picture, views, frame, "white")
+        plain.append(psnr(picture.over(1.0), truth))
         fitted.append(psnr(fit.over(1.0), truth))
     return mean(plain), mean(fitted)
+
+
+def faults(train: Views, arguments: argparse.Namespace) -> dict[str, Fault]:
+    """Returns what can be wrong, by name."""
+    random = torch.Generator().manual_seed(7)
+    poses = disturbed(train, arguments.degrees, arguments.move, random)
+    exposure = exposed(train, arguments.stops, random)
+    patch = visited(train, arguments.patch, random)
+    return {
+        "poses": Fault(poses, {"poses": "refine"}, {"poses": "refine", "pose_rate": 0.0}, "pose"),
+        "exposure": Fault(exposure, {"exposure": "learn"}, {"exposure": "learn", "exposure_rate": 0.0}, "colors"),
+        "patch": Fault(patch, {"transients": "discount"}, {}, "", True),
+    }
 
 
 def main() -> None:
@@ -86,38 +142,41 @@ def main() -> None:
     parser.add_argument("--degrees", type=float, default=1.0)
     parser.add_argument("--move", type=float, default=0.01)
     parser.add_argument("--stops", type=float, default=1.0)
+    parser.add_argument("--patch", type=float, default=0.4)
     parser.add_argument("--every", type=int, default=1, help="score every so many held-out views")
-    parser.add_argument("--only", choices=("poses", "exposure"))
+    parser.add_argument("--only", choices=("poses", "exposure", "patch"))
     parser.add_argument("--out", type=Path, help="file for the table")
     arguments, overrides = parser.parse_known_args()
-    settings = read_settings(None, [f"train.steps={arguments.steps}", "train.max_seconds=0", *overrides])
+
+    folder = find_scene(arguments.scene)
     read = SceneSettings(downscale=arguments.downscale)
-    splits = load_scene(find_scene(arguments.scene), ("train", "test"), read).splits
+    splits = load_scene(folder, ("train", "test"), read).splits
     train, test = splits["train"], splits["test"]
-    random = torch.Generator().manual_seed(7)
-    faults = {
-        "poses": (disturbed(train, arguments.degrees, arguments.move, random), "poses", "refine", "pose_rate"),
-        "exposure": (exposed(train, arguments.stops, random), "exposure", "learn", "exposure_rate"),
-    }
+    words = [f"train.steps={arguments.steps}", "train.max_seconds=0", *overrides]
+    settings = read_settings(None, words, default_settings(ground_of(folder.folder, "auto")))
+
     heads = ("fault", "pictures", "learned", "as they are, dB", "aligned, dB", "recovered", "steps take")
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * 6]
     print("\n".join(lines), flush=True)
-    for fault, (wrong, name, word, rate) in faults.items():
-        if arguments.only not in (None, fault):
+    for name, fault in faults(train, arguments).items():
+        if arguments.only not in (None, name):
             continue
         found = []
-        # With a rate of zero nothing is learned, and all else is the same.
-        for pictures, views, learned in (("right", train, False), ("wrong", wrong, False), ("wrong", wrong, True)):
-            changes = {name: word} | ({} if learned else {rate: 0.0})
+        rows = [("right", train, False), ("wrong", fault.train, False), ("wrong", fault.train, True)]
+        for pictures, views, learned in rows + [("right", train, True)] * fault.harm:
+            changes = fault.learned if learned else fault.not_learned
             capture = dataclasses.replace(settings.capture, **changes)
             task, seconds = trained(views, dataclasses.replace(settings, capture=capture))
-            found.append(scores(task, test, fault == "poses", arguments.every))
-            part = ""
+            found.append(scores(task, test, fault.aligned, arguments.every))
             if learned:
+                found_out = task.camera_optimizer.found() + ([task.transients.found()] if task.transients else [])
+                print("\n".join(found_out), file=sys.stderr, flush=True)
+            part = ""
+            if learned and pictures == "wrong":
                 part = " / ".join(f"{(c - b) / (a - b):.0%}" for a, b, c in zip(*found))
             lines.append(
-                f"| {fault} | {pictures} | {'yes' if learned else 'no'} | {found[-1][0]:.2f} | {found[-1][1]:.2f} | "
-                f"{part} | {seconds:.0f} s |"
+                f"| {name} | {pictures} | {'yes' if learned else 'no'} | {found[-1][0]:.2f} | "
+                f"{f'{found[-1][1]:.2f}' if fault.aligned else ''} | {part} | {seconds:.0f} s |"
             )
             print(lines[-1], flush=True)
     if arguments.out:

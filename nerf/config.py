@@ -71,6 +71,11 @@ class CaptureSettings:
     exposure_rate: float = setting(
         5e-3, "initial learning rate of the exposures, of the logarithm of the gain", 0.0, 0.1
     )
+    transients: str = setting(
+        "keep",
+        "what some pictures show and others do not, as passers-by: keep = learned from like all else, or discounted",
+        choices=("keep", "discount"),
+    )
 
 
 @dataclass(frozen=True)

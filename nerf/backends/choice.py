@@ -45,9 +45,11 @@ class Backend:
         kind = settings.field.kind
         if self.name != "reference" and kind != "hash":
             return f"field.kind={kind}: not on --backend {self.name}, which computes hash only; use --backend reference"
-        learns = settings.capture.poses == "refine" or settings.capture.exposure == "learn"
-        if training and self.name == "cuda" and learns:
-            return "capture.poses=refine, capture.exposure=learn: not on CUDA yet; train with --device cpu"
+        capture = settings.capture
+        learned = {"poses": "refine", "exposure": "learn", "transients": "discount"}
+        asked = [f"capture.{name}={word}" for name, word in learned.items() if getattr(capture, name) == word]
+        if training and self.name == "cuda" and asked:
+            return f"{', '.join(asked)}: not on CUDA yet; train with --device cpu"
         return ""
 
     def task(self, views: Views, settings: Settings) -> RadianceTask:

@@ -21,6 +21,7 @@ from nerf.engine.signatures import (
     Parameters,
     Pixels,
     RadianceSpec,
+    RayRecords,
     RenderCall,
     RenderGradients,
     StepCall,
@@ -97,6 +98,8 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
         white=views.white,
         distances=None if sampler.measured is None else address(sampler.measured.distance),
         distance_scale=1 if sampler.measured is None else sampler.measured.scale,
+        weights=None if sampler.weights is None else address(sampler.weights.weight),
+        weight_scale=1 if sampler.weights is None else sampler.weights.scale,
     )
 
 
@@ -164,6 +167,11 @@ class NativeEngine:
         adam = learns.settings.optimizer
         camera_optimizer = learns.camera_optimizer
 
+        by_ray = learns.by_ray
+        records = None
+        if by_ray is not None:
+            by_ray.need(step.n_rays)
+            records = RayRecords(address(by_ray.pixel, torch.int64), address(by_ray.error))
         rays_per_tile = round(step.n_rays * SAMPLES_PER_TILE / train.samples)
         return StepCall(
             pixels=ctypes.pointer(self._pixels),
@@ -190,6 +198,7 @@ class NativeEngine:
             view_gradients=address(camera_optimizer.gradients) if camera_optimizer else None,
             n_views=len(learns.views),
             turns=camera_optimizer.refines,
+            by_ray=None if records is None else ctypes.pointer(records),
         )
 
     def gradients(self, step: TrainingStep) -> tuple[dict[str, Tensor], StepResult]:

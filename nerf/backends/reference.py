@@ -15,7 +15,7 @@ from torch import Tensor
 from nerf.geometry.cameras import Rays
 from nerf.ops.composite import Rendering, composite, distance_at, transmittance
 from nerf.ops.march import Samples, march
-from nerf.rendering.losses import distance_loss, distortion_loss, faded, near_part, photometric_loss
+from nerf.rendering.losses import distance_loss, distortion_loss, faded, near_part, photometric_errors
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.radiance_engine import OccupancyUpdate, RayBatch, StepResult, TrainingStep
 from nerf.seeding import generator
@@ -118,7 +118,8 @@ class ReferenceEngine:
 
         # Draw pixels, and march their rays.
         self._random = random = generator(train.seed, "step", step.number - 1)
-        frame, rays, target, measured = learns.pixels.draw(step.n_rays, random)
+        drawn = learns.pixels.draw(step.n_rays, random)
+        frame, rays, target, measured = drawn.frame, drawn.rays, drawn.color, drawn.distance
         offset = torch.rand(len(rays), generator=random)
         samples = self.samples(rays, step.step_length, offset)
 
@@ -130,7 +131,8 @@ class ReferenceEngine:
         if camera_optimizer.exposes:
             rendering = apply_exposure(rendering, color.requires_grad_()[frame], target)
 
-        loss = photometric_loss(rendering, target, train.background)
+        errors = photometric_errors(rendering, target, train.background)
+        loss = (errors if drawn.weight is None else drawn.weight * errors).mean()
         result = StepResult(loss.item(), len(rays), len(samples))
         if train.distortion > 0:
             loss = loss + train.distortion * self.distortion(rays, samples, density)
@@ -141,6 +143,9 @@ class ReferenceEngine:
         if camera_optimizer:
             for part, tensor in zip(camera_optimizer.gradients.split(6, dim=1), (pose_change, color)):
                 part.copy_(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+        if learns.by_ray is not None:
+            learns.by_ray.pixel = drawn.pixel
+            learns.by_ray.error = errors.detach()
         self._observed = position.detach(), density.detach()
         return gradients, result
 

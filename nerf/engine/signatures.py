@@ -208,10 +208,16 @@ class DrawnRays(Struct):
     _fields_ = fields("DrawnRays")
 
 
+class RayRecords(Struct):
+    """Where a step writes what each of its rays was and did."""
+
+    _fields_ = fields("RayRecords")
+
+
 class StepCall(Struct):
     """One training step, or one half of it."""
 
-    _fields_ = fields("StepCall", Pixels, Parameters)
+    _fields_ = fields("StepCall", Pixels, Parameters, RayRecords)
 
 
 class StepReport(Struct):

@@ -1,4 +1,4 @@
-"""Losses on rendered rays. Every function returns a scalar mean over rays and channels."""
+"""Losses on rendered rays. What is called a loss is a scalar mean over rays and channels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from nerf.ops.march import Samples
 
 
 def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> Tensor:
-    """Returns the mean squared colour error of R rays against target (R, 3 or 4), straight alpha.
+    """Returns the mean squared colour error of R rays, see `photometric_errors`."""
+    return photometric_errors(rendering, target, background).mean()
+
+
+def photometric_errors(rendering: Rendering, target: Tensor, background: str) -> Tensor:
+    """Returns the squared colour errors (R,) of R rays against target (R, 3 or 4), straight alpha; mean over channels.
 
     A target without alpha is opaque: what shines through it is an error.
 
-    With background ``random`` the loss is the *expectation* over backgrounds b, uniform in [0, 1] per
+    With background ``random`` the error is the *expectation* over backgrounds b, uniform in [0, 1] per
     channel, in closed form. With d = c - c* the error over black and e = alpha* - alpha the error of
     what shines through, E[(d + b e)^2] = (d + e / 2)^2 + e^2 / 12. It has the mean of drawing b at
     random, without the noise.
@@ -25,12 +30,12 @@ def photometric_loss(rendering: Rendering, target: Tensor, background: str) -> T
 
     if background != "random":
         through = (1 - rendering.opacity[:, None]) * BACKGROUNDS[background]
-        return (rendering.rgb + through - over(target, background)).square().mean()
+        return (rendering.rgb + through - over(target, background)).square().mean(1)
 
     alpha = target[:, 3:]
     through = alpha - rendering.opacity[:, None]
     over_black = rendering.rgb - target[:, :3] * alpha
-    return ((over_black + through / 2).square() + through.square() / 12).mean()
+    return ((over_black + through / 2).square() + through.square() / 12).mean(1)
 
 
 def near_part(t: Tensor, near: float) -> Tensor:

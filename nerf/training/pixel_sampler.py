@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,26 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Rays
 from nerf.scenes import Views
 from nerf.scenes.picture_names import some
+
+
+@dataclass(frozen=True)
+class PixelWeights:
+    """What the photometric errors of pixels weigh, by squares of pixels."""
+
+    weight: Tensor  # (F, ceil(H / scale), ceil(W / scale)) float32
+    scale: int  # side of a square, pixels
+
+
+class Drawn(NamedTuple):
+    """Pixels that were drawn, and what belongs to each."""
+
+    pixel: Tensor  # (R,) int64, (frame * height + row) * width + column
+    frame: Tensor  # (R,) int64, the picture
+    rays: Rays
+    color: Tensor  # (R, 3 or 4)
+    distance: Tensor | None  # (R,), 0 where none was measured; None where none was at all
+    weight: Tensor | None  # (R,), of the photometric error; None for all alike
+
 
 RIM = 0.02  # how far outside silhouettes pixels are still drawn, as a part of the picture's longer side
 
@@ -26,6 +49,7 @@ class PixelSampler:
     count: int  # how many may be drawn
     part: float  # how much of all pixels may be drawn
     measured: MeasuredDistances | None  # along the pixels' rays
+    weights: PixelWeights | None  # of their errors
 
     def __init__(
         self,
@@ -33,6 +57,7 @@ class PixelSampler:
         slack: float = 0.0,
         silhouettes: Silhouettes | None = None,
         measured: MeasuredDistances | None = None,
+        weights: PixelWeights | None = None,
     ) -> None:
         """Chooses the pixels.
 
@@ -41,12 +66,14 @@ class PixelSampler:
             slack: how much wider the rim is, as a part of the pictures' longer side.
             silhouettes: those of the pictures if they have alpha; found here if not given.
             measured: how far what the pictures show was measured to be, if it was.
+            weights: of the pixels' errors, if they do not weigh alike; may change between steps.
 
         Raises:
             InputError: no pixel is left.
         """
         self.views = views
         self.measured = measured
+        self.weights = weights
         frames, self.height, self.width, _ = views.images.shape
         n_pixels = frames * self.height * self.width
 
@@ -84,19 +111,23 @@ class PixelSampler:
             pixels.append(near[:height, :width].flatten().nonzero().squeeze(1) + frame * height * width)
         return torch.cat(pixels)
 
-    def draw(self, n_rays: int, random: torch.Generator) -> tuple[Tensor, Rays, Tensor, Tensor | None]:
-        """Returns random pixels: their pictures (R,), the rays through them, their colours (R, 3 or 4) and distances.
-
-        The last are (R,), 0 where none was measured; None where none was at all.
-        """
+    def draw(self, n_rays: int, random: torch.Generator) -> Drawn:
+        """Returns random pixels."""
         pixel = torch.randint(self.count, (n_rays,), generator=random)
         if self.candidates is not None:
             pixel = self.candidates[pixel]
         column = pixel % self.width
         row = pixel // self.width % self.height
         frame = pixel // (self.width * self.height)
-        distance = None
-        if self.measured is not None:
-            scale = self.measured.scale
-            distance = self.measured.distance[frame, row // scale, column // scale]
-        return frame, self.views.cameras.rays(frame, column, row), self.views.pixels(frame, row, column), distance
+
+        def square(values: Tensor, scale: int) -> Tensor:
+            return values[frame, row // scale, column // scale]
+
+        return Drawn(
+            pixel,
+            frame,
+            self.views.cameras.rays(frame, column, row),
+            self.views.pixels(frame, row, column),
+            None if self.measured is None else square(self.measured.distance, self.measured.scale),
+            None if self.weights is None else square(self.weights.weight, self.weights.scale),
+        )

@@ -23,6 +23,7 @@ from nerf.training.adam import MOMENTS, learning_rate, new_moments
 from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.trainer import StepFigures
+from nerf.training.transients import Transients
 from nerf.training.weight_average import WeightAverage
 
 FEWEST_RAYS = 256  # a step
@@ -35,6 +36,20 @@ ModelMaker = Callable[[Settings, SceneBox, Tensor], RadianceModel]
 
 
 @dataclass
+class RayArrays:
+    """What each of a step's rays was and did; an engine that is given such writes the first n_rays of each."""
+
+    pixel: Tensor  # (R,) int64, (frame * height + row) * width + column
+    error: Tensor  # (R,) float32, photometric, mean over channels, before it is weighted
+
+    def need(self, n_rays: int) -> None:
+        """Makes room for so many rays."""
+        if len(self.pixel) < n_rays:
+            self.pixel = torch.zeros(n_rays, dtype=torch.int64)
+            self.error = torch.zeros(n_rays)
+
+
+@dataclass
 class TrainingArrays:
     """What an engine learns from, and what it keeps from step to step; all tensors are changed in place."""
 
@@ -43,6 +58,7 @@ class TrainingArrays:
     camera_optimizer: CameraOptimizer  # poses and exposures that are learned, and room for their gradients
     moments: dict[str, dict[str, Tensor]]  # Adam's, by MOMENTS and by parameter
     near: float  # scene units; gradients of samples nearer to their camera fade; 0 for none
+    by_ray: RayArrays | None = None  # what is asked of each ray
     rays_drawn: int = 0  # by all steps so far, where rays are numbered
 
     @property
@@ -110,9 +126,13 @@ class RadianceTask:
         # What it learns from.
         self.camera_optimizer = CameraOptimizer(views, settings, space.box)
         self.views = self.camera_optimizer.views
-        self.pixels = PixelSampler(self.views, slack, space.silhouettes, space.measured)
+        self.transients = Transients(views) if settings.capture.transients == "discount" else None
+        weights = None if self.transients is None else self.transients.weights
+        self.pixels = PixelSampler(self.views, slack, space.silhouettes, space.measured, weights)
         self.moments = new_moments(self.parameters)
         self.arrays = TrainingArrays(settings, self.pixels, self.camera_optimizer, self.moments, near)
+        if self.transients is not None:
+            self.arrays.by_ray = RayArrays(torch.zeros(0, dtype=torch.int64), torch.zeros(0))
         self.model.learn_from(self.arrays)
 
         self.average = WeightAverage(self.parameters)
@@ -158,6 +178,9 @@ class RadianceTask:
         if self.average.due(self.steps_taken):
             self.model.copy_back()
             self.average.take(self.steps_taken)
+        by_ray = self.arrays.by_ray
+        if by_ray is not None and self.transients is not None:
+            self.transients.observe(self.steps_taken, by_ray.pixel[: result.n_rays], by_ray.error[: result.n_rays])
         if self.camera_optimizer:
             self.camera_optimizer.descend(self.steps_taken, progress)
         if step % self.settings.render.occupancy_every == self.settings.render.occupancy_every - 1:
@@ -202,6 +225,8 @@ class RadianceTask:
         tensors |= {f"adam.{name}.step": torch.tensor(float(self.steps_taken)) for name in values}
         for key in MOMENTS:
             tensors |= {f"adam.{name}.{key}": moment for name, moment in portable(self.moments[key]).items()}
+        if self.transients is not None:
+            tensors |= self.transients.state()
         tensors |= self.camera_optimizer.state() | self.model.engine().state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
@@ -225,6 +250,8 @@ class RadianceTask:
         for key in MOMENTS:
             read(f"adam.{{}}.{key}", self.moments[key])
         self.camera_optimizer.load_state(tensors)
+        if self.transients is not None:
+            self.transients.load_state(tensors)
         if "rays_drawn" in tensors:
             checked_whole_number(tensors, "rays_drawn", 0, MOST_DRAWN)
         self.model.engine().load_state(tensors)

@@ -151,6 +151,8 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
         run.save_repeat(task.settings, end.step, trainer.schedule.text())
     for line in task.camera_optimizer.found():
         say("capture", line)
+    if task.transients is not None:
+        say("capture", task.transients.found())
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
     if end.interrupted:
         say("training", f"interrupted; go on with --resume --out {run.path}")

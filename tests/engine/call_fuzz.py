@@ -42,7 +42,9 @@ REFUSAL = re.compile(r"nerf_\w+: (\w+\.[\w *,]+: .+|a null pointer .+|no gradien
 def draw(calls: Calls, call: Callable[..., None]) -> None:
     n = calls.count(0, 1, 40)
     frames = calls.array(ctypes.c_int32, n)
-    rays = DrawnRays(calls.reals(3 * n), calls.reals(3 * n), calls.reals(n), calls.reals(4 * n), frames, calls.reals(n))
+    pixel = calls.array(ctypes.c_int64, n)
+    arrays = calls.reals(3 * n), calls.reals(3 * n), calls.reals(n), calls.reals(4 * n)
+    rays = DrawnRays(*arrays, frames, calls.reals(n), pixel)
     seed = calls.random.randrange(2**64)
     call("nerf_draw", calls.pointer(pixels(calls)), seed, calls.count(0, 3), n, calls.pointer(rays))
 

@@ -91,6 +91,8 @@ def pixels(calls: Calls) -> Pixels:
         white=calls.real(1, 255),
         distances=calls.reals(every) if calls.random.random() < 0.3 else None,
         distance_scale=1,
+        weights=calls.reals(every) if calls.random.random() < 0.3 else None,
+        weight_scale=calls.size(1),
     )
 
 

@@ -11,6 +11,7 @@ from nerf.engine.signatures import (
     OccupancyCall,
     Parameters,
     RadianceSpec,
+    RayRecords,
     RenderCall,
     RenderGradients,
     StepCall,
@@ -76,6 +77,8 @@ def radiance_spec(calls: Calls) -> RadianceSpec:
 def step_call(calls: Calls, spec: RadianceSpec) -> StepCall:
     pictures = pixels(calls)
     views = calls.size(pictures.n_frames)
+    n_rays = calls.size(0, 1, 7, 40)
+    records = RayRecords(calls.array(ctypes.c_int64, n_rays), calls.reals(n_rays))
     return StepCall(
         pixels=calls.pointer(pictures),
         gradients=calls.pointer(parameters(calls, spec.shape)) if calls.random.random() < 0.5 else None,
@@ -91,7 +94,7 @@ def step_call(calls: Calls, spec: RadianceSpec) -> StepCall:
         epsilon=calls.real(0, 1e-6),
         distortion=calls.real(0, 0.1),
         near=calls.real(0, 0.5),
-        n_rays=calls.size(0, 1, 7, 40),
+        n_rays=n_rays,
         rays_per_tile=calls.size(1, 16, 64),
         levels=calls.size(1, max(1, min(spec.shape.n_levels, 32))),
         background=calls.size(0, 1, 2),
@@ -100,6 +103,7 @@ def step_call(calls: Calls, spec: RadianceSpec) -> StepCall:
         view_gradients=calls.reals(views * 12) if calls.random.random() < 0.3 else None,
         n_views=views,
         turns=calls.size(0, 1),
+        by_ray=calls.pointer(records) if calls.random.random() < 0.3 else None,
     )
 
 

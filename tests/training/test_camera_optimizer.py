@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from nerf.backends.choice import Backend
-from nerf.config import SceneSettings, settings_from_dict
+from nerf.config import settings_from_dict
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.ops.composite import Rendering
-from nerf.scenes import SceneFolder, Views, load_scene
+from nerf.scenes import Views
 from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotations
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views, native_task, reference_task
 from tests.backends.test_fused_step import states_equal
-from tests.conftest import RADIUS, SMALL, write_ball_scene
+from tests.conftest import RADIUS, SMALL
 
 LEARNED = {"capture": {"poses": "refine", "exposure": "learn"}}
 
@@ -94,12 +94,6 @@ def test_the_pictures_that_were_read_keep_their_poses_and_the_mean_change_is_non
     assert torch.allclose(rotation @ rotation.mT, torch.eye(3).expand(6, 3, 3), atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def ball(tmp_path_factory) -> Views:
-    folder = write_ball_scene(tmp_path_factory.mktemp("ball") / "ball", size=64, views=24, splits=("train",))
-    return load_scene(SceneFolder("ball", folder, ""), ("train",), SceneSettings()).splits["train"]
-
-
 def trained(views: Views, *words: str) -> RadianceTask:
     tree: dict[str, dict] = {}
     for word in [*SMALL, *words]:
@@ -146,7 +140,7 @@ def test_uneven_exposures_are_found_again(ball):
     assert (found - found.mean() - wanted).abs().mean() < 0.5 * wanted.abs().mean()
 
 
-@pytest.mark.parametrize("learned", [{"poses": "refine"}, {"exposure": "learn"}])
+@pytest.mark.parametrize("learned", [{"poses": "refine"}, {"exposure": "learn"}, {"transients": "discount"}])
 def test_what_cuda_does_not_learn_yet_is_refused_before_anything_is_made(learned):
     with pytest.raises(InputError, match="not on CUDA yet"):
         Backend("cuda", "").task(ball_views(), settings_from_dict({"capture": learned}, "test"))

@@ -32,6 +32,13 @@ inline float photometric_loss(const Pixel<float>& pixel, const float* rgba, Back
     return loss * scale;
 }
 
+// Returns a ray's loss as it is to weigh, and weights its gradient, too.
+inline float weighted(float loss, float weight, Pixel<float>& grad) {
+    for (float& part : grad.rgb) part *= weight;
+    grad.opacity *= weight;
+    return weight * loss;
+}
+
 // Samples of a ray that are nearer to its camera than `near` keep but a part of their gradients; see near_part.
 template <class GradColor>
 inline void fade_near(int64_t n, const float* t, float near, float* grad_tau, GradColor grad_color) {

@@ -90,6 +90,7 @@ inline void check(const Pixels& pixels) {
     fields.positive("white", pixels.white);
     fields.present("images", pixels.images);
     if (pixels.distances) fields.within<int32_t>("distance_scale", pixels.distance_scale, 1, pixels.width);
+    if (pixels.weights) fields.within<int32_t>("weight_scale", pixels.weight_scale, 1, pixels.width);
 }
 
 // Rays first .. first + n - 1 are drawn.

@@ -23,10 +23,13 @@ struct Pixels {
     // distance_scale x distance_scale pixels: (F, ceil(height / distance_scale), ceil(width / distance_scale)).
     const float* distances;
     int32_t distance_scale;
+    // What the photometric error of a pixel weighs, by squares of pixels as above; null: all weigh 1.
+    const float* weights;
+    int32_t weight_scale;
 };
 
 // The rays of a tile: origin and direction (n, 3), offset (n), rgba (n, 4) straight alpha, alpha 1 where there is none,
-// frame (n), the picture, and measured (n), the distance; the last two null if not wanted.
+// frame (n), the picture, measured (n), the distance, and pixel (n), its flat index; the last three null if not wanted.
 struct DrawnRays {
     float* origin;
     float* direction;
@@ -34,6 +37,7 @@ struct DrawnRays {
     float* rgba;
     int32_t* frame;
     float* measured;
+    int64_t* pixel;
 };
 
 constexpr int DRAWN_AT_ONCE = 32;  // enough to hide the memory's latency behind each other
@@ -60,12 +64,25 @@ inline void ray_through(const Pixels& pixels, int64_t frame, V column, V row, V*
     for (int axis = 0; axis < 3; ++axis) direction[axis] /= length;
 }
 
+// What a map of squares of scale x scale pixels holds for a pixel of a picture.
+inline float square_of(const float* map, int32_t scale, const Pixels& pixels, int64_t frame, int32_t column,
+                       int32_t row) {
+    const int64_t rows = (pixels.height + scale - 1) / scale, columns = (pixels.width + scale - 1) / scale;
+    return map[(frame * rows + row / scale) * columns + column / scale];
+}
+
 // The distance that was measured at a pixel of a picture, scene units; 0 where none was.
 inline float distance_of(const Pixels& pixels, int64_t frame, int32_t column, int32_t row) {
-    if (!pixels.distances) return 0;
-    const int32_t scale = pixels.distance_scale;
-    const int64_t rows = (pixels.height + scale - 1) / scale, columns = (pixels.width + scale - 1) / scale;
-    return pixels.distances[(frame * rows + row / scale) * columns + column / scale];
+    return pixels.distances ? square_of(pixels.distances, pixels.distance_scale, pixels, frame, column, row) : 0.0f;
+}
+
+// What the photometric error of a pixel weighs; index: its flat one.
+inline float weight_of(const Pixels& pixels, int64_t index) {
+    if (!pixels.weights) return 1;
+    const int64_t area = int64_t(pixels.width) * pixels.height;
+    const int32_t pixel = int32_t(index % area);
+    return square_of(pixels.weights, pixels.weight_scale, pixels, index / area, pixel % pixels.width,
+                     pixel / pixels.width);
 }
 
 // Draws rays number first .. first + n - 1 of the whole training.
@@ -89,6 +106,7 @@ inline void draw(const Pixels& pixels, uint64_t seed, uint64_t first, int n, con
             const int32_t pixel = int32_t(index[i] - frame * area);
             const int32_t column = pixel % pixels.width, row = pixel / pixels.width;
             if (out.frame) out.frame[ray] = int32_t(frame);
+            if (out.pixel) out.pixel[ray] = index[i];
             if (out.measured) out.measured[ray] = distance_of(pixels, frame, column, row);
             ray_through(pixels, frame, float(column), float(row), out.origin + 3 * ray, out.direction + 3 * ray);
             out.offset[ray] = unit_float(random_bits(seed, Stream::OFFSET, first + ray), 0);

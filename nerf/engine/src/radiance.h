@@ -60,6 +60,7 @@ private:
         Buffer<float> origin, direction, offset, rgba, measured, scratch, grad_origin, grad_direction;
         Buffer<typename A::Word> encoding, hidden, features;
         std::vector<Pixel<float>> pixels, grad_pixels;
+        Buffer<int64_t> pixel;  // of every ray, its flat index
         // Of the level in hand, and all zero between levels: it stays in the cache, which one for all levels would not.
         Buffer<float> grad_rows;
     };

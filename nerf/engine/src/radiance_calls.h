@@ -42,6 +42,18 @@ inline void check(const RadianceSpec& spec) {
     fields.not_negative("near", spec.near);
 }
 
+// What each of a step's rays was and did.
+struct RayRecords {
+    int64_t* pixel;  // (n_rays), flat indices
+    float* error;    // (n_rays), photometric, mean over channels, before it is weighted
+};
+
+inline void check(const RayRecords& records) {
+    const Fields fields("RayRecords");
+    fields.present("pixel", records.pixel);
+    fields.present("error", records.error);
+}
+
 struct StepCall {
     const Pixels* pixels;
     const Parameters* gradients;  // where `step` writes the gradients instead of moving anything, or null: it moves
@@ -59,6 +71,7 @@ struct StepCall {
     const ColorMap* colors;        // (F), or null: pictures show colours as they are
     ViewGradient* view_gradients;  // (F), where to write the gradients by the pictures, or null
     int32_t n_views, turns;        // turns: whether gradients by the cameras are wanted too; else they are zero
+    RayRecords* by_ray;            // where to write what each ray was and did, or null
 };
 
 inline void check(const StepCall& call, const RadianceSpec& spec) {
@@ -78,6 +91,7 @@ inline void check(const StepCall& call, const RadianceSpec& spec) {
     const Pixels& pixels = present(call.pixels);
     if (call.n_rays > 0) check(pixels);
     if (call.gradients) check(*call.gradients, spec.shape);
+    if (call.by_ray) check(*call.by_ray);
     if (call.view_gradients) fields.within<int32_t>("n_views", call.n_views, pixels.n_frames, pixels.n_frames);
 }
 

@@ -22,12 +22,13 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
     worker.grad_pixels.resize(n);
     Batch& batch = batches_[tile];
     batch.frame.resize(n);
+    worker.pixel.resize(n);
     worker.measured.resize(n);
     float* measured = call.distance > 0 && call.pixels->distances ? worker.measured.data() : nullptr;
     worker.watch.start();
     draw(*call.pixels, call.seed, uint64_t(call.first_ray + first), n,
          {worker.origin.data(), worker.direction.data(), worker.offset.data(), worker.rgba.data(), batch.frame.data(),
-          measured});
+          measured, worker.pixel.data()});
     worker.watch.lap(DRAW);
     const RayBundle rays{n, worker.origin.data(), worker.direction.data(), worker.offset.data(), nullptr};
     const Space here = space(call.step_length);
@@ -43,8 +44,13 @@ template <class A> void Radiance<A>::learn_tile(const StepCall& call, int64_t ti
         const float* rgba = worker.rgba.data() + 4 * ray;
         const ColorMap* color = call.colors ? call.colors + batch.frame[ray] : nullptr;
         Pixel<float>& grad = worker.grad_pixels[ray];
-        batch.loss +=
+        const float loss =
             photometric_loss(color ? show(*color, pixel, rgba) : pixel, rgba, Background(call.background), scale, grad);
+        batch.loss += weighted(loss, weight_of(*call.pixels, worker.pixel[ray]), grad);
+        if (call.by_ray) {
+            call.by_ray->pixel[first + ray] = worker.pixel[ray];
+            call.by_ray->error[first + ray] = loss * float(call.n_rays);
+        }
         batch.grad_views[ray] = ViewGradient();
         if (color) show_vjp(*color, pixel, rgba, grad, batch.grad_views[ray].color);
     }

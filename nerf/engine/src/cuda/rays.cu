@@ -7,7 +7,7 @@ KERNEL draw_rays(const Work __grid_constant__ work) {
     if (ray >= work.rays.n_rays) return;
     draw(work.pixels, work.training.seed, uint64_t(work.training.first_ray + ray), 1,
          {work.rays.origin + 3 * ray, work.rays.direction + 3 * ray, work.rays.offset + ray, work.rays.rgba + 4 * ray,
-          nullptr, work.pixels.distances ? work.rays.measured + ray : nullptr});
+          nullptr, work.pixels.distances ? work.rays.measured + ray : nullptr, nullptr});
 }
 
 // Reads rays.{origin, direction, offset}, march, cells.{bits, empty}. Writes rays.count.
