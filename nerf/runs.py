@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from nerf import __version__
+from nerf.checkpoints import misfit
 from nerf.config import Settings, settings_from_dict
 from nerf.errors import InputError
 from nerf.files import (
@@ -165,7 +166,7 @@ class RunFolder:
             found = {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         for name, shape in expected.items():
             if found.get(name) != shape:
-                raise _misfit(name, shape, found.get(name))
+                raise misfit(name, shape, found.get(name))
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Returns the tensors and the facts of the last checkpoint.
@@ -391,41 +392,3 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except OSError:
         return False
-
-
-def checked(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
-    """Returns a tensor of a checkpoint.
-
-    Raises:
-        InputError: it is missing, has another shape, or holds a number that is not finite.
-    """
-    if name not in tensors or tensors[name].shape != shape:
-        raise _misfit(name, shape, tensors[name].shape if name in tensors else None)
-    if not torch.isfinite(tensors[name]).all():
-        raise InputError(
-            f'checkpoint: tensor "{name}" holds values that are not finite numbers: the training has diverged; '
-            "train again with a lower optimizer.learning_rate"
-        )
-    return tensors[name]
-
-
-def _misfit(name: str, shape: torch.Size, found: torch.Size | None) -> InputError:
-    return InputError(
-        f'checkpoint: tensor "{name}": expected {tuple(shape)}, found {"nothing" if found is None else tuple(found)}; '
-        "it is of other settings or of another version of this program: train anew"
-    )
-
-
-def checked_whole_number(tensors: Mapping[str, Tensor], name: str, low: int, high: int) -> int:
-    """Returns a number of a checkpoint that becomes a size or a count.
-
-    Raises:
-        InputError: it is missing, not a whole number, or not in [low, high].
-    """
-    value = checked(tensors, name, torch.Size([])).item()
-    if isinstance(value, complex) or not low <= value <= high or value != math.floor(value):
-        raise InputError(
-            f'checkpoint: tensor "{name}" is {value}, expected a whole number from {low} to {high}; '
-            "restore it or train again"
-        )
-    return int(value)

@@ -82,6 +82,7 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
     """Returns where the engine finds the pictures, their cameras and the pixels to draw; they must stay alive."""
     views = sampler.views
     cameras = views.cameras
+
     return Pixels(
         images=address(views.images, views.images.dtype),
         candidates=None if sampler.candidates is None else address(sampler.candidates, torch.int64),

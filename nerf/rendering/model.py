@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nerf.checkpoints import checked
 from nerf.config import RenderSettings, Settings
 from nerf.errors import InputError
 from nerf.fields.table import FieldMaker, new_field
@@ -17,7 +18,6 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
 from nerf.rendering.occupancy import OccupancyGrid
 from nerf.rendering.radiance_engine import ChangeTracker, EngineMaker, RadianceEngine, RayBatch
-from nerf.runs import checked
 from nerf.seeding import generator
 
 if TYPE_CHECKING:

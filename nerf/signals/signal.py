@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nerf.checkpoints import checked
 from nerf.errors import InputError
 from nerf.fields.coordinate import CoordinateField
 from nerf.memory import INTERPRETER_BYTES
-from nerf.runs import checked
 from nerf.seeding import generator
 from nerf.signals.settings import FitSettings, SignalDefaults
 from nerf.text import short

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nerf.checkpoints import checked
 from nerf.config import OptimizerSettings
-from nerf.runs import checked
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

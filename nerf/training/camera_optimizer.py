@@ -16,11 +16,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from nerf.checkpoints import checked
 from nerf.config import Settings
 from nerf.geometry.cameras import Cameras, Rays
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.composite import Rendering
-from nerf.runs import checked
 from nerf.scenes import Views
 
 BETA1 = 0.9  # of the pictures' Adam

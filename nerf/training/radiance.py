@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf.capture.space import find_space
+from nerf.checkpoints import checked, checked_whole_number
 from nerf.config import STEPS_AROUND, STEPS_ONE_WAY, Settings
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing
@@ -17,7 +18,7 @@ from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel, load_model_state, model_state
 from nerf.rendering.radiance_engine import OccupancyUpdate, TrainingStep
 from nerf.report import say
-from nerf.runs import MOST_STEPS, checked, checked_whole_number
+from nerf.runs import MOST_STEPS
 from nerf.scenes import Views
 from nerf.training.adam import MOMENTS, learning_rate, new_moments
 from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nerf.runs import checked
+from nerf.checkpoints import checked
 from nerf.scenes import Views
 from nerf.training.pixel_sampler import PixelWeights
 
