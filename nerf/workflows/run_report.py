@@ -29,6 +29,7 @@ DRAWING = (620, 200)  # pixels of the drawing of the curves
 MOST_POINTS = 400  # of a curve
 COLORS = ("#26c", "#d60", "#2a2", "#c2a", "#088", "#a60", "#666", "#e22")
 QUALITY = 85  # of JPEG
+FITTING = "img,svg{max-width:100%;height:auto}"
 LINKS = {
     ".mp4": "film", ".webm": "film", ".mov": "film", ".gif": "film", ".glb": "mesh", ".obj": "mesh",
     ".ply": "mesh or points",
@@ -129,9 +130,7 @@ def _text(text: object) -> str:
 
 
 def _page(title: str, body: Iterable[str]) -> str:
-    head = (
-        f"<!doctype html><meta charset=utf-8><title>{_text(title)}</title><style>{STYLE}img{{max-width:100%}}</style>"
-    )
+    head = f"<!doctype html><meta charset=utf-8><title>{_text(title)}</title><style>{STYLE}{FITTING}</style>"
     return "\n".join([head, *body]) + "\n"
 
 
