@@ -42,7 +42,9 @@ def crop_box(numbers: Sequence[float], what: str = "--crop") -> CropBox:
     low = torch.tensor(numbers[:3], dtype=torch.float64)
     high = torch.tensor(numbers[3:], dtype=torch.float64)
     if not (low < high).all():
-        raise InputError(f"{what}: {list(numbers[:3])} is not below {list(numbers[3:])}; give x0 y0 z0 x1 y1 z1")
+        raise InputError(
+            f"{what}: {list(numbers[:3])} is not below {list(numbers[3:])}; give x0 y0 z0 x1 y1 z1, least first"
+        )
     return CropBox(low, high)
 
 
