@@ -152,7 +152,8 @@ def grey_sheet(mesh: trimesh.Trimesh, file: Path) -> None:
         for turn in numpy.radians((0, 90, 180, 270)):
             toward = numpy.cos(turn) * side + numpy.sin(turn) * across + 0.4 * up
             eye = center + distance * toward / numpy.linalg.norm(toward)
-            rays = scene.create_rays_pinhole(45, center, eye, up, GREY_SIZE, GREY_SIZE)
+            # What it calls up is where its rows go: down.
+            rays = scene.create_rays_pinhole(45, center, eye, -up, GREY_SIZE, GREY_SIZE)
             found = scene.cast_rays(rays)
             direction = rays.numpy()[..., 3:]
             direction /= numpy.linalg.norm(direction, axis=2, keepdims=True)
