@@ -306,12 +306,10 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        file = self.path / "scale.json"
-        if not file.is_file():
+        found = self._kept("scale.json")
+        if found is None:
             return None
-        found = read_json(file, "remove it, or measure again")
-        found = found if isinstance(found, dict) else {}
-        return checked_scale(found.get("metres"), found.get("reason"), str(file))
+        return checked_scale(found.get("metres"), found.get("reason"), str(self.path / "scale.json"))
 
     def save_crop(self, numbers: Sequence[float] | None) -> None:
         """Writes the crop box that outputs obey, six numbers in the frame of the input poses; None: forgets it."""
@@ -330,14 +328,22 @@ class RunFolder:
         Raises:
             InputError: the file is damaged.
         """
-        file = self.path / "crop.json"
-        if not file.is_file():
+        found = self._kept("crop.json")
+        if found is None:
             return None
-        found = read_json(file, "remove it")
-        numbers = found.get("crop") if isinstance(found, dict) else None
+        file = self.path / "crop.json"
+        numbers = found.get("crop")
         if not isinstance(numbers, list) or len(numbers) != 6 or not all(map(_is_coordinate, numbers)):
             raise InputError(f"{file}: not a crop box of six numbers; remove it")
         return crop_box(numbers, str(file))
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        """Returns what a file that need not be there holds, None without it; of other JSON than an object nothing."""
+        file = self.path / name
+        if not file.is_file():
+            return None
+        found = read_json(file, "remove it")
+        return found if isinstance(found, dict) else {}
 
     def load_scene(self) -> tuple[dict[str, Any], Cameras]:
         """Returns what was read and the training cameras.

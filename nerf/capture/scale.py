@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,17 +54,14 @@ def place_of(file: Path) -> Place | None:
     try:
         with open_picture(file) as image:
             table = exif_tags(image).get_ifd(GPS)
-    except (InputError, OSError, ValueError, SyntaxError):
-        return None
-    try:
         latitude, longitude = (
             math.copysign(1, -(str(table[letter]).upper() in ("S", "W")))
-            * sum(float(part) / 60**power for power, part in enumerate(table[degrees]))
+            * sum(float(part) / 60**power for power, part in enumerate(table[degrees][:3]))
             for letter, degrees in (LATITUDE, LONGITUDE)
         )
         below = table.get(ALTITUDE[0], 0) in (1, b"\x01")
         place = latitude, longitude, float(table[ALTITUDE[1]]) * (-1 if below else 1)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (InputError, OSError, ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error):
         return None
     return place if all(map(math.isfinite, place)) and abs(place[0]) < 89 and abs(place[1]) <= 180 else None
 

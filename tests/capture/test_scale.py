@@ -49,6 +49,10 @@ def test_places_are_read_with_their_signs(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "b.jpg")
     (tmp_path / "c.jpg").write_text("no photograph")
     write_photo(tmp_path / "d.jpg", 95.0, 0.0, 0.0)
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "N", 2: (45.0,) * 400, 3: "E", 4: (9.0, 0.0, 0.0), 5: b"\x00", 6: 1.0})
+    Image.new("RGB", (8, 8)).save(tmp_path / "e.jpg", exif=exif)
+    assert place_of(tmp_path / "e.jpg") == pytest.approx((45 * (1 + 1 / 60 + 1 / 3600), 9.0, 1.0))  # the rest is noise
     assert place_of(tmp_path / "b.jpg") is place_of(tmp_path / "c.jpg") is place_of(tmp_path / "d.jpg") is None
 
 
