@@ -2,11 +2,13 @@
 
     python benchmarks/imperfect_captures.py --scene lego --downscale 2 --steps 8000
     python benchmarks/imperfect_captures.py --only patch --downscale 4 --steps 4000
+    python benchmarks/imperfect_captures.py --only lens --scene FOLDER --downscale 4 --steps 2000
 
 Poses: every training camera is turned by --degrees about a random axis and moved by --move of its distance from the
 cameras' middle in a random direction. Exposure: the light of every training picture is multiplied by 2 ** s, s uniform
 in [-stops, stops], and the picture clipped and rounded again. Patch: a figure, --patch of the picture's height tall, as
-wide as a person is, and opaque, stands somewhere else in every third training picture.
+wide as a person is, and opaque, stands somewhere else in every third training picture. Lens: focal length off by
+--focal, k1 by --k1, of the held-out pictures, too: these are rendered through the lens that was found.
 
 Held-out pictures are as they were. All runs take the same steps. Scores are the mean PSNR over white of the held-out
 views: as they are, and each with its pose or its gain and offset aligned to the picture
@@ -29,6 +31,7 @@ import torch
 from nerf.backends.choice import choose_backend
 from nerf.config import SceneSettings, Settings, default_settings, read_settings
 from nerf.files import write_text
+from nerf.geometry.lenses import TERMS
 from nerf.rendering.metrics import psnr
 from nerf.scenes import Views, find_scene, ground_of, load_scene
 from nerf.training.camera_optimizer import rotations
@@ -84,6 +87,15 @@ def visited(views: Views, part: float, random: torch.Generator) -> Views:
     return dataclasses.replace(views, images=images)
 
 
+def bent(views: Views, focal: float, k1: float) -> Views:
+    """Returns views whose focal length is off by a part, and k1 by an amount."""
+    lens = views.cameras.lens.clone()
+    lens[:, TERMS.index("k1")] += k1
+    return dataclasses.replace(
+        views, cameras=dataclasses.replace(views.cameras, focal=views.cameras.focal * (1 + focal), lens=lens)
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """What is wrong with a capture, and the settings that learn it."""
@@ -92,6 +104,7 @@ class Fault:
     learned: dict[str, Any]  # settings of `capture`
     not_learned: dict[str, Any]  # with a rate of zero, nothing is learned and all else is the same
     aligned: str  # of held-out views: pose, colors, or nothing
+    test: Views | None = None  # if the held-out pictures have the fault, too
     harm: bool = False  # whether to learn from right pictures, too
 
 
@@ -108,9 +121,10 @@ def trained(views: Views, settings: Settings) -> tuple[RadianceTask, float]:
 def scores(task: RadianceTask, views: Views, aligned: str, every: int) -> tuple[float, float]:
     """Returns the mean PSNR of held-out views as they are, and aligned."""
     plain, fitted, model = [], [], task.averaged()
+    cameras = views.cameras if task.lens is None else task.lens.change.of(views.cameras)
     for frame in range(0, len(views), every):
         truth = views.picture(frame, "white")
-        picture = fit = model.picture(views.cameras, frame)
+        picture = fit = model.picture(cameras, frame)
         if aligned == "pose":
             fit = model.picture(aligned_camera(model, views, frame, "white", False), 0)
         elif aligned == "colors":
@@ -120,16 +134,18 @@ def scores(task: RadianceTask, views: Views, aligned: str, every: int) -> tuple[
     return mean(plain), mean(fitted)
 
 
-def faults(train: Views, arguments: argparse.Namespace) -> dict[str, Fault]:
+def faults(train: Views, test: Views, arguments: argparse.Namespace) -> dict[str, Fault]:
     """Returns what can be wrong, by name."""
     random = torch.Generator().manual_seed(7)
     poses = disturbed(train, arguments.degrees, arguments.move, random)
     exposure = exposed(train, arguments.stops, random)
     patch = visited(train, arguments.patch, random)
+    lens = [bent(views, arguments.focal, arguments.k1) for views in (train, test)]
     return {
         "poses": Fault(poses, {"poses": "refine"}, {"poses": "refine", "pose_rate": 0.0}, "pose"),
         "exposure": Fault(exposure, {"exposure": "learn"}, {"exposure": "learn", "exposure_rate": 0.0}, "colors"),
-        "patch": Fault(patch, {"transients": "discount"}, {}, "", True),
+        "patch": Fault(patch, {"transients": "discount"}, {}, "", harm=True),
+        "lens": Fault(lens[0], {"lens": "refine"}, {}, "", test=lens[1], harm=True),
     }
 
 
@@ -143,8 +159,10 @@ def main() -> None:
     parser.add_argument("--move", type=float, default=0.01)
     parser.add_argument("--stops", type=float, default=1.0)
     parser.add_argument("--patch", type=float, default=0.4)
+    parser.add_argument("--focal", type=float, default=0.05)
+    parser.add_argument("--k1", type=float, default=0.05)
     parser.add_argument("--every", type=int, default=1, help="score every so many held-out views")
-    parser.add_argument("--only", choices=("poses", "exposure", "patch"))
+    parser.add_argument("--only", choices=("poses", "exposure", "patch", "lens"))
     parser.add_argument("--out", type=Path, help="file for the table")
     arguments, overrides = parser.parse_known_args()
 
@@ -158,7 +176,7 @@ def main() -> None:
     heads = ("fault", "pictures", "learned", "as they are, dB", "aligned, dB", "recovered", "steps take")
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * 6]
     print("\n".join(lines), flush=True)
-    for name, fault in faults(train, arguments).items():
+    for name, fault in faults(train, test, arguments).items():
         if arguments.only not in (None, name):
             continue
         found = []
@@ -167,9 +185,11 @@ def main() -> None:
             changes = fault.learned if learned else fault.not_learned
             capture = dataclasses.replace(settings.capture, **changes)
             task, seconds = trained(views, dataclasses.replace(settings, capture=capture))
-            found.append(scores(task, test, fault.aligned, arguments.every))
+            scored = test if fault.test is None or pictures == "right" else fault.test
+            found.append(scores(task, scored, fault.aligned, arguments.every))
             if learned:
                 found_out = task.camera_optimizer.found() + ([task.transients.found()] if task.transients else [])
+                found_out += [task.lens.change.found()] if task.lens else []
                 print("\n".join(found_out), file=sys.stderr, flush=True)
             part = ""
             if learned and pictures == "wrong":

@@ -63,6 +63,11 @@ class CaptureSettings:
     pose_rate: float = setting(
         2e-3, "initial learning rate of the poses, radians and fractions of the cameras' distance", 0.0, 0.1
     )
+    lens: str = setting(
+        "given",
+        "lens of all pictures (focal length, principal point, k1, k2): as given, or refined with the scene",
+        choices=("given", "refine"),
+    )
     exposure: str = setting(
         "equal",
         "exposure of the pictures: equal, or gain and offset by colour channel learned for each",

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from nerf import engine
+from nerf.config import Settings, settings_from_dict
 from nerf.engine.build import instruction_sets
 from nerf.geometry.cameras import look_at
 
@@ -70,6 +71,16 @@ SMALL = [
     "render.occupancy_from=32", "render.occupancy_every=16", "train.samples=2048",
     "train.preview_seconds=0", "optimizer.horizon=300", "output.frames=3", "output.mesh_resolution=32",
 ]  # fmt: skip
+
+
+def small_settings(*words: str) -> Settings:
+    """Returns settings under which the ball is learned in seconds, and others, section.name=value."""
+    tree: dict[str, dict] = {}
+    for word in [*SMALL, *words]:
+        name, _, value = word.partition("=")
+        section, _, key = name.partition(".")
+        tree.setdefault(section, {})[key] = value
+    return settings_from_dict(tree, "test")
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Backend:
         if self.name != "reference" and kind != "hash":
             return f"field.kind={kind}: not on --backend {self.name}, which computes hash only; use --backend reference"
         capture = settings.capture
-        learned = {"poses": "refine", "exposure": "learn", "transients": "discount"}
+        learned = {"poses": "refine", "lens": "refine", "exposure": "learn", "transients": "discount"}
         asked = [f"capture.{name}={word}" for name, word in learned.items() if getattr(capture, name) == word]
         if training and self.name == "cuda" and asked:
             return f"{', '.join(asked)}: not on CUDA yet; train with --device cpu"

@@ -78,8 +78,11 @@ def field_shape(field: RadianceField) -> FieldShape:
     return shape
 
 
-def pixel_addresses(sampler: PixelSampler) -> Pixels:
-    """Returns where the engine finds the pictures, their cameras and the pixels to draw; they must stay alive."""
+def pixel_addresses(sampler: PixelSampler, bends: bool = False) -> Pixels:
+    """Returns where the engine finds the pictures, their cameras and the pixels to draw; they must stay alive.
+
+    bends: whether pinholes may become other lenses.
+    """
     views = sampler.views
     cameras = views.cameras
 
@@ -89,7 +92,7 @@ def pixel_addresses(sampler: PixelSampler) -> Pixels:
         poses=address(cameras.world_from_camera),
         focal=address(cameras.focal),
         center=address(cameras.center),
-        lens=None if cameras.pinhole else address(cameras.lens),
+        lens=None if cameras.pinhole and not bends else address(cameras.lens),
         n_candidates=sampler.count,
         width=cameras.width,
         height=cameras.height,
@@ -143,7 +146,7 @@ class NativeEngine:
         self.report: StepReport | None = None  # of the last step, stage by stage
         self._gradients: dict[str, Tensor] | None = None
         if model.learns is not None:
-            self._pixels = pixel_addresses(self.learns.pixels)
+            self._pixels = pixel_addresses(self.learns.pixels, self.learns.camera_optimizer.bends)
             self._moments = {key: parameter_addresses(tensors) for key, tensors in self.learns.moments.items()}
 
     def refresh(self) -> None:

@@ -12,6 +12,7 @@ pose change and the mean log gain and offset of all pictures are held at zero.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -59,31 +60,35 @@ def apply_exposure(rendering: Rendering, color: Tensor, target: Tensor | None = 
 class CameraOptimizer:
     """Poses and colours of F pictures on their way.
 
-    views: what to learn from; its poses are this object's and change in place. colors: (F, 6) float32, gain and offset.
-    gradients: (F, 12) float32, of the step in hand: turn, move, gain, offset. refines, exposes: what is learned.
+    views: what to learn from; its cameras are this object's and change in place. colors: (F, 6) float32, gain and
+    offset. gradients: (F, 12) float32, of the step in hand: turn, move, gain, offset. refines, exposes: what is
+    learned; bends: whether the lens changes, too, see `nerf.training.lens_refinement`.
     """
 
     def __init__(self, views: Views, settings: Settings, box: SceneBox) -> None:
         self.refines = settings.capture.poses == "refine"
         self.exposes = settings.capture.exposure == "learn"
+        self.bends = settings.capture.lens == "refine"
         cameras = views.cameras
-        if self.refines:
-            cameras = dataclasses.replace(cameras, world_from_camera=cameras.world_from_camera.clone())
+        if self.refines or self.bends:
+            changing = ("world_from_camera", "focal", "center", "lens")
+            cameras = dataclasses.replace(cameras, **{name: getattr(cameras, name).clone() for name in changing})
         self.views = dataclasses.replace(views, cameras=cameras)
-        self.given = views.cameras.world_from_camera
+        self.given = views.cameras
+        self._lens: Callable[[Cameras], Cameras] | None = None  # the change of the lens that all share
         self.colors = torch.tensor([1.0, 1, 1, 0, 0, 0]).repeat(len(views), 1)
         self.gradients = torch.zeros(len(views), sum(SIZES))
         # In double precision thousands of small rotations leave a rotation.
-        self._pose = self.given.double()
+        self._pose = self.given.world_from_camera.double()
         self._color = torch.zeros(len(views), SIZES[1])  # log gain and offset
         self._moments = torch.zeros(2, len(views), sum(SIZES))
         middle = box.corner + box.side / 2 if box.contraction is None else box.contraction.center
-        distance = (self.given[:, :, 3] - middle).norm(dim=1).median().item()
+        distance = (self.given.world_from_camera[:, :, 3] - middle).norm(dim=1).median().item()
         rates = settings.capture.pose_rate, settings.capture.exposure_rate
         self._rate = torch.tensor([rates[0]] * 3 + [rates[0] * distance] * 3 + [rates[1]] * 6)
 
     def __bool__(self) -> bool:
-        """Whether anything is learned."""
+        """Whether anything is learned by gradients."""
         return self.refines or self.exposes
 
     def descend(self, number: int, progress: float) -> None:
@@ -104,9 +109,23 @@ class CameraOptimizer:
             self._color += move[:, 6:]
         self._publish()
 
+    def with_lens(self, change: Callable[[Cameras], Cameras]) -> Cameras:
+        """Returns the cameras at their poses of now with a change of their lens."""
+        return change(dataclasses.replace(self.given, world_from_camera=self._pose.float()))
+
+    def change_lens(self, change: Callable[[Cameras], Cameras]) -> None:
+        """Gives all cameras a change of their lens in place of the one before."""
+        self._lens = change
+        self._publish()
+
     def _publish(self) -> None:
-        if self.refines:
-            self.views.cameras.world_from_camera.copy_(self._pose)
+        cameras = self.views.cameras
+        if self._lens is not None:
+            now = self.with_lens(self._lens)
+            for name in ("world_from_camera", "focal", "center", "lens"):
+                getattr(cameras, name).copy_(getattr(now, name))
+        elif self.refines:
+            cameras.world_from_camera.copy_(self._pose)
         self.colors[:, :3] = self._color[:, :3].exp()
         self.colors[:, 3:] = self._color[:, 3:]
 
@@ -124,7 +143,7 @@ class CameraOptimizer:
         """Returns lines for the user that say what was found."""
         lines = []
         if self.refines:
-            before = self.given.double()
+            before = self.given.world_from_camera.double()
             after = self._pose
             turn = 0.5 * ((before[:, :, :3].mT @ after[:, :, :3]).diagonal(dim1=1, dim2=2).sum(1) - 1)
             degrees = turn.clamp(-1, 1).acos().rad2deg()
@@ -139,8 +158,8 @@ class CameraOptimizer:
         return lines
 
 
-def refined_cameras(cameras: Cameras, tensors: dict[str, Tensor]) -> Cameras:
-    """Returns cameras with the poses that a checkpoint has learned, if it has."""
+def refined_poses(cameras: Cameras, tensors: dict[str, Tensor]) -> Cameras:
+    """Returns training cameras with the poses that a checkpoint has learned, if it has."""
     if STATE[0] not in tensors:
         return cameras
     pose = checked(tensors, STATE[0], cameras.world_from_camera.shape)

@@ -22,6 +22,7 @@ from nerf.runs import MOST_STEPS
 from nerf.scenes import Views
 from nerf.training.adam import MOMENTS, learning_rate, new_moments
 from nerf.training.camera_optimizer import POSE_SLACK, CameraOptimizer
+from nerf.training.lens_refinement import LensRefinement
 from nerf.training.pixel_sampler import PixelSampler
 from nerf.training.trainer import StepFigures
 from nerf.training.transients import Transients
@@ -74,7 +75,7 @@ class TrainingArrays:
 
 def pose_slack(settings: Settings) -> float:
     """Returns how far silhouettes may be out of place, of the longer side of a picture."""
-    return POSE_SLACK if settings.capture.poses == "refine" else 0.0
+    return POSE_SLACK if "refine" in (settings.capture.poses, settings.capture.lens) else 0.0
 
 
 def resolved_settings(settings: Settings, views: Views) -> Settings:
@@ -130,6 +131,9 @@ class RadianceTask:
         self.transients = Transients(views) if settings.capture.transients == "discount" else None
         weights = None if self.transients is None else self.transients.weights
         self.pixels = PixelSampler(self.views, slack, space.silhouettes, space.measured, weights)
+        self.lens: LensRefinement | None = None
+        if self.camera_optimizer.bends:
+            self.lens = LensRefinement(self.pixels, self.camera_optimizer, space.box, settings.train.seed)
         self.moments = new_moments(self.parameters)
         self.arrays = TrainingArrays(settings, self.pixels, self.camera_optimizer, self.moments, near)
         if self.transients is not None:
@@ -184,6 +188,8 @@ class RadianceTask:
             self.transients.observe(self.steps_taken, by_ray.pixel[: result.n_rays], by_ray.error[: result.n_rays])
         if self.camera_optimizer:
             self.camera_optimizer.descend(self.steps_taken, progress)
+        if self.lens is not None and self.lens.due(progress):
+            self.lens.step(self.model, progress)
         if step % self.settings.render.occupancy_every == self.settings.render.occupancy_every - 1:
             self._update_occupancy(step, asked)
 
@@ -228,6 +234,8 @@ class RadianceTask:
             tensors |= {f"adam.{name}.{key}": moment for name, moment in portable(self.moments[key]).items()}
         if self.transients is not None:
             tensors |= self.transients.state()
+        if self.lens is not None:
+            tensors |= self.lens.state()
         tensors |= self.camera_optimizer.state() | self.model.engine().state()
         return tensors | {"rays_per_step": torch.tensor(self.rays_per_step)}
 
@@ -253,6 +261,8 @@ class RadianceTask:
         self.camera_optimizer.load_state(tensors)
         if self.transients is not None:
             self.transients.load_state(tensors)
+        if self.lens is not None:
+            self.lens.load_state(tensors)
         if "rays_drawn" in tensors:
             checked_whole_number(tensors, "rays_drawn", 0, MOST_DRAWN)
         self.model.engine().load_state(tensors)

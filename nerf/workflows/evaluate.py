@@ -57,7 +57,7 @@ def _evaluate(run: TrainedRun, scene: Path | None, split: str) -> dict[str, Any]
             f"{where}: no picture of the {split} split: with fewer than {FEWEST_TO_HOLD_OUT} pictures, or with "
             "scene.holdout=0, none is held out; score those that it learned from with --split train, or add pictures"
         )
-    views = replace(splits[split], cameras=splits[split].cameras.about(run.cameras.origin))
+    views = replace(splits[split], cameras=run.refined(splits[split].cameras))
 
     folder = inside_run(run.folder.path / split)
     file = run.folder.path / ("metrics.json" if split == "test" else f"metrics_{split}.json")
@@ -145,6 +145,8 @@ def alignment_words(run: TrainedRun, split: str) -> str:
     """Returns what of each view is fitted to that view itself before it is scored."""
     capture = run.settings.capture
     words = []
+    if capture.lens == "refine":
+        words.append("lens as learned")
     if capture.poses == "refine":
         words.append("pose as learned" if split == "train" else "pose: 6 numbers, by the view's own colours")
     if capture.exposure == "learn":

@@ -79,4 +79,4 @@ def _test_cameras(trained: TrainedRun) -> Cameras:
     scene = recorded_scene(trained, ("test",), "--path test films its test cameras: choose another path")
     if "test" not in scene.splits:
         raise InputError(f"--path test: {trained.record['folder']} has no test split; choose another path")
-    return scene.splits["test"].cameras
+    return trained.refined(scene.splits["test"].cameras)

@@ -119,11 +119,7 @@ def begin_run(
     if not resume:
         run.keep_earlier()
     run.save_settings(task.settings)
-    scale, sentence = scale_by_gps(scene.splits["train"])
-    if sentence:
-        say("scale", sentence)
-    if scale is not None:
-        run.save_scale(scale)
+    _save_scale(run, scene.splits["train"])
     run.save_scene(_record(folder, scene, backend), scene.splits["train"].cameras)
 
 
@@ -151,6 +147,9 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
         run.save_repeat(task.settings, end.step, trainer.schedule.text())
     for line in task.camera_optimizer.found():
         say("capture", line)
+    if task.lens is not None:
+        say("capture", task.lens.change.found())
+        _save_scale(run, task.views)  # the cameras stand elsewhere now
     if task.transients is not None:
         say("capture", task.transients.found())
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
@@ -176,6 +175,15 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
         attempts.write("output.mesh", file, partial(mesh, trained, file, SurfaceRequest(output.mesh_resolution)))
     attempts.write("report", run.path / REPORT, partial(write_report, trained))
     attempts.finish()
+
+
+def _save_scale(run: RunFolder, views: Views) -> None:
+    """Says how long a scene unit is, and keeps it, if the photographs tell."""
+    scale, sentence = scale_by_gps(views)
+    if sentence:
+        say("scale", sentence)
+    if scale is not None:
+        run.save_scale(scale)
 
 
 def _check_same_scene(run: RunFolder, folder: SceneFolder, views: Views) -> None:
@@ -215,7 +223,8 @@ def _preview(run: RunFolder, task: RadianceTask, scene: Scene, step: int) -> flo
         return None
     views = scene.splits["val"]
     background = task.settings.scene.background
-    rgb = task.averaged().picture(views.cameras, 0).over(BACKGROUNDS[background])
+    cameras = views.cameras if task.lens is None else task.lens.change.of(views.cameras)
+    rgb = task.averaged().picture(cameras, 0).over(BACKGROUNDS[background])
     truth = views.picture(0, background)
     write_rgb(inside_run(run.path / "validation") / f"step_{step:06d}.png", torch.cat([rgb, truth], dim=1))
     return psnr(rgb, truth)

@@ -18,7 +18,8 @@ from nerf.geometry.up import checked_direction
 from nerf.rendering.model import RadianceModel, load_model_state, model_shapes
 from nerf.report import say
 from nerf.runs import RunFolder
-from nerf.training.camera_optimizer import refined_cameras
+from nerf.training.camera_optimizer import refined_poses
+from nerf.training.lens_refinement import LensChange, learned_lens
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TrainedRun:
     """What a run folder holds.
 
     backend: what renders the model. facts: step, seconds and version of the checkpoint. record: what scene was read.
-    cameras: of the training views, refined if they were.
+    cameras: of the training views, refined if they were. lens: what was found wrong with all cameras' lens, if asked.
     """
 
     folder: RunFolder
@@ -36,6 +37,12 @@ class TrainedRun:
     record: dict[str, Any]
     cameras: Cameras
     model: RadianceModel
+    lens: LensChange | None = None
+
+    def refined(self, cameras: Cameras) -> Cameras:
+        """Returns cameras of the same capture with the lens that was found, relative to the run's origin."""
+        cameras = cameras.about(self.cameras.origin)
+        return cameras if self.lens is None else self.lens.of(cameras)
 
     @property
     def floor(self) -> Tensor | None:
@@ -92,4 +99,7 @@ def open_run(path: Path, backend: str = "auto") -> TrainedRun:
 
     model = chosen.model(settings, SceneBox(torch.zeros(3), 1.0))
     load_model_state(model, tensors)
-    return TrainedRun(folder, chosen, settings, facts, record, refined_cameras(cameras, tensors), model.eval())
+    lens = learned_lens(tensors)
+    cameras = refined_poses(cameras, tensors)
+    cameras = cameras if lens is None else lens.of(cameras)
+    return TrainedRun(folder, chosen, settings, facts, record, cameras, model.eval(), lens)

@@ -18,7 +18,7 @@ from nerf.training.camera_optimizer import apply_exposure, perturbed_rays, rotat
 from nerf.training.radiance import RadianceTask
 from tests.backends.small_scene import ball_photographs, ball_task, ball_views, native_task, reference_task
 from tests.backends.test_fused_step import states_equal
-from tests.conftest import RADIUS, SMALL
+from tests.conftest import RADIUS, small_settings
 
 LEARNED = {"capture": {"poses": "refine", "exposure": "learn"}}
 
@@ -95,12 +95,7 @@ def test_the_pictures_that_were_read_keep_their_poses_and_the_mean_change_is_non
 
 
 def trained(views: Views, *words: str) -> RadianceTask:
-    tree: dict[str, dict] = {}
-    for word in [*SMALL, *words]:
-        name, _, value = word.partition("=")
-        section, _, key = name.partition(".")
-        tree.setdefault(section, {})[key] = value
-    task = native_task(views, settings_from_dict(tree, "test"))
+    task = native_task(views, small_settings(*words))
     for step in range(500):
         task.train_step(step, step / 500)
     return task
