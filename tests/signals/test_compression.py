@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -30,10 +31,17 @@ def scene(height=70, width=91, channels=3):
     return numpy.clip(numpy.stack(layers, -1) + noise, 0, 255).astype(numpy.uint8)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compressed")
+    Image.fromarray(scene()).save(folder / "a.png")
+    assert main(["compress", str(folder / "a.png"), "--bpp", "1.2"]) == 0
+    return folder
+
+
 @pytest.fixture
-def compressed(tmp_path):
-    Image.fromarray(scene()).save(tmp_path / "a.png")
-    assert main(["compress", str(tmp_path / "a.png"), "--bpp", "1.2"]) == 0
+def compressed(once, tmp_path):
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return tmp_path / "a.nrfp"
 
 
