@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 import torch
+from torch import Tensor
 
 from nerf.errors import InputError, nearest
 from nerf.files import check_beside
@@ -19,13 +20,15 @@ from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import Origin
 from nerf.video.camera_paths import times
 from nerf.video.choices import PATHS
-from nerf.video.keyframes import FORMAT, Keys, write_track
+from nerf.video.keyframes import FORMAT, Keys, read_keys, write_track
 from nerf.video.splines import spline
+from nerf.viewer.page import poses
 
 LARGEST = 1e9  # of numbers that nothing else bounds
 MOST_KEYS = 500
 LEAST_SECONDS = 1e-3  # between key frames
 KEYS_FILE = "view.track.json"
+KEY_SECONDS = 2.0  # between key frames that have no times
 FILMED = (1280, 720)  # size for which key frames are written: films choose their own
 OUTPUTS = {"mesh": ".glb", "points": ".ply", "page": ".html"}  # of exports, and the ends of their names
 
@@ -71,16 +74,52 @@ class AskedKeys:
     times: list[float]  # seconds, of the key frames
     seconds: float  # of the whole, the way back of a loop included
 
-    def written(self, run: Path, cameras: Cameras) -> Path:
-        """Writes them into a run folder as a camera track, see `nerf.video.keyframes`, and returns its file.
+    def write(self, file: Path, cameras: Cameras) -> None:
+        """Writes them into a file as a camera track, see `nerf.video.keyframes`.
 
         Raises:
-            InputError: it cannot be written, or a file of that name is no track.
+            InputError: it cannot be written, or is a file that is no track.
         """
-        file = run / KEYS_FILE
         check_beside(file, lambda text: json.dumps(FORMAT) in text)
         write_track(file, cameras, self.times, self.seconds, self.keys.loop)
+
+    def save(self, run: Path, cameras: Cameras) -> Path:
+        """Writes them into a run folder, likewise; returns the file, which `saved_keys` reads."""
+        file = run / KEYS_FILE
+        self.write(file, cameras)
         return file
+
+
+def saved_keys(run: Path, cameras: Cameras, up: Tensor) -> dict[str, Any]:
+    """Returns the key frames that were saved in a run folder, as a browser has them.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    file = run / KEYS_FILE
+    if not file.exists():
+        raise InputError(f"no key frames have been saved: there is no {KEYS_FILE} in the run folder")
+    keys = read_keys(file, cameras, up)
+    if len(keys.poses) > MOST_KEYS:
+        raise InputError(f"{file}: {len(keys.poses)} key frames are more than {MOST_KEYS}")
+    when = [KEY_SECONDS * k for k in range(len(keys.poses))] if keys.when is None else keys.when.tolist()
+    rows = zip(poses(cameras_of(keys)), when)  # of a loop the last time is the way back's
+    return {"keys": [{"pose": pose, "time": time} for pose, time in rows], "loop": keys.loop}
+
+
+def write_film_keys(message: dict[str, Any], film: Path, training: Cameras) -> None:
+    """Writes the key frames that a film is to be made from, if it is, beside it: later ones leave it alone.
+
+    Raises:
+        InputError: they are none, or cannot be written.
+    """
+    if message.get("what") == "film" and message.get("path") == "keys":
+        keys, cameras = keys_of(message, training)
+        keys.write(_film_keys(film), cameras)
+
+
+def _film_keys(film: Path) -> Path:
+    return film.with_name(f"{film.stem}.keys.json")
 
 
 def keys_of(message: dict[str, Any], training: Cameras) -> tuple[AskedKeys, Cameras]:
@@ -166,7 +205,7 @@ def _film(message: dict[str, Any], run: Path, taken: Collection[Path]) -> tuple[
     size = f"{whole(message, 'width', 16, 8192)}x{whole(message, 'height', 16, 8192)}"
     words = ["render", str(run), "--path", str(path), "--out", str(file), "--size", size]
     words += ["--frames", str(whole(message, "frames", 2, 100000)), "--fps", str(whole(message, "fps", 1, 240))]
-    return words + (["--keys", str(run / KEYS_FILE)] if path == "keys" else []), file
+    return words + (["--keys", str(_film_keys(file))] if path == "keys" else []), file
 
 
 def _free(run: Path, name: str, end: str, taken: Collection[Path]) -> Path:

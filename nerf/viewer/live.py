@@ -22,7 +22,18 @@ from nerf.rendering.metrics import psnr
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import thumbnails
 from nerf.runs import RunFolder
-from nerf.viewer.asked import command, crop_of, flag, keys_of, number, numbers, path_of, whole
+from nerf.viewer.asked import (
+    command,
+    crop_of,
+    flag,
+    keys_of,
+    number,
+    numbers,
+    path_of,
+    saved_keys,
+    whole,
+    write_film_keys,
+)
 from nerf.viewer.jobs import Jobs
 from nerf.viewer.page import jpeg, poses, scene_facts
 from nerf.viewer.server import PATIENCE, Message, Server, Visitor
@@ -80,6 +91,7 @@ class LiveView:
         self.jobs: Jobs | None = None
         self.curve: list[tuple[int, float]] = []  # steps and figures
         self.state: dict[str, Any] = {"phase": "training"}
+
         self._due = threading.Condition()
         self._fields: dict[Visitor, Any] = {}  # who waits for the next field, and the message that asked
         self._drawings: dict[tuple[Visitor, bool], _Drawing] = {}  # the latest of each, of a photograph's camera or not
@@ -90,6 +102,20 @@ class LiveView:
         self._did = ""  # the kind of work that was done last
         self._last: tuple[int, bytes, Message] | None = None  # step, stream and facts of the last field
         self._has: dict[Visitor, int] = {}  # step of the field that a visitor has
+        self._asks = {  # what answers
+            "about": self._about,
+            "field": self._want_field,
+            "picture": self._want_picture,
+            "photograph": self._photograph,
+            "score": self._want_scores,
+            "do": self._do,
+            "path": self._path,
+            "keys": self._saved_keys,
+            "job": self._job,
+            "cancel": self._cancel,
+            "crop": self._crop,
+            "result": self._result,
+        }
         self.server = Server(self._answer, self._left, host, port)
 
     # For the thread that owns the model.
@@ -246,24 +272,11 @@ class LiveView:
 
     def _answer(self, visitor: Visitor, message: Message) -> None:
         """Answers a message, or notes what is wanted."""
-        asks = {
-            "about": self._about,
-            "field": self._want_field,
-            "picture": self._want_picture,
-            "photograph": self._photograph,
-            "score": self._want_scores,
-            "do": self._do,
-            "path": self._path,
-            "job": self._job,
-            "cancel": self._cancel,
-            "crop": self._crop,
-            "result": self._result,
-        }
         asked = message.get("ask")
         try:
-            if not isinstance(asked, str) or asked not in asks:
-                raise InputError(f"nobody answers {str(asked)[:40]!r}{nearest(str(asked), asks)}")
-            asks[asked](visitor, message)
+            if not isinstance(asked, str) or asked not in self._asks:
+                raise InputError(f"nobody answers {str(asked)[:40]!r}{nearest(str(asked), self._asks)}")
+            self._asks[asked](visitor, message)
         except (InputError, ValueError, ArithmeticError) as error:
             visitor.send({"id": message.get("id"), "error": " ".join(str(error).split())})
 
@@ -349,13 +362,18 @@ class LiveView:
         path = path_of(keys.keys, whole(message, "frames", 2, 2000))
         facts: Message = {"id": message.get("id"), "path": poses(path)}
         if flag(message, "save"):
-            facts["file"] = str(keys.written(self.shown.run, cameras))
+            facts["file"] = str(keys.save(self.shown.run, cameras))
         visitor.send(facts)
+
+    def _saved_keys(self, visitor: Visitor, message: Message) -> None:
+        shown = self.shown
+        visitor.send({"id": message.get("id"), **saved_keys(shown.run, shown.cameras, shown.up)})
 
     def _job(self, visitor: Visitor, message: Message) -> None:
         if self.jobs is None:
             raise InputError("films and meshes are made when the training has ended")
         words, file = command(message, self.shown.run, self.shown.cameras.origin, self.jobs.files())
+        write_film_keys(message, file, self.shown.cameras)
         self.jobs.add(words, file)
 
     def _crop(self, visitor: Visitor, message: Message) -> None:

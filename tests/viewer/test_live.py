@@ -1,9 +1,7 @@
 """The live view: what visitors get of a training and of a run, and that a watched training has the same bits."""
 
 import json
-import queue
 import shutil
-import sys
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +16,9 @@ from nerf.errors import InputError
 from nerf.rendering.witnesses import thumbnails
 from nerf.report import listen
 from nerf.runs import RunFolder
+from nerf.video.keyframes import read_keys
 from nerf.viewer.asked import command
-from nerf.viewer.jobs import MOST_JOBS, Jobs
+from nerf.viewer.jobs import Jobs
 from nerf.viewer.live import LiveView, Shown
 from nerf.viewer.watching import SHARE, TrainingView, serve
 from nerf.workflows.trained import open_run
@@ -235,8 +234,6 @@ def test_what_cannot_be_shown_is_said_to_who_asked_and_ends_nothing(shown, monke
 
 
 def test_key_frames_become_a_track_that_render_takes(shown):
-    from nerf.video.keyframes import read_keys
-
     talk, run, _ = shown
     poses = talk.ask("about")[0]["about"]["poses"]
     keys = [{"pose": pose, "time": 2.0 * k} for k, pose in enumerate(poses[:3])]
@@ -244,6 +241,42 @@ def test_key_frames_become_a_track_that_render_takes(shown):
     assert numpy.allclose(numpy.array(found["path"])[[0, 2, 4], :13], numpy.array(poses[:3]), atol=1e-4)
     read = read_keys(run.folder.path / "view.track.json", run.cameras, torch.tensor([0.0, 0.0, 1.0]))
     assert torch.allclose(read.poses, run.cameras.world_from_camera[:3], atol=1e-5) and read.when.tolist() == [0, 2, 4]
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_key_frames_that_were_saved_are_there_again(shown, loop):
+    talk, _, _ = shown
+    keys = [{"pose": pose, "time": 1.5 * k} for k, pose in enumerate(talk.ask("about")[0]["about"]["poses"][:3])]
+    assert "no key frames have been saved" in talk.ask("keys")[0]["error"]
+    talk.ask("path", keys=keys, loop=loop, seconds=5 if loop else 3, frames=5, save=True)
+    found, _ = talk.ask("keys")
+    assert found["loop"] is loop and [key["time"] for key in found["keys"]] == [0, 1.5, 3]
+    assert numpy.allclose([key["pose"] for key in found["keys"]], [key["pose"] for key in keys], atol=1e-4)
+
+
+def test_saved_key_frames_that_cannot_be_read_are_said(shown):
+    talk, run, _ = shown
+    (run.folder.path / "view.track.json").write_text("{}")
+    assert "expected" in talk.ask("keys")[0]["error"]
+    frame = {"eye": [3, 0, 1], "target": [0, 0, 0]}
+    (run.folder.path / "view.track.json").write_text(json.dumps({"frames": [frame] * 501}))
+    assert "more than 500" in talk.ask("keys")[0]["error"]
+    (run.folder.path / "view.track.json").write_text(json.dumps({"frames": [frame] * 2}))
+    assert [key["time"] for key in talk.ask("keys")[0]["keys"]] == [0, 2]
+
+
+def test_a_film_that_waits_keeps_the_key_frames_it_was_asked_with(shown):
+    talk, run, _ = shown
+    poses = talk.ask("about")[0]["about"]["poses"]
+    facts = {"what": "film", "path": "keys", "frames": 4, "fps": 4, "width": 32, "height": 32, "loop": False}
+    for first, name in ((0, "film-1.keys.json"), (3, "film-2.keys.json")):
+        keys = [{"pose": pose, "time": k} for k, pose in enumerate(poses[first : first + 2])]
+        talk.send(json.dumps({"ask": "job", "keys": keys, "seconds": 1, **facts}))
+        assert talk.ask("about")[0]["about"]["jobs"][-1]["command"].endswith(str(run.folder.path / name))
+    for first, name in ((0, "film-1.keys.json"), (3, "film-2.keys.json")):
+        read = read_keys(run.folder.path / name, run.cameras, torch.tensor([0.0, 0.0, 1.0]))
+        assert torch.allclose(read.poses, run.cameras.world_from_camera[first : first + 2], atol=1e-5)
+    assert not (run.folder.path / "view.track.json").exists()
 
 
 def test_a_crop_box_is_kept_with_the_run_and_forgotten(shown):
@@ -307,80 +340,8 @@ def test_commands_have_the_words_that_a_user_would_type():
     tiny = command({"what": "points", "crop": [-1e-5, -1, -1, 1, 1, 1]}, run, (0.0, 0.0, 0.0), ())[0]
     assert tiny[tiny.index("--crop") + 1] == "-0.00001"
     asked = {"what": "film", "path": "keys", "frames": 9, "fps": 24, "width": 64, "height": 48}
-    assert command(asked, run, (0.0, 0.0, 0.0), ())[0][-4:] == ["--fps", "24", "--keys", str(run / "view.track.json")]
+    assert command(asked, run, (0.0, 0.0, 0.0), ())[0][-4:] == ["--fps", "24", "--keys", str(run / "film-1.keys.json")]
     assert command({"what": "mesh", "resolution": 64}, run, (0.0, 0.0, 0.0), ())[0][-2:] == ["--resolution", "64"]
-
-
-SLEEPER = "import sys, time; print('  7%|', flush=True); time.sleep(60 if sys.argv[1] == 'long' else 0)"
-
-
-@pytest.fixture
-def jobs():
-    """Gives jobs whose program sleeps, and what they tell."""
-    told = queue.Queue()
-    made = Jobs(lambda facts: told.put(facts["job"]), (sys.executable, "-c", SLEEPER))
-    yield made, told
-    made.close()
-
-
-def until(told, number, state):
-    while True:
-        job = told.get(timeout=60)
-        if (job["number"], job["state"]) == (number, state):
-            return job
-
-
-def test_jobs_run_one_after_the_other_and_tell_how_far_they_are(jobs, tmp_path):
-    made, told = jobs
-    (tmp_path / "a.ply").write_bytes(b"points")
-    for name in ("a.ply", "b.ply"):
-        made.add(["short"], tmp_path / name)
-    job = until(told, 1, "done")
-    assert job["percent"] == 7 and job["command"] == "nerf short"
-    assert made.result(1) == ("a.ply", b"points")
-    until(told, 2, "done")
-    with pytest.raises(InputError, match="cannot be read"):
-        made.result(2)
-
-
-def test_a_job_takes_no_module_from_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "nerf.py").write_text("print('a stranger was here')")
-    monkeypatch.chdir(tmp_path)
-    told = queue.Queue()
-    jobs = Jobs(lambda facts: told.put(facts["job"]))
-    jobs.add(["--version"], tmp_path / "x")
-    assert until(told, 1, "done")["line"].startswith("nerf ")
-    jobs.close()
-
-
-def test_a_job_that_cannot_be_started_has_failed_and_the_next_one_is_tried(tmp_path):
-    told = queue.Queue()
-    jobs = Jobs(lambda facts: told.put(facts["job"]), (str(tmp_path / "nothing"),))
-    for _ in range(2):
-        jobs.add(["x"], tmp_path / "x")
-    assert "cannot be started" in until(told, 1, "failed")["line"]
-    until(told, 2, "failed")
-    jobs.close()
-
-
-def test_a_cancelled_job_ends_at_once_and_the_next_one_runs(jobs, tmp_path):
-    made, told = jobs
-    for word in ("long", "long", "short"):
-        made.add([word], tmp_path / "x")
-    made.cancel(2)
-    made.cancel(1)
-    until(told, 3, "done")
-    assert [job["state"] for job in made.facts()] == ["cancelled", "cancelled", "done"]
-    with pytest.raises(InputError, match="no such result"):
-        made.result(1)
-
-
-def test_too_many_jobs_are_refused(jobs, tmp_path):
-    made, _ = jobs
-    for _ in range(MOST_JOBS):
-        made.add(["long"], tmp_path / "x")
-    with pytest.raises(InputError, match="waiting already"):
-        made.add(["long"], tmp_path / "x")
 
 
 def test_the_command_shows_a_run_until_it_is_interrupted(ball_run, tmp_path, monkeypatch):

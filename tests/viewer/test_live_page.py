@@ -79,11 +79,13 @@ def test_the_live_page_shows_the_scene_its_photographs_and_its_key_frames(seen):
     page.value("element('closepair').click()")
 
     # Key frames: two views, played by the program's own path.
-    page.value("(lookFrom(about.poses[0]), addKey(), lookFrom(about.poses[1]), addKey(), savedKeys())")
+    page.value("(lookFrom(about.poses[0]), addKey(), lookFrom(about.poses[1]), addKey(), saveKeys())")
     assert met(page, "element('told').textContent.startsWith('saved:')")
     page.value("playKeys()")
     assert page.value("head.track.length") == 20
     assert page.value("head.track[0].slice(0, 12)") == pytest.approx(page.value("keys[0].pose.slice(0, 12)"), abs=1e-4)
+    page.value("(keys.splice(0, 9), showKeys(), loadKeys())")
+    assert page.value("[keys.length, keys[1].time, element('keylist').children.length]") == [2, 2, 2]
 
     # A crop box: kept with the run, and there again with the next visit.
     page.value("(element('high2').value = 0, element('high2').oninput(), keepCrop())")

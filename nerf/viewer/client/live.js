@@ -181,7 +181,8 @@ panel.append(
     made("div", { id: "list" })),
   section("key frames", "keyframes",
     line(button("add", "this view, two seconds after the last", addKey), button("play", "the path through them", playKeys),
-      button("save", "view.track.json in the run folder", () => tried(savedKeys())),
+      button("save", "view.track.json in the run folder", () => tried(saveKeys())),
+      button("load", "what was saved, in place of these", () => tried(loadKeys())),
       made("label", { textContent: "loop " }, made("input", { id: "loop", type: "checkbox" }))),
     made("div", { id: "keylist" })),
   section("make", "make",
@@ -335,16 +336,27 @@ function showKeys() {
   redraw();
 }
 
-function askedPath(save) {
+function keyFacts() {
   const loop = element("loop").checked, last = keys.length ? keys[keys.length - 1].time : 0;
-  const seconds = loop ? last - keys[0].time + 2 : last;
-  return asked("path", { keys, loop, seconds, save, frames: Math.max(2, Math.min(2000, Math.round(10 * (seconds - (loop ? 0 : keys[0].time))))) });
+  return { keys, loop, seconds: loop ? last - keys[0].time + 2 : last };
 }
 
-const savedKeys = async () => {
+function askedPath(save) {
+  const facts = keyFacts(), from = facts.loop || !keys.length ? 0 : keys[0].time;
+  return asked("path", { ...facts, save, frames: Math.max(2, Math.min(2000, Math.round(10 * (facts.seconds - from)))) });
+}
+
+async function saveKeys() {
   const found = await askedPath(true);
   told(`saved: ${found.file}`);
-};
+}
+
+async function loadKeys() {
+  const found = await asked("keys");
+  keys.splice(0, keys.length, ...found.keys);
+  element("loop").checked = found.loop;
+  showKeys();
+}
 
 async function playKeys() {
   try {
@@ -358,9 +370,9 @@ async function playKeys() {
 
 // Films, meshes and all else that commands make.
 async function makeFilm() {
-  if (element("path").value === "keys") await askedPath(true);
-  const value = (id) => Number(element(id).value);
-  await make("film", { path: element("path").value, frames: value("frames"), fps: value("fps"), width: value("filmwidth"), height: value("filmheight") });
+  const value = (id) => Number(element(id).value), path = element("path").value;
+  if (path === "keys") await askedPath(false);  // refuses, in words, what is no path
+  await make("film", { ...(path === "keys" ? keyFacts() : {}), path, frames: value("frames"), fps: value("fps"), width: value("filmwidth"), height: value("filmheight") });
 }
 
 async function keepCrop() {
