@@ -66,6 +66,10 @@ def load_open3d() -> ModuleType:
     return open3d
 
 
+# Directions of the rays that tell inside from outside: along no axis and no diagonal, where models have their edges.
+WAYS = np.array([[0.531, 0.273, 0.802], [-0.613, 0.744, 0.265], [0.129, -0.682, -0.720]], np.float32)
+
+
 class RayTracer:
     """Nearest hits and occlusion of triangles given as corners (T, 3, 3) in scene units."""
 
@@ -76,6 +80,7 @@ class RayTracer:
         vertices = corners.reshape(-1, 3).astype(np.float32)
         indices = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
         self._scene.add_triangles(open3d.core.Tensor(vertices), open3d.core.Tensor(indices))
+        self._normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         self._tensor: Any = open3d.core.Tensor  # its stubs know nothing of numpy's arrays
         self.miss = np.uint32(open3d.t.geometry.RaycastingScene.INVALID_ID)
 
@@ -91,9 +96,20 @@ class RayTracer:
     def signed_distance(self, points: np.ndarray, votes: int) -> np.ndarray:
         """Returns distances (N,) float32 of points (N, 3) float32 to the surface, negative inside.
 
+        Inside is what the surface winds round: bodies may overlap, and all triangles of one may face inwards.
+
         votes: rays, an odd number, whose majority tells inside from outside: one alone may graze an edge.
         """
-        return self._scene.compute_signed_distance(self._tensor(points), nsamples=votes).numpy()
+        distance = self._scene.compute_distance(self._tensor(points)).numpy()
+        inside = sum((self._winding(points, way) != 0).astype(np.int32) for way in WAYS[:votes]) > votes // 2
+        return np.where(inside, -distance, distance)
+
+    def _winding(self, points: np.ndarray, way: np.ndarray) -> np.ndarray:
+        """Returns how often the surface winds round points (N, 3): exits of a ray less its entries."""
+        rays = np.concatenate([points, np.broadcast_to(way, points.shape)], axis=1, dtype=np.float32)
+        met = self._scene.list_intersections(self._tensor(rays))
+        leaving = np.sign(self._normals[met["primitive_ids"].numpy()] @ way)
+        return np.bincount(met["ray_ids"].numpy(), leaving, len(points))
 
 
 def depth_and_normal(geometry: RayTracer, world_from_camera: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,8 +35,10 @@ def ball(radius, x=0.0, inverted=False):
         ([ball(1), ball(1, 3, inverted=True)], [True, True, True]),
         ([ball(1), ball(1)], [True, True, False]),
         ([ball(1), ball(0.5, inverted=True)], [False, True, False]),
+        ([ball(1), ball(1, 0.5)], [True, True, False]),
+        ([ball(1, inverted=True), ball(1, 0.5, inverted=True)], [True, True, False]),
     ],
-    ids=["inside out", "two bodies", "one of two inside out", "twice the same", "a cavity"],
+    ids=["inside out", "two bodies", "one of two inside out", "twice the same", "a cavity", "overlapping", "both so"],
 )
 def test_what_is_inside_does_not_depend_on_which_way_triangles_face(tmp_path, bodies, inside):
     trimesh.util.concatenate(bodies).export(tmp_path / "bodies.stl")
