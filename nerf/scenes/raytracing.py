@@ -98,18 +98,23 @@ class RayTracer:
 
         Inside is what the surface winds round: bodies may overlap, and all triangles of one may face inwards.
 
-        votes: rays, an odd number, whose majority tells inside from outside: one alone may graze an edge.
+        votes: see `winding`.
         """
         distance = self._scene.compute_distance(self._tensor(points)).numpy()
-        inside = sum((self._winding(points, way) != 0).astype(np.int32) for way in WAYS[:votes]) > votes // 2
-        return np.where(inside, -distance, distance)
+        return np.where(self.winding(points, votes) == 0, distance, -distance)
 
-    def _winding(self, points: np.ndarray, way: np.ndarray) -> np.ndarray:
-        """Returns how often the surface winds round points (N, 3): exits of a ray less its entries."""
-        rays = np.concatenate([points, np.broadcast_to(way, points.shape)], axis=1, dtype=np.float32)
-        met = self._scene.list_intersections(self._tensor(rays))
-        leaving = np.sign(self._normals[met["primitive_ids"].numpy()] @ way)
-        return np.bincount(met["ray_ids"].numpy(), leaving, len(points))
+    def winding(self, points: np.ndarray, votes: int) -> np.ndarray:
+        """Returns how often the surface winds round points (N, 3): exits of a ray less its entries, (N,).
+
+        votes: rays, an odd number up to three, whose median tells: one alone may graze an edge.
+        """
+        counts = []
+        for way in WAYS[:votes]:
+            rays = np.concatenate([points, np.broadcast_to(way, points.shape)], axis=1, dtype=np.float32)
+            met = self._scene.list_intersections(self._tensor(rays))
+            leaving = np.sign(self._normals[met["primitive_ids"].numpy()] @ way)
+            counts.append(np.bincount(met["ray_ids"].numpy(), leaving, len(points)))
+        return np.median(counts, axis=0)
 
 
 def depth_and_normal(geometry: RayTracer, world_from_camera: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

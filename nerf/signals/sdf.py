@@ -40,6 +40,7 @@ EIKONAL = 0.01
 ELSEWHERE = 0.02  # keeps zeros away from where no point is (Sitzmann et al. 2020), by exp(-SHARPNESS |distance|)
 SHARPNESS = 50.0
 
+OVERLAP_POINTS = 20_000  # that tell how much of a shape lies in two bodies
 HELD_OUT = 1_000_000  # points that score inside and outside
 NEAR = (0.01,)  # standard deviation, sides of the cube, of the half of them near the surface
 SPREAD = 200_000  # points on either surface, at most, that score their distance
@@ -127,7 +128,11 @@ class SignedDistance(Signal):
     def describe(self) -> str:
         """Returns what was read, in words."""
         if self.closed:
-            return f"{len(self.shape.corners)} triangles, closed; {self.samples} points with exact signed distances"
+            twice = self.surface.overlap(self.points[:OVERLAP_POINTS])
+            more = f"; {twice:.0%} of its inside lies in two bodies, taken as one" if twice else ""
+            return (
+                f"{len(self.shape.corners)} triangles, closed; {self.samples} points with exact signed distances{more}"
+            )
         return f"{self.samples} points with normals, no distances: their surface is found (eikonal loss)"
 
     def loss(self, field: CoordinateField, n_samples: int, random: torch.Generator) -> tuple[Tensor, float]:

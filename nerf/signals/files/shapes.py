@@ -181,6 +181,11 @@ class Surface:
         """Returns signed distances (N,) of points (N, 3), negative inside."""
         return torch.from_numpy(self.tracer.signed_distance(point.numpy(), VOTES))
 
+    def overlap(self, point: Tensor) -> float:
+        """Returns which part of those of points (N, 3) that are inside is inside more than once."""
+        count = numpy.abs(self.tracer.winding(point.numpy(), VOTES))
+        return float((count > 1).sum() / max(1, (count > 0).sum()))
+
     def points(self, number: int, random: torch.Generator) -> Tensor:
         """Returns points (N, 3) spread evenly by area."""
         index = torch.searchsorted(self._below, torch.rand(number, dtype=torch.float64, generator=random))

@@ -48,6 +48,14 @@ def test_what_is_inside_does_not_depend_on_which_way_triangles_face(tmp_path, bo
     assert (found < 0).tolist() == inside
 
 
+def test_how_much_lies_in_two_bodies_is_told(tmp_path):
+    for bodies, part in (([ball(1), ball(1, 1)], 1.309 / 7.07), ([ball(1), ball(0.5, inverted=True)], 0)):
+        trimesh.util.concatenate(bodies).export(tmp_path / "bodies.stl")
+        surface = Surface(read_shape(tmp_path / "bodies.stl").corners)
+        points = torch.rand(20000, 3, generator=torch.Generator().manual_seed(0))
+        assert surface.overlap(points) == pytest.approx(part, abs=0.02)  # 4 standard errors of 8000 points
+
+
 def test_points_lie_on_the_surface_evenly_by_area_and_samples_half_near_it(tmp_path):
     file = tmp_path / "box.obj"
     trimesh.creation.box((1, 1, 0.1)).export(file)
