@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -121,8 +122,8 @@ def open_colmap(folder: Path, settings: SceneSettings) -> Capture:
 def _left_note(pictures: Path, paths: list[Path]) -> list[str]:
     """Returns what to say of the pictures in a folder that have no pose, if there are such."""
     files = picture_files(pictures, deep=re.fullmatch(PICTURES, pictures.name) is not None)
-    posed = {path.resolve() for path in paths}
-    left = [name for name in files if (pictures / name).resolve() not in posed]
+    posed = {os.path.realpath(path) for path in paths}
+    left = [name for name in files if os.path.realpath(pictures / name) not in posed]
     if not left:
         return []
     return [f"warning: {len(left)} of {len(files)} pictures in {pictures.name} have no pose: {some(left)}"]

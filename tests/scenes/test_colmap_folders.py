@@ -45,6 +45,13 @@ def test_pictures_without_a_pose_are_counted(tmp_path: Path) -> None:
 PLACES = ("sparse/1", "my_sparse/0", "my_sparse", "colmap_text", "distorted/sparse/0")
 
 
+def test_a_link_to_itself_among_the_pictures_is_one_without_a_pose(tmp_path: Path) -> None:
+    made.write_pictures(tmp_path / "images")
+    made.write_text(tmp_path / "sparse" / "0")
+    (tmp_path / "images" / "loop.png").symlink_to("loop.png")
+    assert count(load(tmp_path)) == made.N
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_models_are_found_where_tools_leave_them(tmp_path: Path, place: str) -> None:
     made.write_pictures(tmp_path / "images")
