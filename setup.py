@@ -98,7 +98,7 @@ setup(
         "medical": [*MEDICAL],
         "test": [
             "pytest>=9.0.3",  # CVE-2025-71176
-            "pytest-xdist>=3.8",  # tests in two processes
+            "pytest-xdist>=3.8",  # tests in several processes
             "pyright[nodejs]>=1.1.400",  # with its own node: nothing is fetched when it runs
             "ruff>=0.6",
             "constriction>=0.4",

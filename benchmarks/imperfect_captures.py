@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 import time
 from pathlib import Path
@@ -31,10 +32,10 @@ import torch
 from nerf.backends.choice import choose_backend
 from nerf.config import SceneSettings, Settings, default_settings, read_settings
 from nerf.files import write_text
-from nerf.geometry.lenses import TERMS
 from nerf.rendering.metrics import psnr
 from nerf.scenes import Views, find_scene, ground_of, load_scene
 from nerf.training.camera_optimizer import rotations
+from nerf.training.lens_refinement import LensChange
 from nerf.training.radiance import RadianceTask
 from nerf.workflows.align import aligned_camera, aligned_colors
 
@@ -89,11 +90,8 @@ def visited(views: Views, part: float, random: torch.Generator) -> Views:
 
 def bent(views: Views, focal: float, k1: float) -> Views:
     """Returns views whose focal length is off by a part, and k1 by an amount."""
-    lens = views.cameras.lens.clone()
-    lens[:, TERMS.index("k1")] += k1
-    return dataclasses.replace(
-        views, cameras=dataclasses.replace(views.cameras, focal=views.cameras.focal * (1 + focal), lens=lens)
-    )
+    terms = torch.tensor([math.log1p(focal), 0, 0, k1, 0, 0], dtype=torch.float64)
+    return dataclasses.replace(views, cameras=LensChange(terms, torch.zeros(3)).of(views.cameras))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,8 @@ SETTINGS = small_settings("capture.lens=refine", "capture.exposure=learn")
 
 def bent(views: Views, focal: float, k1: float) -> Views:
     """Returns views with a focal length that is too long by a factor, and a lens that bends."""
-    lens = views.cameras.lens.clone()
-    lens[:, TERMS.index("k1")] += k1
-    return dataclasses.replace(
-        views, cameras=dataclasses.replace(views.cameras, focal=views.cameras.focal * focal, lens=lens)
-    )
+    terms = torch.tensor([math.log(focal), 0, 0, k1, 0, 0], dtype=torch.float64)
+    return dataclasses.replace(views, cameras=LensChange(terms, torch.zeros(3)).of(views.cameras))
 
 
 def test_a_change_of_the_lens_is_written_by_hand():
