@@ -10,8 +10,8 @@ from torch import Tensor
 from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
 from nerf.capture.visual_hull import Silhouettes, find_silhouettes, scene_space
 from nerf.config import Settings
-from nerf.engine import available
 from nerf.geometry.scene_box import SceneBox
+from nerf.ops.autograd import fastest
 from nerf.report import say
 from nerf.scenes.scene import Views
 
@@ -49,7 +49,7 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
         return SceneSpace(box, hull, hull, silhouettes)
 
     start = time.perf_counter()
-    measured = measure_distances(views, box.contraction.near, "native" if available() else "reference")
+    measured = measure_distances(views, box.contraction.near, fastest())
     cells = hull.nonzero()
     free = free_cells(views.cameras, measured, box, cells, resolution)
     occupied = hull.clone()
@@ -66,4 +66,4 @@ def _wants_stereo(views: Views, settings: Settings) -> bool:
     """Whether stereo is asked for, or left to the capture, which it suits; without the engine it would take minutes."""
     asked = settings.capture.stereo
     large = max(views.cameras.width, views.cameras.height) >= LEAST_FOR_STEREO
-    return asked == "always" or (asked == "auto" and large and len(views) <= MOST_FOR_STEREO and bool(available()))
+    return asked == "always" or (asked == "auto" and large and len(views) <= MOST_FOR_STEREO and fastest() == "native")

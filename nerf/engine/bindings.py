@@ -15,15 +15,19 @@ from torch import Tensor
 from nerf.engine import library
 from nerf.engine.signatures import (
     CompositeCall,
+    FusionCall,
     HarmonicsCall,
     HashGridCall,
     Level,
     MarchCallDouble,
     MarchCallFloat,
     MlpCall,
+    SightViews,
     StereoCall,
+    WitnessCall,
 )
 from nerf.engine.tensors import address
+from nerf.geometry.cameras import Cameras
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
@@ -221,6 +225,61 @@ def stereo(
     )
     library().call("nerf_stereo", ctypes.byref(call))
     return inverse, likeness
+
+
+def fuse(cameras: Cameras, distance: Tensor, point: Tensor, reach: float, through: float) -> Tensor:
+    """Returns the mean (N,) of what cameras say of points (N, 3), see `nerf.ops.sight`."""
+    views, _kept = _sight(cameras, distance)
+    point = point.contiguous()
+    value = torch.empty(len(point))
+
+    call = FusionCall(
+        views=views,
+        points=address(point),
+        value=address(value),
+        n=len(point),
+        reach=reach,
+        through=through,
+        threads=torch.get_num_threads(),
+    )
+    library().call("nerf_fuse", ctypes.byref(call))
+    return value
+
+
+def find_witnesses(
+    cameras: Cameras, distance: Tensor, point: Tensor, slack: tuple[Tensor, Tensor], enough: Tensor, sharp: float
+) -> Tensor:
+    """Returns whether enough cameras see points (N, 3), (N,) bool, see `nerf.ops.sight`.
+
+    slack: (N,) before and (N,) behind. enough: (N,) int32.
+    """
+    views, _kept = _sight(cameras, distance)
+    point, before, behind = (each.contiguous() for each in (point, *slack))
+    witnessed = torch.empty(len(point), dtype=torch.bool)
+
+    call = WitnessCall(
+        views=views,
+        points=address(point),
+        before=address(before),
+        behind=address(behind),
+        enough=address(enough, torch.int32),
+        witnessed=address(witnessed, torch.bool),
+        n=len(point),
+        sharp=sharp,
+        threads=torch.get_num_threads(),
+    )
+    library().call("nerf_find_witnesses", ctypes.byref(call))
+    return witnessed
+
+
+def _sight(cameras: Cameras, distance: Tensor) -> tuple[SightViews, list[Tensor]]:
+    """Returns what cameras see as the engine takes it, and the tensors that must live as long."""
+    if distance.shape != (len(cameras), cameras.height, cameras.width):
+        raise ValueError(f"distances of {len(cameras)} pictures are of shape {tuple(distance.shape)}")
+    each = (cameras.world_from_camera, cameras.focal, cameras.center, cameras.lens, distance)
+    kept = [tensor.contiguous() for tensor in each]
+    poses, focal, center, lenses, seen = (address(tensor) for tensor in kept)
+    return SightViews(poses, focal, center, lenses, seen, len(cameras), cameras.height, cameras.width), kept
 
 
 def composite(thickness: Tensor, rgb: Tensor, t: Tensor, first: Tensor) -> Tensor:

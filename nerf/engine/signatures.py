@@ -298,6 +298,24 @@ class StereoCall(Struct):
     _fields_ = fields("StereoCall")
 
 
+class SightViews(Struct):
+    """What cameras see."""
+
+    _fields_ = fields("SightViews")
+
+
+class FusionCall(Struct):
+    """Points of which all cameras are asked, and where the mean of what they say goes."""
+
+    _fields_ = fields("FusionCall", SightViews)
+
+
+class WitnessCall(Struct):
+    """Points that enough cameras are to see, and where it goes whether they do."""
+
+    _fields_ = fields("WitnessCall", SightViews)
+
+
 class CompositeCall(Struct):
     """Samples to composite, or the gradients by their pixels."""
 
@@ -321,6 +339,8 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
     "nerf_stereo": (c_int, (POINTER(StereoCall),)),
+    "nerf_fuse": (c_int, (POINTER(FusionCall),)),
+    "nerf_find_witnesses": (c_int, (POINTER(WitnessCall),)),
     "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),
     "nerf_hash_grid_double": (c_int, (POINTER(HashGridCall),)),

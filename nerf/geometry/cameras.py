@@ -92,7 +92,8 @@ class Cameras:
             in_camera = ray_from_normalized(lens, undistort(lens, distorted))
 
         pose = self.world_from_camera[frame]
-        direction = torch.einsum("...ij,...j->...i", pose[..., :3], in_camera)
+        turn = pose[..., :3]
+        direction = in_camera @ turn.mT if turn.dim() == 2 else (turn @ in_camera[..., None]).squeeze(-1)
         origin = pose[..., 3].expand_as(direction).contiguous()
         return Rays(origin, torch.nn.functional.normalize(direction, dim=-1))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerf.rendering.depth_views import DepthViews, grown, interpolated, surrounding_pixels
+from nerf.ops.sight import interpolated, surrounding_pixels
+from nerf.rendering.depth_views import DepthViews, grown
 from nerf.rendering.model import RadianceModel
 from nerf.report import progress
 

@@ -177,10 +177,9 @@ def _seen_part(mesh: Mesh, views: DepthViews, slack: float, enough: int) -> Mesh
     slack: scene units that a vertex may lie off the surface that a camera sees.
     """
     point = torch.from_numpy(mesh.vertices)
-    count = torch.zeros(len(point), dtype=torch.int16)
-    for frame in range(len(views)):
-        count += views.gaps(frame, point, slack).abs() < slack  # out of the picture, nan, is not seen
-    return _kept(mesh, (count >= enough).numpy())
+    off = torch.full((len(point),), slack)
+    seen = views.witnessed(point, off, off, torch.full((len(point),), enough, dtype=torch.int32), slack)
+    return _kept(mesh, seen.numpy())
 
 
 def _above(mesh: Mesh, normal: torch.Tensor, offset: float, height: float) -> Mesh:

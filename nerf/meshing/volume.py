@@ -7,6 +7,7 @@ Curless and Levoy 1996). A field says nothing about points that no camera sees: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -117,11 +118,11 @@ def unseen_cells(model: RadianceModel, views: DepthViews, among: Tensor) -> Tens
 
     cell = model.box.side / size
     row = (among & model.occupancy.hull).flatten().nonzero().squeeze(1)
-    for frame in range(len(views)):
-        index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
-        gap = views.gaps(frame, model.box.corner + (index + 0.5) * cell, cell)
-        row = row[~(gap > -cell)]
-    hidden[row] = True
+    index = torch.stack([row // size**2, row // size % size, row % size], dim=1)
+    point = model.box.corner + (index + 0.5) * cell
+    before, behind = torch.tensor([math.inf, cell])[:, None].expand(2, len(row))
+    seen = views.witnessed(point, before, behind, torch.ones(len(row), dtype=torch.int32), cell)
+    hidden[row[~seen]] = True
     return hidden
 
 
@@ -157,12 +158,4 @@ class FusedVolume:
 
     def fused(self, point: Tensor) -> Tensor:
         """Returns the fused values (N,) in [-1, 1], above 0 inside, at points (N, 3); 1 where no camera sees."""
-        total = torch.zeros(len(point))
-        weight = torch.zeros(len(point))
-        for frame in range(len(self._views)):
-            gap = (self._views.gaps(frame, point, self._reach) / self._reach).clamp(max=1)
-            share = torch.where(gap > 0, SEES_THROUGH, torch.where(gap >= -1, 1.0, 0.0))  # nan has none
-            total += share * gap.nan_to_num(0)
-            weight += share
-
-        return torch.where(weight > 0, -total / weight.clamp(min=1), 1.0)
+        return self._views.fused(point, self._reach, SEES_THROUGH)

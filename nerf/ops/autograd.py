@@ -60,6 +60,13 @@ class _NativeFunction(torch.autograd.Function):
         return None, *(next(found) if wants else None for wants in needed)
 
 
+def fastest() -> str:
+    """Returns the backend that computes ops fastest: native where the engine was built, else reference."""
+    from nerf.engine import available
+
+    return "native" if available() else "reference"
+
+
 def is_native(backend: str) -> bool:
     """Returns whether the engine is to compute an op.
 

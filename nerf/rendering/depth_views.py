@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,8 @@ from torch.nn.functional import max_pool2d
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import SceneBox
+from nerf.ops import sight
+from nerf.ops.autograd import fastest
 from nerf.ops.march import box_interval
 from nerf.rendering.model import RadianceModel
 from nerf.report import progress
@@ -45,45 +46,16 @@ class DepthViews:
         return torch.cat(found)
 
     def gaps(self, frame: int, point: Tensor, sharp: float) -> Tensor:
-        """Returns how far points (N, 3) are in front of what one camera sees, scene units; nan out of its picture.
+        """Returns how far points (N, 3) are in front of what one camera sees, see `nerf.ops.sight.gaps`."""
+        return sight.gaps(self.cameras, self.distance, frame, point, sharp)
 
-        Between pixels distances are interpolated, but not over steps greater than `sharp`.
-        """
-        cameras = self.cameras
-        pixel, depth = cameras.project(frame, point)
-        inside = (depth > 0) & ((pixel >= 0) & (pixel < torch.tensor([cameras.width, cameras.height]))).all(1)
-        # In the plane of the camera a point has no pixel at all: any will do, for it is out of the picture.
-        pixel = torch.where(inside[:, None], pixel, 0.0)
+    def fused(self, point: Tensor, reach: float, through: float) -> Tensor:
+        """Returns the mean (N,) of what all cameras say of points (N, 3), see `nerf.ops.sight.fused`."""
+        return sight.fused(self.cameras, self.distance, point, reach, through, fastest())
 
-        pixels, part = surrounding_pixels(pixel, cameras.width, cameras.height)
-        seen = self.distance[frame].flatten()[pixels]
-        nearest = seen.gather(0, (part.round() @ torch.tensor([1.0, 2.0])).long()[None])[0]
-        surface = torch.where(seen.amax(0) - seen.amin(0) < sharp, interpolated(seen, part), nearest)
-
-        gap = surface - (point - cameras.world_from_camera[frame, :, 3]).norm(dim=1)
-        return torch.where(inside, gap, math.nan)
-
-
-def surrounding_pixels(position: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
-    """Returns which pixels lie round positions (N, 2) in a picture, and where between them the positions are.
-
-    The pixels are flat numbers (4, N), left and right, above and then below; the border's stand for those beyond it.
-    Where between them: (N, 2) in [0, 1], counted from the left and from above.
-    """
-    lower = (position - 0.5).floor()
-    column, row = lower.long().unbind(1)
-
-    left = column.clamp(0, width - 1)
-    right = (column + 1).clamp(0, width - 1)
-    above = row.clamp(0, height - 1) * width
-    below = (row + 1).clamp(0, height - 1) * width
-    return torch.stack([above + left, above + right, below + left, below + right]), position - 0.5 - lower
-
-
-def interpolated(value: Tensor, part: Tensor) -> Tensor:
-    """Returns values (N, ...) from four neighbours (4, N, ...), at where `surrounding_pixels` says (N, 2)."""
-    x, y = part.view(len(part), 2, *(1,) * (value.dim() - 2)).unbind(1)
-    return torch.lerp(torch.lerp(value[0], value[1], x), torch.lerp(value[2], value[3], x), y)
+    def witnessed(self, point: Tensor, before: Tensor, behind: Tensor, enough: Tensor, sharp: float = 0.0) -> Tensor:
+        """Returns whether enough cameras see points (N, 3), (N,) bool, see `nerf.ops.sight.witnessed`."""
+        return sight.witnessed(self.cameras, self.distance, point, before, behind, enough, sharp, fastest())
 
 
 def pinhole_cameras(cameras: Cameras, size: float = 1.0) -> Cameras:

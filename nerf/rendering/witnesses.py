@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.depth_views import DepthViews, render_depths
@@ -25,7 +23,6 @@ SIDES = (48, 128)  # pixels of the longer side of their pictures: at least, at m
 SLACK = 0.02  # of the box's side, grown with the square of the distance as errors of depth do: so near surfaces are one
 BEHIND = 3.0  # times that: so thick is what a surface is made of
 ENOUGH = 2  # witnesses that a place among the cameras needs
-POINTS_AT_ONCE = 2**16  # their arithmetic stays in the cache
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,6 @@ class Witnesses:
         side = (MOST_RAYS / len(cameras) * max(aspect, 1 / aspect)) ** 0.5
         return cls(model, render_depths(model, thumbnails(cameras, round(min(max(side, SIDES[0]), SIDES[1])))))
 
-    @cached_property
-    def _nearest(self) -> Tensor:
-        """(F, H, W), the least distance of each pixel and its neighbours."""
-        return -max_pool2d(-self.views.distance[:, None], 3, 1, 1)[:, 0]
-
     def slack(self, point: Tensor) -> Tensor:
         """Returns how near two surfaces must be to be one, scene units, (N,) at world points (N, 3)."""
         contraction = self.model.box.contraction
@@ -72,9 +64,9 @@ class Witnesses:
 
         nothing: (N,) bool, points that stand for what is infinitely far.
         """
-        far = torch.zeros(len(point), dtype=torch.bool) if nothing is None else nothing
         slack = self.slack(point)
-        return self._vouched(point, slack, slack, far)
+        before = slack if nothing is None else slack.masked_fill(nothing, torch.inf)
+        return self._vouched(point, before, slack)
 
     def cells(self) -> Tensor:
         """Returns the occupied cells (N, 3) that hold what was seen."""
@@ -88,40 +80,12 @@ class Witnesses:
         if box.contraction is not None:
             extent = extent * box.contraction.expansion(center)
         slack = self.slack(center)
-        never = torch.zeros(len(center), dtype=torch.bool)
-        return cells[self._vouched(center, slack + extent, BEHIND * slack + extent, never)]
+        return cells[self._vouched(center, slack + extent, BEHIND * slack + extent)]
 
-    def _vouched(self, point: Tensor, before: Tensor, behind: Tensor, far: Tensor) -> Tensor:
+    def _vouched(self, point: Tensor, before: Tensor, behind: Tensor) -> Tensor:
         """Returns (N,) bool: whether enough cameras see a surface within a distance before or behind points (N, 3)."""
-        blocks = zip(*(each.split(POINTS_AT_ONCE) for each in (point, before, behind, far)))
-        return torch.cat([self._block_vouched(*block) for block in blocks])
-
-    def _block_vouched(self, point: Tensor, before: Tensor, behind: Tensor, far: Tensor) -> Tensor:
-        missing = torch.where(self.among_cameras(point), min(ENOUGH, len(self.views)), 1)
-        asked = torch.arange(len(point))  # those that witnesses are missing of
-        for frame in range(len(self.views)):
-            which, *gaps = self._gaps(frame, point[asked])
-            which = asked[which]
-            witness = torch.zeros(len(which), dtype=torch.bool)
-            for gap in gaps:
-                witness |= (gap > -behind[which]) & ((gap < before[which]) | far[which])
-            missing[which] -= witness.to(missing.dtype)
-            asked = asked[missing[asked] > 0]
-        return missing <= 0
-
-    def _gaps(self, frame: int, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns which points (N, 3) are in the picture of one camera, and how far they are in front of what it sees.
-
-        That is measured at the point's pixel, and at the one beside it that sees the nearest: thin things are met, too.
-        """
-        cameras = self.views.cameras
-        pixel, depth = cameras.project(frame, point)
-        inside = cameras.shows(frame, pixel, depth).nonzero().squeeze(1)
-        column, row = pixel[inside].long().unbind(1)
-        index = row * cameras.width + column
-        away = (point[inside] - cameras.world_from_camera[frame, :, 3]).norm(dim=1)
-        here = self.views.distance[frame].flatten()[index]
-        return inside, here - away, self._nearest[frame].flatten()[index] - away
+        enough = torch.where(self.among_cameras(point), min(ENOUGH, len(self.views)), 1)
+        return self.views.witnessed(point, before, behind, enough.int())
 
 
 @torch.no_grad()

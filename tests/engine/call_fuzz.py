@@ -24,13 +24,16 @@ from nerf.engine.signatures import (
     BakedScene,
     CompositeCall,
     DrawnRays,
+    FusionCall,
     HarmonicsCall,
     HashGridCall,
     Level,
     MarchCallDouble,
     MarchCallFloat,
     MlpCall,
+    SightViews,
     StereoCall,
+    WitnessCall,
 )
 from tests.engine.random_calls import WILD_64, Calls, level, pixels, step_length, threads
 from tests.engine.random_models import radiance
@@ -111,6 +114,37 @@ def stereo(calls: Calls, call: Callable[..., None]) -> None:
         threads=threads(calls),
     )
     call("nerf_stereo", calls.pointer(asked))
+
+
+def sight(calls: Calls) -> SightViews:
+    cameras = calls.size(0, 1, 3)
+    height = calls.size(1, 5, 9)
+    width = calls.size(1, 6, 8)
+    arrays = (calls.reals(cameras * count) for count in (12, 2, 2, 12))
+    return SightViews(*arrays, calls.reals(cameras * height * width), cameras, height, width)
+
+
+def fuse(calls: Calls, call: Callable[..., None]) -> None:
+    n = calls.count(0, 1, 9, 300)
+    reach, through = calls.real(0.1, 2), calls.real(0, 4)
+    asked = FusionCall(sight(calls), calls.reals(3 * n), calls.reals(n), n, reach, through, threads(calls))
+    call("nerf_fuse", calls.pointer(asked))
+
+
+def witnesses(calls: Calls, call: Callable[..., None]) -> None:
+    n = calls.count(0, 1, 9, 300)
+    asked = WitnessCall(
+        views=sight(calls),
+        points=calls.reals(3 * n),
+        before=calls.reals(n),
+        behind=calls.reals(n),
+        enough=calls.array(ctypes.c_int32, n, lambda: calls.size(0, 1, 2)),
+        witnessed=calls.array(ctypes.c_uint8, n),
+        n=n,
+        sharp=calls.real(0, 1),
+        threads=threads(calls),
+    )
+    call("nerf_find_witnesses", calls.pointer(asked))
 
 
 def hash_grid(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> None:
@@ -212,7 +246,7 @@ def harmonics(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> 
 FLOATS = (("float", ctypes.c_float), ("double", ctypes.c_double))
 OPS = (hash_grid, mlp, march, composite, harmonics)
 TAKERS = (
-    *(radiance, radiance, draw, baked, stereo),
+    *(radiance, radiance, draw, baked, stereo, fuse, witnesses),
     *(partial(op, name=name, kind=kind) for op in OPS for name, kind in FLOATS),
 )
 

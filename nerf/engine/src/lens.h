@@ -1,4 +1,4 @@
-// Lenses: from where a ray is drawn to its direction in the camera; see nerf/geometry/lenses.py.
+// Lenses: from where a ray is drawn to its direction in the camera, and back; see nerf/geometry/lenses.py.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +13,35 @@ struct Lens {
 
 constexpr int NEWTON_STEPS = 8;
 
-// Moves x and y one Newton step towards the point that the lens draws at (drawn_x, drawn_y).
-inline void undistort_step(const Lens& lens, float drawn_x, float drawn_y, float& x, float& y) {
+// What a lens multiplies the coordinates of a ray by, and its derivative by r2, their squared length.
+struct Radial {
+    float factor, slope;
+};
+
+inline Radial radial_at(const Lens& lens, float r2) {
     const auto& [fisheye, k1, k2, k3, k4, d1, d2, d3, p1, p2, s1, s2] = lens;
-    const float r2 = x * x + y * y;
     const float above = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)));
     const float below = 1 + r2 * (d1 + r2 * (d2 + r2 * d3));
-    const float radial = above / below;
+    const float factor = above / below;
     const float slope =
-        (k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * k4)) - radial * (d1 + r2 * (2 * d2 + r2 * 3 * d3))) / below;
-    const float off_x = radial * x + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + s1 * r2 - drawn_x;
-    const float off_y = radial * y + 2 * p2 * x * y + p1 * (r2 + 2 * y * y) + s2 * r2 - drawn_y;
+        (k1 + r2 * (2 * k2 + r2 * (3 * k3 + r2 * 4 * k4)) - factor * (d1 + r2 * (2 * d2 + r2 * 3 * d3))) / below;
+    return {factor, slope};
+}
+
+// Where the lens draws the ray at (x, y), of which it makes `factor` times as much.
+inline void distort(const Lens& lens, float factor, float x, float y, float& drawn_x, float& drawn_y) {
+    const float r2 = x * x + y * y;
+    drawn_x = factor * x + 2 * lens.p1 * x * y + lens.p2 * (r2 + 2 * x * x) + lens.s1 * r2;
+    drawn_y = factor * y + 2 * lens.p2 * x * y + lens.p1 * (r2 + 2 * y * y) + lens.s2 * r2;
+}
+
+// Moves x and y one Newton step towards the point that the lens draws at (drawn_x, drawn_y).
+inline void undistort_step(const Lens& lens, float drawn_x, float drawn_y, float& x, float& y) {
+    const auto [radial, slope] = radial_at(lens, x * x + y * y);
+    const float p1 = lens.p1, p2 = lens.p2, s1 = lens.s1, s2 = lens.s2;
+    float off_x, off_y;
+    distort(lens, radial, x, y, off_x, off_y);
+    off_x -= drawn_x, off_y -= drawn_y;
     const float cross = 2 * (slope * x * y + p1 * x + p2 * y);
     const float a = radial + 2 * (slope * x * x + p1 * y + 3 * p2 * x + s1 * x), b = cross + 2 * s1 * y;
     const float c = cross + 2 * s2 * x, d = radial + 2 * (slope * y * y + p2 * x + 3 * p1 * y + s2 * y);
