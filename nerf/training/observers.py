@@ -13,11 +13,15 @@ from nerf.report import progress
 from nerf.runs import RunFolder
 
 if TYPE_CHECKING:
+    from nerf.scenes import Scene
     from nerf.training.trainer import Figures, StepFigures, Trainer, TrainingEnd
 
 
 class Observer:
     """What a training tells. Every method may be overridden; none returns anything."""
+
+    def read(self, scene: Scene) -> None:
+        """The scene was read; of trainings of radiance fields alone."""
 
     def begun(self, trainer: Trainer) -> None:
         """The training begins, or goes on, at `trainer.step`: what was told of later steps is to be forgotten.
@@ -59,6 +63,9 @@ class ProgressBar(Observer):
 
     bar: Any = None
     validation: float | None = None
+
+    def read(self, scene: Scene) -> None:
+        """The scene was read; of trainings of radiance fields alone."""
 
     def begun(self, trainer: Trainer) -> None:
         settings = trainer.settings

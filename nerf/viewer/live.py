@@ -7,9 +7,8 @@ two steps of a training or whenever it likes; nothing here touches a model at an
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,23 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError, nearest
-from nerf.geometry.cameras import NOT_GIVEN, Cameras
+from nerf.geometry.cameras import Cameras
 from nerf.rendering.metrics import psnr
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import thumbnails
 from nerf.runs import RunFolder
-from nerf.viewer.asked import (
-    command,
-    crop_of,
-    flag,
-    keys_of,
-    number,
-    numbers,
-    path_of,
-    saved_keys,
-    whole,
-    write_film_keys,
-)
+from nerf.viewer.asked import command, crop_of, flag, keys_of, path_of, saved_keys, whole, write_film_keys
+from nerf.viewer.drawing import LARGEST_SIDE, STILL_QUALITY, CutModel, Drawing, Pace, asked_drawing
 from nerf.viewer.jobs import Jobs
 from nerf.viewer.page import jpeg, poses, scene_facts
 from nerf.viewer.server import PATIENCE, Message, Server, Visitor
-from nerf.viewer.shader import background, browser_field
+from nerf.viewer.shader import browser_field
 
-STRIP_SECONDS = 0.01  # that a piece of a picture takes
-SHORTEST_STRIP = 256  # pixels: of so many the first one is, before it is known how many take so long
-LONGEST_STRIP = 2**16  # pixels
 MOST_DECIBELS = 99.0  # that are told: equal pictures have infinitely many
-LARGEST_SIDE = 2048  # pixels of a picture that is rendered for a browser
 SCORED_SIDE = 160  # pixels of the longer side of the pictures that are scored
 RANGE_VIEWS = 8  # whose distances tell which depths are coloured
 RANGE_SIDE = 32  # pixels of their longer side
-MOVING_QUALITY = 60  # of JPEG, while something moves
-STILL_QUALITY = 92
+MOST_POINTS = 20_000  # sparse points that are sent
 
 
 @dataclass(frozen=True)
@@ -63,22 +47,7 @@ class Shown:
     photograph: Callable[[int], Tensor]  # (H, W, 3) in [0, 1], or InputError
     ground: float  # grey behind what photographs show, where they have alpha
     track: Cameras | None = None  # the path that is played; None: the training cameras
-
-
-@dataclass
-class _Drawing:
-    """A picture that is being rendered for a visitor, strip by strip."""
-
-    visitor: Visitor
-    identity: Any  # of the message that asked
-    camera: Cameras  # one
-    moving: bool
-    ground_shown: float | None  # what is behind; None: what the page has behind the scene
-    found: list[Tensor] = field(default_factory=list)  # (R, 3) each
-
-    def ground(self, model: RadianceModel) -> float:
-        """Returns the grey behind the scene."""
-        return background(model) if self.ground_shown is None else self.ground_shown
+    points: Callable[[], Tensor | None] = lambda: None  # (N, 3), sparse points of the scene if any, or InputError
 
 
 class LiveView:
@@ -94,11 +63,12 @@ class LiveView:
 
         self._due = threading.Condition()
         self._fields: dict[Visitor, Any] = {}  # who waits for the next field, and the message that asked
-        self._drawings: dict[tuple[Visitor, bool], _Drawing] = {}  # the latest of each, of a photograph's camera or not
+        self._drawings: dict[tuple[Visitor, bool], Drawing] = {}  # the latest of each, of a photograph's camera or not
         self._distance: Tensor | None = None  # of what some cameras see
         self._scoring: int | None = None  # the photograph that is scored next
         self._scores: dict[int, float] = {}
-        self._strip = SHORTEST_STRIP
+        self._pace = Pace()
+        self._cut = CutModel()
         self._did = ""  # the kind of work that was done last
         self._last: tuple[int, bytes, Message] | None = None  # step, stream and facts of the last field
         self._has: dict[Visitor, int] = {}  # step of the field that a visitor has
@@ -107,6 +77,7 @@ class LiveView:
             "field": self._want_field,
             "picture": self._want_picture,
             "photograph": self._photograph,
+            "points": self._points,
             "score": self._want_scores,
             "do": self._do,
             "path": self._path,
@@ -150,7 +121,7 @@ class LiveView:
             self._did = kind
         try:
             if kind == "picture" and drawing is not None:
-                self._draw(drawing, model())
+                self._draw(drawing, model(), step)
             elif kind == "field":
                 self._send_field(fields, model, step)
             elif kind == "score" and self._scoring is not None:
@@ -227,24 +198,11 @@ class LiveView:
         seen = browser_field(model)
         return seen.stream, scene_facts(model, seen, shown.cameras, track, shown.up, distance)
 
-    @torch.no_grad()
-    def _draw(self, drawing: _Drawing, model: RadianceModel) -> None:
+    def _draw(self, drawing: Drawing, model: RadianceModel, step: int) -> None:
         """Renders a strip of a picture, and sends it if that was the last."""
-        start = time.perf_counter()
-        done = sum(map(len, drawing.found))
-        rays = drawing.camera.image_rays(0, done, done + self._strip)
-        part = model.render(rays)
-        drawing.found.append(part.rgb + (1 - part.opacity[:, None]) * drawing.ground(model))
-        spent = time.perf_counter() - start
-        fit = round(len(rays) * STRIP_SECONDS / max(spent, 1e-6))
-        self._strip = max(SHORTEST_STRIP, min(2 * self._strip, LONGEST_STRIP, fit))
-
-        width, height = drawing.camera.size[0].tolist()
-        if done + len(rays) < width * height:
+        if not drawing.advance(self._cut(model, step, drawing.crop), self._pace):
             return
-        rgb = torch.cat(drawing.found).view(height, width, 3)
-        picture = jpeg(rgb, MOVING_QUALITY if drawing.moving else STILL_QUALITY)
-        drawing.visitor.send({"id": drawing.identity, "width": width, "height": height}, picture)
+        drawing.visitor.send(*drawing.finished())
         with self._due:
             for place in [place for place, each in self._drawings.items() if each is drawing]:
                 del self._drawings[place]
@@ -312,20 +270,8 @@ class LiveView:
             self._due.notify_all()
 
     def _want_picture(self, visitor: Visitor, message: Message) -> None:
-        """Notes a picture that is wanted: of a photograph's own camera, or of a pinhole."""
-        cameras = self.shown.cameras
-        if "view" in message:
-            frame = whole(message, "view", 0, len(cameras) - 1)
-            camera = thumbnails(cameras[frame : frame + 1], whole(message, "side", 16, LARGEST_SIDE))
-        else:
-            width = whole(message, "width", 2, LARGEST_SIDE)
-            height = whole(message, "height", 2, LARGEST_SIDE)
-            pose = torch.tensor(numbers(message, "pose", 12)).view(4, 3).T[None]
-            focal = number(message, "focal", 1e-3, 1e6)
-            lens = torch.tensor([[focal, focal]]), torch.tensor([[width / 2, height / 2]])
-            camera = Cameras(pose.contiguous(), *lens, width, height, NOT_GIVEN, origin=cameras.origin)
-        ground = self.shown.ground if "view" in message else None
-        drawing = _Drawing(visitor, message.get("id"), camera, flag(message, "moving"), ground)
+        """Notes a picture that is wanted."""
+        drawing = asked_drawing(visitor, message, self.shown.cameras, self.shown.ground)
         with self._due:
             before = self._drawings.pop((visitor, "view" in message), None)
             self._drawings[visitor, "view" in message] = drawing
@@ -340,6 +286,14 @@ class LiveView:
         picture = shrunk(self.shown.photograph(frame), height, width)
         facts = {"id": message.get("id"), "width": width, "height": height}
         visitor.send(facts, jpeg(picture, STILL_QUALITY), PATIENCE)
+
+    def _points(self, visitor: Visitor, message: Message) -> None:
+        """Answers with the sparse points of the scene, float32, evenly chosen where there are too many."""
+        points = self.shown.points()
+        if points is None:
+            raise InputError("the scene has no sparse points: they come with a COLMAP model")
+        some = points[:: -(-len(points) // MOST_POINTS)].float().contiguous()
+        visitor.send({"id": message.get("id"), "count": len(some)}, some.numpy().tobytes(), PATIENCE)
 
     def _want_scores(self, visitor: Visitor, message: Message) -> None:
         with self._due:

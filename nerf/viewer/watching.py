@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +20,7 @@ from nerf.viewer.live import LiveView, Shown
 from nerf.viewer.shader import browser_field
 
 if TYPE_CHECKING:
+    from nerf.scenes import Scene
     from nerf.training.radiance import RadianceTask
     from nerf.training.trainer import Figures, Trainer, TrainingEnd
 
@@ -37,6 +39,7 @@ class TrainingView(Observer):
 
     live: LiveView | None = None
     stopped = False  # by a visitor
+    _points: Tensor | None = None  # sparse ones, of the scene
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -48,6 +51,9 @@ class TrainingView(Observer):
         self._model: RadianceModel | None = None
         self._averaged_at = 0  # the step after which the weight average was last another one
         self._model_at = -1  # that step, of the model
+
+    def read(self, scene: Scene) -> None:
+        self._points = scene.points
 
     def begun(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -62,6 +68,7 @@ class TrainingView(Observer):
         up = find_up(views.cameras).direction
         ground = BACKGROUNDS[self._task.settings.scene.background]
         shown = Shown(trainer.run.path.name, trainer.run.path, views.cameras, views.names, up, photograph, ground)
+        shown = replace(shown, points=lambda: self._points)
         controls = {"pause": self._pause, "resume": self._resume, "save": self._save, "stop": self._stop}
         self.live = LiveView(shown, controls, self._host, self._port)
         say_address(self.live, Path(trainer.run.path))

@@ -59,6 +59,8 @@ def reconstruct(
     check_memory(scene.splits["train"], settings)
     task = new_task(scene, settings, backend)
     watching = [LogFile(run), *observers]
+    for observer in observers:
+        observer.read(scene)
     trainer = Trainer(task, task.settings.train, task.settings.optimizer.horizon, run, watching, backend.bits)
     begin_run(trainer, task, folder, scene, backend, resume)
     say_needs(task)

@@ -14,7 +14,7 @@ from nerf.geometry.cameras import Cameras
 from nerf.geometry.up import find_up
 from nerf.rendering.witnesses import without_clouds
 from nerf.report import say
-from nerf.scenes import Views
+from nerf.scenes import Scene
 from nerf.video.keyframes import read_keys, track_file
 from nerf.viewer.asked import cameras_of
 from nerf.viewer.jobs import Jobs
@@ -24,39 +24,46 @@ from nerf.workflows.recorded import recorded_scene, scene_at
 from nerf.workflows.trained import TrainedRun, open_run
 
 
-class _Photographs:
-    """The pictures that a run learned from, read when one is first asked for."""
+class _Recorded:
+    """The scene that a run learned from, read when something of it is first asked for."""
 
     def __init__(self, run: TrainedRun, folder: Path | None) -> None:
         self._run = run
         self._folder = folder
         self._lock = threading.Lock()
-        self._read: Views | InputError | None = None
+        self._read: Scene | InputError | None = None
 
-    def __call__(self, frame: int) -> Tensor:
+    def picture(self, frame: int) -> Tensor:
         """Returns a picture.
 
         Raises:
             InputError: they are not where the run's record says.
         """
+        return self._scene().splits["train"].picture(frame, self._run.settings.scene.background)
+
+    def points(self) -> Tensor | None:
+        """Returns the sparse points (N, 3) of the scene, if it has some; likewise."""
+        return self._scene().points
+
+    def _scene(self) -> Scene:
         with self._lock:  # they are read once, whoever asks
             if self._read is None:
                 try:
-                    self._read = self._views()
+                    self._read = self._found()
                 except InputError as error:
                     self._read = error
         if isinstance(self._read, InputError):
             raise self._read
-        return self._read.picture(frame, self._run.settings.scene.background)
+        return self._read
 
-    def _views(self) -> Views:
+    def _found(self) -> Scene:
         run = self._run
         if self._folder is None:
-            return recorded_scene(run, ("train",), "say where it is with --scene FOLDER").splits["train"]
-        views = scene_at(run, self._folder, ("train",)).splits["train"]
-        if list(views.names) != run.record["views"]:
+            return recorded_scene(run, ("train",), "say where it is with --scene FOLDER")
+        scene = scene_at(run, self._folder, ("train",))
+        if list(scene.splits["train"].names) != run.record["views"]:
             raise InputError(f"{self._folder}: not the pictures that {run.folder.path} was trained on")
-        return views
+        return scene
 
 
 def view(run: TrainedRun, folder: Path | None, host: str, port: int) -> None:
@@ -68,15 +75,17 @@ def view(run: TrainedRun, folder: Path | None, host: str, port: int) -> None:
         InputError: nobody can listen there.
     """
     model = without_clouds(run.model, run.cameras)[0]
+    recorded = _Recorded(run, folder)
     shown = Shown(
         run.folder.path.name,
         run.folder.path,
         run.cameras,
         run.record["views"],
         find_up(run.cameras, run.floor).direction,
-        _Photographs(run, folder),
+        recorded.picture,
         BACKGROUNDS[run.settings.scene.background],
         _film_track(run),
+        recorded.points,
     )
 
     live = LiveView(shown, {}, host, port)

@@ -154,7 +154,7 @@ def test_few_photographs_are_measured_and_many_are_not(views, monkeypatch):
     assert torch.equal(found.hull, never.hull) and torch.equal(never.occupied, never.hull)
     assert found.occupied.sum() < found.hull.sum() and not (found.occupied & ~found.hull).any()
     with monkeypatch.context() as without_engine:
-        without_engine.setattr("nerf.capture.space.available", list)
+        without_engine.setattr("nerf.capture.space.fastest", lambda: "reference")
         assert find_space(views, settings).measured is None
     monkeypatch.setattr("nerf.capture.space.LEAST_FOR_STEREO", 97)
     assert find_space(views, settings).measured is None

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from PIL import Image
 
 from nerf.cli.main import main
 from nerf.errors import InputError
+from nerf.geometry.scene_box import crop_box
+from nerf.rendering.crop import within
 from nerf.rendering.witnesses import thumbnails
 from nerf.report import listen
 from nerf.runs import RunFolder
@@ -164,6 +167,7 @@ def shown(ball_run, tmp_path):
     thread = threading.Thread(target=served)
     thread.start()
     with visiting(live.server) as talk:
+        talk.show = lambda **what: setattr(live, "shown", replace(live.shown, **what))
         yield talk, run, photographs
     over.set()
     thread.join()
@@ -179,6 +183,31 @@ def test_a_photographs_camera_shows_what_the_model_shows_through_its_lens(shown)
     assert (found["width"], found["height"]) == (48, 48) and abs(drawn - exact).mean() < 0.02
     truth = Image.open(BytesIO(talk.ask("photograph", view=2, side=20)[1]))
     assert truth.size == (20, 20)
+
+
+def test_a_picture_of_the_program_is_cut_as_the_page_is(shown):
+    talk, run, _ = shown
+    box = [-1, -1, -1, 1, 1, 0]
+    drawn = []
+    for crop in (None, box, None):
+        content = talk.ask("picture", view=2, side=48, moving=False, crop=crop)[1]
+        drawn.append(numpy.asarray(Image.open(BytesIO(content)), dtype=float) / 255)
+    with torch.no_grad():
+        cut, gone = within(run.model, crop_box(box))
+        exact = cut.picture(thumbnails(run.cameras[2:3], 48), 0).over(1.0).numpy()
+    assert abs(drawn[1] - exact).mean() < 0.02 < abs(drawn[0] - exact).mean() and 0.3 < gone < 0.7
+    assert numpy.array_equal(drawn[0], drawn[2])
+    assert "is not below" in talk.ask("picture", view=2, side=48, crop=[1, 1, 1, 0, 0, 0])[0]["error"]
+
+
+def test_sparse_points_are_shown_where_the_scene_has_some(shown):
+    talk, run, _ = shown
+    assert "no sparse points" in talk.ask("points")[0]["error"]
+    points = torch.rand(50_000, 3, dtype=torch.float64)
+    talk.show(points=lambda: points)
+    found, content = talk.ask("points")
+    sent = numpy.frombuffer(content, numpy.float32).reshape(-1, 3)
+    assert found["count"] == len(sent) == 16_667 and numpy.allclose(sent, points[::3])
 
 
 def test_photographs_are_scored_one_by_one(shown):
@@ -224,7 +253,7 @@ def test_what_cannot_be_shown_is_said_to_who_asked_and_ends_nothing(shown, monke
 
     with monkeypatch.context() as patch:
         patch.setattr("nerf.viewer.live.browser_field", broken)
-        patch.setattr("nerf.viewer.live.jpeg", broken)
+        patch.setattr("nerf.viewer.drawing.jpeg", broken)
         assert talk.ask("field", after=-1)[0]["error"] == "out of luck"
         assert talk.ask("picture", view=1, side=32, moving=False)[0]["error"] == "out of luck"
         patch.setattr("nerf.viewer.live.psnr", broken)

@@ -87,6 +87,13 @@ def test_the_live_page_shows_the_scene_its_photographs_and_its_key_frames(seen):
     page.value("(keys.splice(0, 9), showKeys(), loadKeys())")
     assert page.value("[keys.length, keys[1].time, element('keylist').children.length]") == [2, 2, 2]
 
+    # What else is drawn over the scene.
+    page.value("(element('bounds').checked = true, redraw())")
+    assert met(page, "over.getContext('2d').getImageData(0, 0, over.width, over.height).data.some(x => x > 0)")
+    page.value("(element('sparse').checked = true, element('sparse').onchange())")
+    assert met(page, "element('told').textContent.includes('no sparse points')")
+    assert not page.value("element('sparse').checked")
+
     # A crop box: kept with the run, and there again with the next visit.
     page.value("(element('high2').value = 0, element('high2').oninput(), keepCrop())")
     assert met(page, "element('told').textContent.includes('is kept')")

@@ -11,7 +11,7 @@ async function compare(frame) {
   const bitmap = (found) => found.superseded ? null : createImageBitmap(new Blob([found.content], { type: "image/jpeg" }));
   const [truth, drawn] = await Promise.all([
     asked("photograph", { view: frame, side }).then(bitmap),
-    asked("picture", { view: frame, side, moving: false }).then(bitmap),
+    asked("picture", { view: frame, side, moving: false, ...cutFacts() }).then(bitmap),
   ]);
   if (!drawn) return;  // another photograph was asked for meanwhile
   pair = { truth, drawn, frame };

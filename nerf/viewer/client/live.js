@@ -109,6 +109,8 @@ async function follow() {
   }
 }
 
+const cutFacts = () => isCut() ? { crop: cropNumbers() } : {};
+
 // Pictures from the server, for browsers that cannot draw them: one is asked for at a time, the latest view counts.
 const flat = made("canvas", { id: "flat" });
 let due = null, busy = false;
@@ -116,7 +118,7 @@ let due = null, busy = false;
 function drawnElsewhere(moving) {
   const most = moving ? 320 : 1024, part = Math.min(1, most / Math.max(canvas.clientWidth, canvas.clientHeight));
   const width = Math.max(2, Math.round(canvas.clientWidth * part)), height = Math.max(2, Math.round(canvas.clientHeight * part));
-  due = { pose: pose().slice(0, 12), focal: lensOf(camera.view, width, height)[0], width, height, moving };
+  due = { pose: pose().slice(0, 12), focal: lensOf(camera.view, width, height)[0], width, height, moving, ...cutFacts() };
   if (!busy) nextElsewhere();
 }
 
@@ -148,7 +150,7 @@ async function shownOn(target, found) {
 element("save").onclick = () => tried((async () => {
   const part = Math.min(2, 2048 / Math.max(canvas.clientWidth, canvas.clientHeight));
   const width = Math.round(canvas.clientWidth * part), height = Math.round(canvas.clientHeight * part);
-  const facts = { pose: pose().slice(0, 12), focal: lensOf(camera.view, width, height)[0], width, height, moving: false };
+  const facts = { pose: pose().slice(0, 12), focal: lensOf(camera.view, width, height)[0], width, height, moving: false, ...cutFacts() };
   const found = await asked("picture", facts);
   if (!found.superseded) handed("scene.jpg", found.content);
 })());
@@ -177,7 +179,9 @@ panel.append(
   section("photographs", "photographs",
     line(button("score", "compare all photographs with the scene, small", () => tried(asked("score"))),
       made("select", { id: "order", onchange: () => showPhotographs() }, ...["in order", "worst first", "best first"].map((text) => made("option", { textContent: text }))),
-      made("label", { textContent: "cameras " }, made("input", { id: "frustums", type: "checkbox", checked: true, onchange: () => redraw() }))),
+      made("label", { textContent: "cameras " }, made("input", { id: "frustums", type: "checkbox", checked: true, onchange: () => redraw() }),
+      made("label", { textContent: "points " }, made("input", { id: "sparse", type: "checkbox", title: "the sparse points that the cameras' poses came with", onchange: () => tried(showSparse()) })),
+      made("label", { textContent: "bounds " }, made("input", { id: "bounds", type: "checkbox", title: "the box that the scene is learned in, or its middle", onchange: () => redraw() })))),
     made("div", { id: "list" })),
   section("key frames", "keyframes",
     line(button("add", "this view, two seconds after the last", addKey), button("play", "the path through them", playKeys),
@@ -279,13 +283,49 @@ function projected(lens, point) {
   return deep > 1e-6 ? [lens[2] + lens[0] * dot(off, right) / deep, lens[3] + lens[1] * dot(off, down) / deep] : null;
 }
 
+// The sparse points, and the bounds of the scene.
+let sparse = null;
+async function showSparse() {
+  if (!sparse) {
+    element("sparse").checked = false;  // until they are there
+    sparse = new Float32Array((await asked("points")).content.slice().buffer);
+    element("sparse").checked = true;
+  }
+  redraw();
+}
+
+function drawSparse(context, lens) {
+  context.fillStyle = "#ff0";
+  for (let i = 0; i < sparse.length; i += 3) {
+    const at = projected(lens, sparse.subarray(i, i + 3));
+    if (at) context.fillRect(at[0], at[1], 1.5, 1.5);
+  }
+}
+
+function drawBounds(context, lens) {
+  const corner = (k) => projected(lens, [0, 1, 2].map((axis) => head.core[axis] + (k >> axis & 1 ? head.core[3] : 0)));
+  context.strokeStyle = "#fff";
+  context.beginPath();
+  for (let k = 0; k < 8; ++k) for (let axis = 0; axis < 3; ++axis) if (!(k >> axis & 1)) {
+    const ends = [corner(k), corner(k | 1 << axis)];
+    if (ends.includes(null)) continue;
+    context.moveTo(...ends[0]);
+    context.lineTo(...ends[1]);
+  }
+  context.stroke();
+}
+
 let eyes = [];
 overlay = (lens) => {
   over.width = canvas.clientWidth;
   over.height = canvas.clientHeight;
   eyes = [];
-  if (!about || camera.axes || !element("frustums").checked) return;
-  const context = over.getContext("2d"), values = [...scores.values()], worst = Math.min(...values), best = Math.max(...values, worst + 1);
+  if (!about || !head) return;
+  const context = over.getContext("2d");
+  if (element("sparse").checked) drawSparse(context, lens);
+  if (element("bounds").checked) drawBounds(context, lens);
+  if (camera.axes || !element("frustums").checked) return;
+  const values = [...scores.values()], worst = Math.min(...values), best = Math.max(...values, worst + 1);
   const drawn = (numbers, color, size) => {
     const place = numbers.slice(9, 12), high = numbers[12] / 2 * size, wide = high * 4 / 3;
     const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([x, y]) =>
