@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nerf.engine import library
 from nerf.engine.signatures import (
+    BestViewsCall,
     CompositeCall,
     FusionCall,
     HarmonicsCall,
@@ -270,6 +271,31 @@ def find_witnesses(
     )
     library().call("nerf_find_witnesses", ctypes.byref(call))
     return witnessed
+
+
+def find_best_views(
+    cameras: Cameras, distance: Tensor, point: Tensor, normal: Tensor, slack: float, least_cosine: float, count: int
+) -> tuple[Tensor, Tensor]:
+    """Returns which cameras see points best, (N, count) int32, and how well, (N, count), see `nerf.ops.sight`."""
+    views, _kept = _sight(cameras, distance)
+    point, normal = point.contiguous(), normal.contiguous()
+    found = torch.empty(len(point), count, dtype=torch.int32)
+    shares = torch.empty(len(point), count)
+
+    call = BestViewsCall(
+        views=views,
+        points=address(point),
+        normals=address(normal),
+        cameras=address(found, torch.int32),
+        shares=address(shares),
+        n=len(point),
+        slack=slack,
+        least_cosine=least_cosine,
+        count=count,
+        threads=torch.get_num_threads(),
+    )
+    library().call("nerf_find_best_views", ctypes.byref(call))
+    return found, shares
 
 
 def _sight(cameras: Cameras, distance: Tensor) -> tuple[SightViews, list[Tensor]]:

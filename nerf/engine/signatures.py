@@ -316,6 +316,12 @@ class WitnessCall(Struct):
     _fields_ = fields("WitnessCall", SightViews)
 
 
+class BestViewsCall(Struct):
+    """Points of a surface, and where it goes which cameras see them best."""
+
+    _fields_ = fields("BestViewsCall", SightViews)
+
+
 class CompositeCall(Struct):
     """Samples to composite, or the gradients by their pixels."""
 
@@ -340,6 +346,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
     "nerf_stereo": (c_int, (POINTER(StereoCall),)),
     "nerf_fuse": (c_int, (POINTER(FusionCall),)),
+    "nerf_find_best_views": (c_int, (POINTER(BestViewsCall),)),
     "nerf_find_witnesses": (c_int, (POINTER(WitnessCall),)),
     "nerf_baked_render": (c_int, (POINTER(BakedScene), POINTER(BakedCall))),
     "nerf_hash_grid_float": (c_int, (POINTER(HashGridCall),)),

@@ -44,7 +44,7 @@ SEEN_CELLS = 2.0  # off what a camera sees, a vertex still is of it
 ENOUGH = 3
 THING_PIECE = 0.03
 FLOOR = 1.5  # thicknesses of the floor that go with it when it is cut away
-FUSED_RESOLUTION = 512  # above it, asking every camera about every point takes too long to be the default
+FUSED_RESOLUTION = 512  # above it, asking every camera about every point takes long
 TEXTURE_TRIANGLES = 200_000  # a textured mesh has at most so many, unless asked: the texture holds the detail
 # Lattice cells along a side, and rounds of smoothing, unless asked. What is textured is to look right: on lego, finer
 # and rougher gained 1.8 dB; what is not, is to be smooth.

@@ -25,6 +25,7 @@ LEVEL_VIEWS = 32  # from which the level is taken
 # noise of the distances in the surface, more fills dents and thickens what is thin.
 TRUNCATION = 1 / 64  # of the box's side
 LEAST_TRUNCATION = 4.0  # cells
+FREE, NEAR, DEEP = 0, 1, 2  # cells: empty, with a surface in them or beside them, seen by no camera
 SEES_THROUGH = 4.0  # weight of a camera that sees a point free against one that sees it filled: fog hides, never shows
 
 
@@ -49,16 +50,14 @@ def lattice_points(box: SceneBox, resolution: int, row: Tensor) -> Tensor:
 def lattice_planes(
     box: SceneBox, resolution: int, planes: tuple[int, int], value: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Returns values (last - first + 1, N + 1, N + 1) float32 of the planes first to last along x of a lattice.
+    """Returns values (last - first + 1, N + 1, N + 1) of the planes first to last along x of a lattice.
 
     value: world points (N, 3) -> (N,), called for so many points at once that memory stays small.
     """
     first, last = planes
     size = (resolution + 1) ** 2
-    values = torch.empty((last - first + 1) * size)
-    for start in range(0, len(values), POINTS_AT_ONCE):
-        row = torch.arange(start, min(start + POINTS_AT_ONCE, len(values))) + first * size
-        values[start : start + POINTS_AT_ONCE] = value(lattice_points(box, resolution, row))
+    rows = torch.arange(first * size, (last + 1) * size).split(POINTS_AT_ONCE)
+    values = torch.cat([value(lattice_points(box, resolution, row)) for row in rows])
     return values.view(last - first + 1, resolution + 1, resolution + 1)
 
 
@@ -101,6 +100,20 @@ def surface_level(model: RadianceModel, views: DepthViews) -> float:
     return level.median().item() if len(level) else 0.0
 
 
+def lattice_entries(
+    model: RadianceModel, grid: Tensor, box: SceneBox, resolution: int, planes: tuple[int, int]
+) -> Tensor:
+    """Returns entries (last - first + 1, N + 1, N + 1) of a grid (G, G, G) over the cells of a model, at a lattice."""
+    if model.box.contraction is not None:
+        return lattice_planes(box, resolution, planes, lambda point: grid.flatten()[cells(model, point)])
+
+    # Which cell it is, is known from each coordinate alone.
+    axes = box.corner + torch.arange(resolution + 1)[:, None] * (box.side / resolution)
+    cell = (model.box.unit_from_world(axes).clamp(0, 1) * len(grid)).long().clamp(max=len(grid) - 1)
+    first, last = planes
+    return grid[cell[first : last + 1, 0]][:, cell[:, 1]][:, :, cell[:, 2]]
+
+
 def cells(model: RadianceModel, point: Tensor) -> Tensor:
     """Returns the flat number (N,) of the occupancy cell that each world point (N, 3) is in, or nearest to."""
     return model.occupancy.cell_rows(model.box.unit_from_world(point).clamp(0, 1))
@@ -141,19 +154,17 @@ class FusedVolume:
 
         grown = torch.nn.functional.max_pool3d(model.occupancy.occupied[None, None].float(), 3, 1, 1)[0, 0] > 0
         near = grown & model.occupancy.hull
-        self._near = near.flatten()
-        self._deep = unseen_cells(model, views, ~near)
+        deep = unseen_cells(model, views, ~near).view(near.shape)
+        self._state = torch.where(near, NEAR, torch.where(deep, DEEP, FREE)).to(torch.int8)
 
     @torch.no_grad()
     def planes(self, first: int, last: int) -> Tensor:
         """Returns values of the planes, see `Volume`."""
-        return lattice_planes(self.box, self.resolution, (first, last), self._value)
-
-    def _value(self, point: Tensor) -> Tensor:
-        cell = cells(self._model, point)
-        near = self._near[cell]
-        value = torch.where(self._deep[cell], 1.0, -1.0)
-        value[near] = self.fused(point[near])
+        state = lattice_entries(self._model, self._state, self.box, self.resolution, (first, last))
+        value = torch.where(state == DEEP, 1.0, -1.0)
+        offset = first * (self.resolution + 1) ** 2
+        for row in (state == NEAR).flatten().nonzero().squeeze(1).split(POINTS_AT_ONCE):
+            value.view(-1)[row] = self.fused(lattice_points(self.box, self.resolution, row + offset))
         return value
 
     def fused(self, point: Tensor) -> Tensor:

@@ -130,6 +130,49 @@ def witnessed(
     return missing <= 0
 
 
+def best_views(
+    cameras: Cameras,
+    distance: Tensor,
+    point: Tensor,
+    normal: Tensor,
+    slack: float,
+    least_cosine: float,
+    count: int,
+    backend: str = "reference",
+) -> tuple[Tensor, Tensor]:
+    """Returns which cameras see points of a surface best, (N, count) int32, the best first, and how well, (N, count).
+
+    How well is the square of the pixels that a scene unit of the surface has in the picture, as it is foreshortened.
+    Where fewer cameras see a point, -1 and 0 stand.
+
+    Args:
+        cameras, distance: see `gaps`.
+        point: (N, 3), world.
+        normal: (N, 3), of unit length, outwards.
+        slack: scene units that what a camera sees may lie off the point.
+        least_cosine: of the angle between normal and camera; cameras that see the point more aslant do not count.
+        count: how many cameras.
+        backend: see `nerf.ops.autograd`.
+    """
+    if is_native(backend):
+        from nerf.engine import bindings as ops
+
+        return ops.find_best_views(cameras, distance, point, normal, slack, least_cosine, count)
+    found = torch.full((len(point), count), -1, dtype=torch.int32)
+    shares = torch.zeros(len(point), count)
+    for frame in range(len(cameras)):
+        towards = cameras.world_from_camera[frame, :, 3] - point
+        away = towards.norm(dim=1)
+        cosine = (towards * normal).sum(1) / away
+        sees = (cosine > least_cosine) & (gaps(cameras, distance, frame, point, slack).abs() < slack)
+        share = torch.where(sees, (cosine * cameras.focal[frame, 0] / away).square(), 0)
+        better = torch.cat([shares, share[:, None]], dim=1).sort(dim=1, descending=True, stable=True)
+        which = torch.where(sees, frame, -1).int()
+        shares = better.values[:, :count]
+        found = torch.cat([found, which[:, None]], dim=1).gather(1, better.indices[:, :count])
+    return found, shares
+
+
 def _pixel_gaps(cameras: Cameras, distance: Tensor, frame: int, point: Tensor) -> list[Tensor]:
     """Returns the gaps (N,) at the points' pixels, and at the nearest beside them; nan out of the picture."""
     pixel, depth = cameras.project(frame, point)

@@ -57,6 +57,14 @@ class DepthViews:
         """Returns whether enough cameras see points (N, 3), (N,) bool, see `nerf.ops.sight.witnessed`."""
         return sight.witnessed(self.cameras, self.distance, point, before, behind, enough, sharp, fastest())
 
+    def best(
+        self, point: Tensor, normal: Tensor, slack: float, least_cosine: float, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Returns which cameras see points (N, 3) of a surface best, and how well, see `nerf.ops.sight.best_views`."""
+        return sight.best_views(
+            self.cameras, self.distance, point, normal, slack, least_cosine, count, backend=fastest()
+        )
+
 
 def pinhole_cameras(cameras: Cameras, size: float = 1.0) -> Cameras:
     """Returns the cameras as pinholes with pictures of one size, not too many pixels; themselves if they are that.

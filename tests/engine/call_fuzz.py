@@ -22,6 +22,7 @@ from nerf.engine import Library
 from nerf.engine.signatures import (
     BakedCall,
     BakedScene,
+    BestViewsCall,
     CompositeCall,
     DrawnRays,
     FusionCall,
@@ -147,6 +148,25 @@ def witnesses(calls: Calls, call: Callable[..., None]) -> None:
     call("nerf_find_witnesses", calls.pointer(asked))
 
 
+def best_views(calls: Calls, call: Callable[..., None]) -> None:
+    n = calls.count(0, 1, 9, 300)
+    count = calls.size(1, 2, 8)
+    many = n * count
+    asked = BestViewsCall(
+        views=sight(calls),
+        points=calls.reals(3 * n),
+        normals=calls.reals(3 * n),
+        cameras=calls.array(ctypes.c_int32, many),
+        shares=calls.reals(many),
+        n=n,
+        slack=calls.real(0.1, 2),
+        least_cosine=calls.real(0, 0.1),
+        count=count,
+        threads=threads(calls),
+    )
+    call("nerf_find_best_views", calls.pointer(asked))
+
+
 def hash_grid(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> None:
     n = calls.count(0, 1, 9, 40)
     dimensions = calls.size(1, 2, 3, 4)
@@ -246,7 +266,7 @@ def harmonics(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> 
 FLOATS = (("float", ctypes.c_float), ("double", ctypes.c_double))
 OPS = (hash_grid, mlp, march, composite, harmonics)
 TAKERS = (
-    *(radiance, radiance, draw, baked, stereo, fuse, witnesses),
+    *(radiance, radiance, draw, baked, stereo, fuse, witnesses, best_views),
     *(partial(op, name=name, kind=kind) for op in OPS for name, kind in FLOATS),
 )
 

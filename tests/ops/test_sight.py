@@ -5,7 +5,7 @@ import torch
 
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.geometry.lenses import lens_terms
-from nerf.ops.sight import fused, gaps, witnessed
+from nerf.ops.sight import best_views, fused, gaps, witnessed
 
 SIZE = (40, 30)  # width, height
 LENSES = {
@@ -58,6 +58,35 @@ def test_engine_and_reference_fuse_alike(lens):
     assert values[0].min() < -0.5 and values[0].max() == 1
     off = (values[0] - values[1]).abs()
     assert (off > 1e-4).float().mean() < 2e-3
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_engine_and_reference_find_the_same_best_views(lens):
+    cameras, _ = looking(lens)
+    distance = torch.full((len(cameras), *reversed(SIZE)), 2.6)
+    point = 0.8 * torch.nn.functional.normalize(points(), dim=1)
+    normal = torch.nn.functional.normalize(points().flip(0), dim=1)
+    asked = (cameras, distance, point, normal, 0.5, 0.05, 2)
+    (which, share), (ours, measured) = (best_views(*asked, backend) for backend in ("reference", "native"))
+    count = (which >= 0).sum(1)
+    assert {0, 1, 2} <= {*count.tolist()} and torch.equal(share > 0, which >= 0)
+    assert (share[:, 0] >= share[:, 1]).all()
+    assert (which != ours).float().mean() < 2e-3
+    same = which == ours
+    assert torch.allclose(share[same], measured[same], rtol=1e-3)
+
+
+def test_the_best_camera_is_near_and_faces_the_surface():
+    cameras, _ = looking(count=9)
+    distance = torch.full((9, *reversed(SIZE)), math.inf)
+    point = torch.tensor([[0.5, 0.0, 0.0]])
+    eye = cameras.world_from_camera[:, :, 3]
+    distance[:] = (point - eye).norm(dim=1)[:, None, None]
+    for backend in ("reference", "native"):
+        which, share = best_views(cameras, distance, point, torch.tensor([[1.0, 0.0, 0.0]]), 0.1, 0.05, 32, backend)
+        assert which[0, 0] == 0 and {*which[0, :3].tolist()} == {0, 1, 8}
+        towards = eye[0] - point[0]
+        assert share[0, 0].item() == pytest.approx((towards[0] / towards.norm() * 30 / towards.norm()).item() ** 2)
 
 
 def test_one_camera_says_how_deep_a_point_is():

@@ -162,12 +162,48 @@ static void find_witnesses(const WitnessCall& call) {
     });
 }
 
+static void find_best_views(const BestViewsCall& call) {
+    const int count = call.count;
+    for_each_block(call.n, call.threads, [&](int64_t first, int n) {
+        Projected at;
+        std::fill_n(call.cameras + first * count, int64_t(n) * count, -1);
+        std::fill_n(call.shares + first * count, int64_t(n) * count, 0.0f);
+        for (int camera = 0; camera < call.views.n_cameras; ++camera) {
+            const SightView view(call.views, camera);
+            const float *pose = call.views.poses + 12 * camera, focal = call.views.focal[2 * camera];
+            view.project(call.points + 3 * first, n, at.column, at.row, at.away);
+            for (int i = 0; i < n; ++i) {
+                if (!(at.away[i] > 0)) continue;
+                float facing = 0;
+                for (int axis = 0; axis < 3; ++axis) {
+                    const int64_t place = 3 * (first + i) + axis;
+                    facing += (pose[4 * axis + 3] - call.points[place]) * call.normals[place];
+                }
+                const float cosine = facing / at.away[i], sharpness = cosine * focal / at.away[i];
+                const float share = sharpness * sharpness;
+                int32_t* cameras = call.cameras + (first + i) * count;
+                float* shares = call.shares + (first + i) * count;
+                if (!(cosine > call.least_cosine) || !(share > shares[count - 1])) continue;
+                const float seen = view.seen_between(at.column[i], at.row[i], call.slack);
+                if (!(std::abs(seen - at.away[i]) < call.slack)) continue;
+                int place = count - 1;
+                for (; place > 0 && share > shares[place - 1]; --place)
+                    shares[place] = shares[place - 1], cameras[place] = cameras[place - 1];
+                shares[place] = share, cameras[place] = camera;
+            }
+        }
+    });
+}
+
 }  // namespace nerf
 
 using namespace nerf;
 
 NERF_EXPORT int nerf_fuse(const FusionCall* call) {
     return guarded([&] { fuse(checked(call)); });
+}
+NERF_EXPORT int nerf_find_best_views(const BestViewsCall* call) {
+    return guarded([&] { find_best_views(checked(call)); });
 }
 NERF_EXPORT int nerf_find_witnesses(const WitnessCall* call) {
     return guarded([&] { find_witnesses(checked(call)); });

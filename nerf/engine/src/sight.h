@@ -68,4 +68,30 @@ inline void check(const WitnessCall& call) {
     fields.present("witnessed", call.witnessed, call.n > 0);
 }
 
+struct BestViewsCall {
+    SightViews views;
+    const float* points;   // (n, 3), scene units
+    const float* normals;  // (n, 3), of unit length, outwards
+    int32_t* cameras;      // (n, count), the best first; -1 where there are fewer
+    float* shares;         // (n, count); 0 there
+    int64_t n;
+    float slack, least_cosine;  // see `best_views`
+    int32_t count, threads;
+};
+
+constexpr int32_t MOST_BEST_VIEWS = 32;
+
+inline void check(const BestViewsCall& call) {
+    const Fields fields("BestViewsCall");
+    check(fields, call.views);
+    fields.at_once("n", call.n);
+    fields.positive("slack", call.slack);
+    fields.within<float>("least_cosine", call.least_cosine, 0, 1);
+    fields.within<int32_t>("count", call.count, 1, MOST_BEST_VIEWS);
+    fields.threads(call.threads);
+    for (const float* array : {call.points, call.normals, static_cast<const float*>(call.shares)})
+        fields.present("points, normals or shares", array, call.n > 0);
+    fields.present("cameras", call.cameras, call.n > 0);
+}
+
 }  // namespace nerf
