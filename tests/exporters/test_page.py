@@ -12,8 +12,9 @@ from nerf.errors import InputError
 from nerf.exporters import page
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.geometry.contraction import Contraction
-from nerf.geometry.scene_box import SceneBox
+from nerf.geometry.scene_box import SceneBox, crop_box
 from nerf.meshing.surface import SurfaceRequest
+from nerf.rendering.crop import within
 from nerf.rendering.metrics import psnr
 from nerf.rendering.witnesses import without_clouds
 from nerf.viewer.page import FORMAT
@@ -84,6 +85,19 @@ def test_the_page_draws_what_the_engine_renders(tmp_path, name):
             assert (torch.from_numpy(away > 0) == distance.isfinite()).float().mean() > 0.97
             off = (torch.from_numpy(away.copy()) - distance)[both].abs()
             assert off.quantile(0.9) < 2 * model.step_length()
+
+            # Its crop box cuts where that of every other output does.
+            page_seen.value("(element('high0').value = 0.1, element('high0').oninput())")
+            high = page_seen.value("cut.high[0]")
+            cut = within(clear, crop_box([-9, -9, -9, high, 9, 9]))[0].distances(cameras, frame)
+            away = torch.from_numpy(page_seen.picture(pose, lens, 40, 40, 3).copy().view("<f4")[..., 0].copy())
+            both = (away > 0) & cut.isfinite()
+            assert both.sum() > 20 and ((away > 0) == cut.isfinite()).float().mean() > 0.97
+            rays = cameras.image_rays(frame)
+            point = rays.origin + away.view(-1, 1) * rays.direction
+            assert point[(away > 0).flatten(), 0].max() < high + 1e-3
+            assert (away - cut)[both].abs().quantile(0.9) < 2 * model.step_length()
+            page_seen.value("uncut()")
         assert page_seen.errors == []
         asked = [address for address in page_seen.requests if not address.startswith("data:")]
         assert asked == [f"file://{file}"]

@@ -308,6 +308,22 @@ def test_a_film_that_waits_keeps_the_key_frames_it_was_asked_with(shown):
     assert not (run.folder.path / "view.track.json").exists()
 
 
+def test_a_film_of_key_frames_is_the_one_that_a_terminal_makes_of_them(shown, tmp_path):
+    talk, run, _ = shown
+    keys = [{"pose": pose, "time": k} for k, pose in enumerate(talk.ask("about")[0]["about"]["poses"][:2])]
+    path = talk.ask("path", keys=keys, loop=False, seconds=1, frames=4, save=True)[0]["path"]
+    facts = {"what": "film", "path": "keys", "frames": 4, "fps": 4, "width": 32, "height": 32, "loop": False}
+    talk.send(json.dumps({"ask": "job", "keys": keys, "seconds": 1, **facts}))
+    while (job := talk.receive()[0].get("job", {"state": ""}))["state"] != "done":
+        assert job["state"] not in ("failed", "cancelled"), job["line"]
+    words = ["render", str(run.folder.path), "--path", "keys", "--keys", str(run.folder.path / "view.track.json")]
+    words += ["--out", str(tmp_path / "film.mp4"), "--size", "32x32", "--frames", "4", "--fps", "4"]
+    assert main(words) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == (run.folder.path / "film-1.mp4").read_bytes()
+    filmed = read_keys(run.folder.path / "film-1.track.json", run.cameras, torch.tensor([0.0, 0.0, 1.0])).poses
+    assert numpy.allclose(filmed.transpose(1, 2).reshape(4, 12), numpy.array(path)[:, :12], atol=1e-4)
+
+
 def test_a_crop_box_is_kept_with_the_run_and_forgotten(shown):
     talk, run, _ = shown
     assert talk.ask("about")[0]["about"]["crop"] is None
