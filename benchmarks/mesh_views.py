@@ -11,7 +11,7 @@ from statistics import mean
 
 import numpy
 import torch
-import trimesh
+from mesh_input import read_mesh
 
 from nerf.config import SceneSettings
 from nerf.exporters.images import write_rgb
@@ -27,7 +27,7 @@ class Shaded:
 
     def __init__(self, file: Path) -> None:
         open3d = load_open3d()
-        self.mesh = trimesh.load(file, force="mesh", process=False)
+        self.mesh = read_mesh(file)
         self.faces = numpy.asarray(self.mesh.faces)
         self.tensor, self.scene = open3d.core.Tensor, open3d.t.geometry.RaycastingScene()
         vertices = self.mesh.vertices.astype(numpy.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy
 import torch
 import trimesh
+from mesh_input import read_mesh
 
 from nerf.rendering.metrics import surface_scores
 from nerf.scenes.raytracing import load_open3d
@@ -32,7 +33,7 @@ def nearest(points: numpy.ndarray, surface: trimesh.Trimesh) -> tuple[torch.Tens
 
 def main(mesh: Path, scene: Path) -> None:
     """Prints the scores of a mesh file against the ground truth of a scene folder."""
-    ours, truth = (trimesh.load(file, force="mesh") for file in (mesh, scene / "ground_truth" / "mesh.ply"))
+    ours, truth = (read_mesh(file) for file in (mesh, scene / "ground_truth" / "mesh.ply"))
     size = float(numpy.linalg.norm(truth.extents))
     points, triangle = trimesh.sample.sample_surface(ours, POINTS, seed=0)
     to_truth, normal = nearest(points, truth)
