@@ -205,7 +205,6 @@ def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) 
     if not texture:
         return replace(mesh, rgb=_seen_bytes(model, views, mesh.vertices, present(mesh.normals), slack))
 
-    # Vertices and texels are asked about together, so that each camera's picture is rendered once.
     mesh = unwrapped(mesh, texture)
     texels = sheet(mesh, texture)
     point = numpy.concatenate([mesh.vertices, texels.point])

@@ -45,10 +45,6 @@ class DepthViews:
             found.append(rays.origin + distance[hit, None] * rays.direction)
         return torch.cat(found)
 
-    def gaps(self, frame: int, point: Tensor, sharp: float) -> Tensor:
-        """Returns how far points (N, 3) are in front of what one camera sees, see `nerf.ops.sight.gaps`."""
-        return sight.gaps(self.cameras, self.distance, frame, point, sharp)
-
     def fused(self, point: Tensor, reach: float, through: float) -> Tensor:
         """Returns the mean (N,) of what all cameras say of points (N, 3), see `nerf.ops.sight.fused`."""
         return sight.fused(self.cameras, self.distance, point, reach, through, fastest())
@@ -92,12 +88,8 @@ def pinhole_cameras(cameras: Cameras, size: float = 1.0) -> Cameras:
 def pixels_of(cameras: Cameras, frame: int, box: SceneBox) -> Tensor:
     """Returns (H, W) bool: the pixels of one camera that show a box, and those beside them."""
     near, far = box_interval(cameras.image_rays(frame), box)
-    return grown((near < far).view(*cameras.size[frame].flip(0).tolist()))
-
-
-def grown(pixels: Tensor) -> Tensor:
-    """Returns (H, W) bool: pixels that are set, and those beside them, between which positions are interpolated."""
-    return max_pool2d(pixels[None, None].float(), 3, 1, 1)[0, 0] > 0
+    shown = (near < far).view(*cameras.size[frame].flip(0).tolist())
+    return max_pool2d(shown[None, None].float(), 3, 1, 1)[0, 0] > 0
 
 
 @torch.no_grad()

@@ -186,19 +186,15 @@ class RadianceModel(nn.Module):
             distance[wanted.flatten()] = self.surface(rays[wanted.flatten()])
         return distance.view(*cameras.size[frame].flip(0).tolist())
 
-    def picture(self, cameras: Cameras, frame: int, wanted: Tensor | None = None) -> Picture:
-        """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture.
-
-        wanted: (H, W) bool, the pixels that matter, the others being transparent; all if None.
-        """
+    def picture(self, cameras: Cameras, frame: int) -> Picture:
+        """Returns what one camera sees; the memory it takes beside the picture does not grow with the picture."""
         width, height = cameras.size[frame].tolist()
         size = (height, width)
         found = torch.zeros(height * width, 5)
         for start in range(0, height * width, PIXELS_AT_ONCE):
-            some = slice(start, start + PIXELS_AT_ONCE)
-            which = slice(None) if wanted is None else wanted.flatten()[some]
-            part = self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE)[which])
-            found[some][which] = torch.cat([part.rgb, part.opacity[:, None], part.depth[:, None]], dim=1)
+            part = self.render(cameras.image_rays(frame, start, start + PIXELS_AT_ONCE))
+            seen = torch.cat([part.rgb, part.opacity[:, None], part.depth[:, None]], dim=1)
+            found[start : start + PIXELS_AT_ONCE] = seen
         rgb, opacity, depth = found.split([3, 1, 1], dim=1)
         return Picture(rgb.reshape(*size, 3), opacity.reshape(size), depth.reshape(size))
 

@@ -64,9 +64,6 @@ class ProgressBar(Observer):
     bar: Any = None
     validation: float | None = None
 
-    def read(self, scene: Scene) -> None:
-        """The scene was read; of trainings of radiance fields alone."""
-
     def begun(self, trainer: Trainer) -> None:
         settings = trainer.settings
         self.counted = trainer.task.counted

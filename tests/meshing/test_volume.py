@@ -8,6 +8,7 @@ import torch
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras, look_at
 from nerf.meshing.volume import DensityVolume, FusedVolume
+from nerf.ops.sight import gaps
 from nerf.rendering.depth_views import DepthViews, render_depths
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS
@@ -29,7 +30,7 @@ def wall(distance):
 def test_a_place_is_in_front_of_what_a_camera_sees_by_the_difference_of_distances():
     views = wall(torch.full((4, 4), 3.0))
     point = torch.tensor([[0, 0, 1.0], [0, 0, 3.5], [0, 0, -1.0], [5.0, 0, 1.0]])
-    gap = views.gaps(0, point, 1.0)
+    gap = gaps(views.cameras, views.distance, 0, point, 1.0)
     assert torch.allclose(gap[:2], torch.tensor([2.0, -0.5]), atol=1e-5)
     assert gap[2:].isnan().all()  # behind the camera, and out of its picture
 
@@ -39,7 +40,13 @@ def test_points_in_the_plane_of_a_camera_or_behind_it_are_out_of_its_picture():
     views = render_depths(ball_model(), cameras_round()[:1])
     pose = views.cameras.world_from_camera[0]
     eye, side, ahead = pose[:, 3], pose[:, 0], pose[:, 2]
-    gap = views.gaps(0, torch.stack([eye, eye + side, eye - 0.5 * side, eye - ahead, eye + 1.6 * ahead]), 0.02)
+    gap = gaps(
+        views.cameras,
+        views.distance,
+        0,
+        torch.stack([eye, eye + side, eye - 0.5 * side, eye - ahead, eye + 1.6 * ahead]),
+        0.02,
+    )
     assert gap[:4].isnan().all() and gap[4].isfinite()
 
 
@@ -49,7 +56,7 @@ def test_distances_are_interpolated_between_pixels_but_not_over_an_edge():
 
     def seen(column):  # the distance read at a place between pixel middles, in the second row
         point = torch.tensor([[(column - 2) / 4, 0.0, 1.0]])
-        return views.gaps(0, point, 1.0).item() + point.norm().item()
+        return gaps(views.cameras, views.distance, 0, point, 1.0).item() + point.norm().item()
 
     assert seen(1.0) == pytest.approx(1.1, abs=1e-4)
     assert seen(1.9) == pytest.approx(1.2, abs=1e-4) and seen(2.4) == pytest.approx(9.0, abs=1e-4)
