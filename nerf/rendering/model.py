@@ -117,14 +117,17 @@ class RadianceModel(nn.Module):
     def density(self, point: Tensor) -> Tensor:
         """Returns density (N,) per scene unit at world points (N, 3); 0 outside the box and in empty cells."""
         self.copy_back()
-        unit = self.box.unit_from_world(point)
-        inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
-        unit = unit.clamp(0, 1)
-        known = inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit)]
+        known = self.may_hold(point)
         density = torch.zeros(len(point))
-        density[known] = self.unit_density(unit[known])
+        density[known] = self.unit_density(self.box.unit_from_world(point[known]))
         density /= self.box.unit_length(point)
         return density
+
+    def may_hold(self, point: Tensor) -> Tensor:
+        """Returns (N,) bool: whether world points (N, 3) lie in occupied cells."""
+        unit = self.box.unit_from_world(point)
+        inside = ((unit >= 0) & (unit <= 1)).all(dim=1)
+        return inside & self.occupancy.occupied.flatten()[self.occupancy.cell_rows(unit.clamp(0, 1))]
 
     @torch.no_grad()
     def unit_density(self, position: Tensor) -> Tensor:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
-from nerf.rendering.depth_views import DepthViews, render_depths
+from nerf.rendering.depth_views import EMPTY, DepthViews, render_depths
 from nerf.rendering.model import RadianceModel
 from nerf.rendering.occupancy import OccupancyGrid
+from nerf.report import progress
 
 MOST_CAMERAS = 128  # that are asked, evenly among all
 MOST_RAYS = 2**20  # from all of them together
@@ -44,6 +46,20 @@ class Witnesses:
         aspect = cameras.width / cameras.height
         side = (MOST_RAYS / len(cameras) * max(aspect, 1 / aspect)) ** 0.5
         return cls(model, render_depths(model, thumbnails(cameras, round(min(max(side, SIDES[0]), SIDES[1])))))
+
+    def of_fewer_cells(self, model: RadianceModel) -> Witnesses:
+        """Returns what the cameras see of the same model with fewer cells: rays that met a lost one look again."""
+        cameras = self.views.cameras
+        distance = self.views.distance.flatten(1).clone()
+        for frame in progress(range(len(cameras)), title="looking past clouds", unit="view"):
+            rays = cameras.image_rays(frame)
+            met = distance[frame].isfinite().nonzero().squeeze(1)
+            point = rays.origin[met] + distance[frame, met, None] * rays.direction[met]
+            again = met[~model.may_hold(point)]
+            distance[frame, again] = model.surface(rays[again])
+        if not distance.isfinite().any():
+            raise InputError(EMPTY)
+        return Witnesses(model, DepthViews(cameras, distance.view_as(self.views.distance)))
 
     def slack(self, point: Tensor) -> Tensor:
         """Returns how near two surfaces must be to be one, scene units, (N,) at world points (N, 3)."""
@@ -110,7 +126,7 @@ def without_clouds(model: RadianceModel, cameras: Cameras) -> tuple[RadianceMode
     made = copy.copy(model)
     made._modules = {**model._modules, "occupancy": kept}
     made.forget_engine()
-    return made, Witnesses.of(made, cameras)
+    return made, witnesses.of_fewer_cells(made)
 
 
 def thumbnails(cameras: Cameras, side: int) -> Cameras:

@@ -5,6 +5,7 @@ import torch
 
 from nerf.backends.reference import ReferenceEngine
 from nerf.config import RenderSettings
+from nerf.errors import InputError
 from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.model import RadianceModel
@@ -55,6 +56,23 @@ def test_the_cloud_before_one_camera_goes_and_what_others_see_stays(cloudy):
     for frame in (5, 11):
         whole = model.distances(cameras, frame)
         assert ((clear.distances(cameras, frame) - whole).abs() < 0.2).float().mean() > 0.97
+
+
+def test_only_rays_that_met_a_cell_that_is_gone_look_again(cloudy, monkeypatch):
+    model, cameras, _ = cloudy
+    clear, seen = without_clouds(model, cameras)
+    asked = []
+    surface = RadianceModel.surface
+    monkeypatch.setattr(RadianceModel, "surface", lambda self, rays: asked.append(len(rays)) or surface(self, rays))
+    again = Witnesses.of(model, cameras).of_fewer_cells(clear)
+    whole, some = asked[: len(cameras)], asked[len(cameras) :]
+    assert whole == [32 * 32] * len(cameras) and 0 < sum(some) < 0.1 * sum(whole)
+    assert torch.equal(again.views.distance, seen.views.distance)
+
+    grid = clear.occupancy
+    empty = RadianceModel(model.field, OccupancyGrid(torch.zeros_like(grid.hull)), BOX, model.settings, ReferenceEngine)
+    with pytest.raises(InputError, match="the model is empty"):
+        seen.of_fewer_cells(empty)
 
 
 def test_the_model_itself_is_not_changed(cloudy):
