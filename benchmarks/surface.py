@@ -5,6 +5,8 @@ parts of the scene's size, the diagonal of the true mesh's bounding box.
 """
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -16,7 +18,7 @@ from nerf.rendering.metrics import surface_scores
 from nerf.scenes.raytracing import load_open3d
 
 POINTS = 200_000
-THRESHOLDS = (0.005, 0.01)
+THRESHOLDS = (0.0025, 0.005, 0.01)
 
 
 def nearest(points: numpy.ndarray, surface: trimesh.Trimesh) -> tuple[torch.Tensor, numpy.ndarray]:
@@ -31,22 +33,45 @@ def nearest(points: numpy.ndarray, surface: trimesh.Trimesh) -> tuple[torch.Tens
     return torch.from_numpy(distance), found["primitive_normals"].numpy()
 
 
-def main(mesh: Path, scene: Path) -> None:
-    """Prints the scores of a mesh file against the ground truth of a scene folder."""
-    ours, truth = (read_mesh(file) for file in (mesh, scene / "ground_truth" / "mesh.ply"))
-    size = float(numpy.linalg.norm(truth.extents))
+@dataclass(frozen=True)
+class Agreement:
+    """How well a mesh agrees with the truth."""
+
+    scores: list[dict[str, float]]  # by threshold, see `surface_scores`
+    chamfer: float  # mean of both ways, part of the size
+    median: float  # error of the normals, degrees
+    mean: float
+
+
+def agreement(ours: trimesh.Trimesh, truth: trimesh.Trimesh, thresholds: Sequence[float] = THRESHOLDS) -> Agreement:
+    """Returns how well a mesh agrees with the truth; thresholds: parts of its size."""
+    size = extent(truth)
     points, triangle = trimesh.sample.sample_surface(ours, POINTS, seed=0)
     to_truth, normal = nearest(points, truth)
     to_ours, _ = nearest(truth.sample(POINTS, seed=0), ours)
-    print(f"{mesh}: {len(ours.faces)} triangles, watertight: {ours.is_watertight}")
-    for part in THRESHOLDS:
-        scores = surface_scores(to_truth, to_ours, part * size)
-        print(f"at {part:.1%} of {size:.3f}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-    # The true mesh has no inside: which way a triangle of it faces says nothing.
+    scores = [surface_scores(to_truth, to_ours, part * size) for part in thresholds]
+    # The true mesh has no inside: which way a triangle of it faces says nothing; one without an area faces nowhere.
     cosine = numpy.abs((normal * ours.face_normals[triangle]).sum(1)).clip(0, 1)
     angle = numpy.degrees(numpy.arccos(cosine))
-    print(f"normals: {numpy.median(angle):.1f} degrees off in the median, {angle.mean():.1f} in the mean")
-    print(f"chamfer: {(to_truth.mean() + to_ours.mean()).item() / 2 / size:.3%} of the size")
+    chamfer = (to_truth.mean() + to_ours.mean()).item() / 2 / size
+    return Agreement(scores, chamfer, float(numpy.nanmedian(angle)), float(numpy.nanmean(angle)))
+
+
+def extent(mesh: trimesh.Trimesh) -> float:
+    """Returns a mesh's size: the diagonal of its bounding box."""
+    return float(numpy.linalg.norm(mesh.extents))
+
+
+def main(mesh: Path, scene: Path) -> None:
+    """Prints the scores of a mesh file against the ground truth of a scene folder."""
+    ours, truth = (read_mesh(file) for file in (mesh, scene / "ground_truth" / "mesh.ply"))
+    size = extent(truth)
+    found = agreement(ours, truth)
+    print(f"{mesh}: {len(ours.faces)} triangles, watertight: {ours.is_watertight}")
+    for part, scores in zip(THRESHOLDS, found.scores):
+        print(f"at {part:.2%} of {size:.3f}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    print(f"normals: {found.median:.1f} degrees off in the median, {found.mean:.1f} in the mean")
+    print(f"chamfer: {found.chamfer:.3%} of the size")
     gap = numpy.abs(ours.bounds - truth.bounds).max()
     print(
         f"bounding boxes: {ours.bounds.round(3).tolist()} and {truth.bounds.round(3).tolist()}, "
