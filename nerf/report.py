@@ -12,11 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from stat import S_ISREG
 from typing import IO, Any
 
 from nerf.text import plain
 
 Listener = Callable[[str, str], None]  # topic, text
+
+ON_SCREEN, IN_A_FILE = 0.1, 10.0  # seconds after which a progress bar is drawn anew, at least
 
 
 def console(topic: str, text: str) -> None:
@@ -56,6 +59,12 @@ class _Shown:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def in_a_file(self) -> bool:
+        """Returns whether what is written stays: a terminal, a pipe or a notebook shows it and lets it go."""
+        with suppress(OSError, ValueError, AttributeError):
+            return S_ISREG(os.fstat(self._stream.fileno()).st_mode)  # pyright: ignore[reportOptionalMemberAccess]
+        return False
+
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError, AttributeError):
             self._stream.write(text)  # pyright: ignore[reportOptionalMemberAccess]
@@ -75,16 +84,17 @@ def progress(
     form: str | None = None,
     hidden: bool = False,
 ) -> Any:
-    """Returns a progress bar, of tqdm, round `items` or to be updated by hand.
+    """Returns a progress bar, of tqdm, round `items` or to be updated by hand; in a file it is seldom drawn anew.
 
     title: what is done. total: of items, if they do not tell, or of what is updated. done: of that, before the bar
     begins. form: how the bar looks, if not as usual.
     """
     from tqdm import tqdm
 
-    stream: Any = _Shown(sys.stderr)
+    stream = _Shown(sys.stderr)
+    seldom = IN_A_FILE if stream.in_a_file() else ON_SCREEN
     look: Any = {"desc": plain(title), "unit": unit, "bar_format": form, "disable": hidden, "file": stream}
-    return tqdm(items, total=total, initial=done, **look)
+    return tqdm(items, total=total, initial=done, mininterval=seldom, **look)
 
 
 _listeners: list[Listener] = [console]

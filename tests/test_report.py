@@ -62,3 +62,14 @@ def test_a_terminal_of_an_old_encoding_is_shown_codes(tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60)
     assert done.returncode == 0 and done.stdout == b"\\xe9 \\u2713\n"
+
+
+def test_a_bar_in_a_file_is_seldom_drawn_and_one_in_a_pipe_often(tmp_path):
+    program = "import time; from nerf.report import progress; [time.sleep(0.15) for _ in progress(range(6), title='x')]"
+    command = [sys.executable, "-c", program]
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run(command, stderr=log, check=True, timeout=60)
+    in_a_file = (tmp_path / "log").read_bytes()
+    in_a_pipe = subprocess.run(command, stderr=subprocess.PIPE, check=True, timeout=60).stderr
+    assert in_a_file.count(b"/6 ") <= 3 < in_a_pipe.count(b"/6 ")
+    assert b" 6/6 " in in_a_file
