@@ -1,8 +1,6 @@
 // A radiance field with its occupancy grid: pictures from it and densities of it. Its training: radiance_step.h.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -158,11 +156,9 @@ template <class A> void Radiance<A>::render(const RenderCall& call) {
     });
 }
 
-// Where rays meet the surface, samples in the middle of their steps. What lies behind it is not looked at: a ray ends
-// where half of that light is left, for without its light samples it is a little brighter than it seemed.
+// Where rays meet the surface, samples in the middle of their steps.
 template <class A> void Radiance<A>::surface(const SurfaceCall& call) {
-    Space here = space(call.step_length);
-    here.greatest_thickness = std::min(here.greatest_thickness, std::log(2 / call.level));
+    const Space here = space(call.step_length);
     const std::vector<float> middle(RENDERED_AT_ONCE, 0.5f);
     for_each_tile(call.n_rays, call.threads, [&](Worker& worker, int64_t first, int n) {
         const RayBundle rays{n, call.origin + 3 * first, call.direction + 3 * first, middle.data(), nullptr};
