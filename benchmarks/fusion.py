@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy
 import torch
 import trimesh
 from mesh_input import read_mesh
@@ -25,7 +24,7 @@ from nerf.meshing.marching_cubes import block_planes, extract
 from nerf.meshing.mesh import Mesh, smoothed, without_small_pieces
 from nerf.meshing.volume import FusedVolume
 from nerf.rendering.depth_views import DepthViews, pinhole_cameras, render_depths
-from nerf.scenes.raytracing import load_open3d
+from nerf.scenes.raytracing import RayTracer
 from nerf.workflows.trained import open_run
 
 
@@ -62,15 +61,12 @@ def main() -> None:
 
 def exact(truth: trimesh.Trimesh, cameras: Cameras) -> DepthViews:
     """Returns what cameras see of a mesh."""
-    open3d = load_open3d()
-    scene = open3d.t.geometry.RaycastingScene()
-    vertices, faces = truth.vertices.astype(numpy.float32), truth.faces.astype(numpy.uint32)
-    scene.add_triangles(open3d.core.Tensor(vertices), open3d.core.Tensor(faces))
+    tracer = RayTracer(truth.triangles)
 
     def distance(frame: int) -> Tensor:
         rays = cameras.image_rays(frame)
-        cast = scene.cast_rays(open3d.core.Tensor(torch.cat([rays.origin, rays.direction], dim=1).numpy()))
-        return torch.from_numpy(cast["t_hit"].numpy().copy()).view(cameras.height, cameras.width)
+        met = tracer.nearest(torch.cat([rays.origin, rays.direction], dim=1).numpy())
+        return torch.from_numpy(met["t_hit"].copy()).view(cameras.height, cameras.width)
 
     return DepthViews(cameras, torch.stack([distance(frame) for frame in range(len(cameras))]))
 
