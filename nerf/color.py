@@ -17,6 +17,11 @@ def over(pixels: Tensor, background: str) -> Tensor:
     return rgb * alpha + (1 - alpha) * BACKGROUNDS[background]
 
 
+def linear(rgb: Tensor) -> Tensor:
+    """Returns linear light of display colours, both in [0, 1]. Source: IEC 61966-2-1, sRGB."""
+    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
 def to_bytes(rgb: Tensor) -> Tensor:
     """Returns uint8 colours of float colours in [0, 1], rounded to nearest."""
     return (rgb.clamp(0, 1) * 255 + 0.5).to(torch.uint8)

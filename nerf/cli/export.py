@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXELS",
         help="texels along a side of a texture",
     )
-    parser.add_argument("--count", type=whole(1, 10**8), default=200_000, help="number of points")
+    parser.add_argument(
+        "--count",
+        type=whole(1, 10**8),
+        default=0,
+        help="number of points (default: 200 000), or of splats at most (150 000; 500 000 without bounds)",
+    )
     parser.add_argument("--depth-format", choices=DEPTH_FORMATS, default="png", help="16-bit counts, or float32")
     crop_argument(parser)
     parser.add_argument(

@@ -7,6 +7,7 @@ precision too. Gradients come back as new tensors.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 
 import torch
@@ -24,11 +25,13 @@ from nerf.engine.signatures import (
     MarchCallFloat,
     MlpCall,
     SightViews,
+    SplatArrays,
+    SplatCall,
     StereoCall,
     WitnessCall,
 )
 from nerf.engine.tensors import address
-from nerf.geometry.cameras import Cameras
+from nerf.geometry.cameras import Cameras, Pinhole
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
@@ -226,6 +229,50 @@ def stereo(
     )
     library().call("nerf_stereo", ctypes.byref(call))
     return inverse, likeness
+
+
+def splats(arrays: Sequence[Tensor], camera: Pinhole) -> Tensor:
+    """Returns the picture (H, W, 4) of splats, see `nerf.ops.splats`.
+
+    arrays: means (N, 3), log scales (N, 3), turns (N, 4), logits (N,), harmonics (N, D^2, 3).
+    """
+    pixel = torch.empty(camera.height, camera.width, 4)
+    _splats(arrays, camera, pixel)
+    return pixel
+
+
+def splats_vjp(arrays: Sequence[Tensor], camera: Pinhole, pixel: Tensor, grad_pixel: Tensor) -> list[Tensor]:
+    """Returns the gradients by the five arrays, from the picture (H, W, 4) and the gradient by it."""
+    grad = [torch.empty_like(array) for array in arrays]
+    _splats(arrays, camera, pixel, grad_pixel, grad)
+    return grad
+
+
+def _splats(
+    arrays: Sequence[Tensor],
+    camera: Pinhole,
+    pixel: Tensor,
+    grad_pixel: Tensor | None = None,
+    grad: Sequence[Tensor] | None = None,
+) -> None:
+    pose = camera.pose.contiguous()
+    call = SplatCall(
+        splats=SplatArrays(*map(address, arrays)),
+        grad=SplatArrays(*map(address, grad or ())),
+        pose=address(pose),
+        pixel=address(pixel),
+        grad_pixel=address(grad_pixel) if grad_pixel is not None else None,
+        n=len(arrays[0]),
+        near=camera.near,
+        antialiased=camera.antialiased,
+        degree=math.isqrt(arrays[4].shape[1]),
+        height=camera.height,
+        width=camera.width,
+        threads=torch.get_num_threads(),
+    )
+    call.focal[:] = camera.focal
+    call.center[:] = camera.center
+    library().call("nerf_splats", ctypes.byref(call))
 
 
 def fuse(cameras: Cameras, distance: Tensor, point: Tensor, reach: float, through: float) -> Tensor:

@@ -292,6 +292,18 @@ class MarchCallDouble(Struct):
     _fields_ = fields("MarchCall", real=c_double)
 
 
+class SplatArrays(Struct):
+    """Where splats are, or the gradients by them."""
+
+    _fields_ = fields("SplatArrays")
+
+
+class SplatCall(Struct):
+    """The picture that one camera sees of splats; or, backward, the gradients by the splats."""
+
+    _fields_ = fields("SplatCall", SplatArrays)
+
+
 class StereoCall(Struct):
     """Pictures whose depths are sought, and where they go."""
 
@@ -344,6 +356,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "nerf_radiance_render_vjp": (c_int, (c_void_p, POINTER(RenderCall), POINTER(RenderGradients))),
     "nerf_radiance_surface": (c_int, (c_void_p, POINTER(SurfaceCall))),
     "nerf_radiance_density": (c_int, (c_void_p, c_void_p, c_int64, c_void_p, c_int)),
+    "nerf_splats": (c_int, (POINTER(SplatCall),)),
     "nerf_stereo": (c_int, (POINTER(StereoCall),)),
     "nerf_fuse": (c_int, (POINTER(FusionCall),)),
     "nerf_find_best_views": (c_int, (POINTER(BestViewsCall),)),

@@ -33,7 +33,7 @@ class ExportRequest:
     up: str = ""  # the axis that is to be up, "z" or "-y"; "" = as in the input
     scale: float | None = None  # multiplies all lengths; None = to `unit`, where the scale is known
     unit: str = ""  # what lengths are in, after scaling; "" = scene units
-    count: int = 200_000  # of points
+    count: int = 0  # of points, or of splats at most; 0 = as usual
     depth_format: str = "png"  # of `choices.DEPTH_FORMATS`
 
 

@@ -78,10 +78,17 @@ def _page() -> Exporter:
     return page
 
 
+def _splats() -> Exporter:
+    from nerf.exporters import splats
+
+    return splats
+
+
 OUTPUTS = (
     Output("mesh", "FILE", _mesh, "surface", "the mesh, .ply, .obj, .glb or .stl"),
     Output("points", "FILE", _points, "surface", "the point cloud, .ply, with normals and colours"),
     Output("depth", "FOLDER", _depth, "views", "a depth map for each training camera"),
+    Output("splats", "FILE", _splats, "cameras", "Gaussian splats, .ply, .spz, .splat or .glb"),
     Output("page", "FILE", _page, "cameras", "the scene as one .html file, rendered by the browser itself"),
     Output("cameras", "FOLDER", _cameras, "cameras", "transforms.json and a COLMAP text model"),
 )

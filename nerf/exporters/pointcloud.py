@@ -12,6 +12,7 @@ from nerf.files import check_writable
 from nerf.meshing.mesh import Mesh, present
 from nerf.meshing.ply import write_ply
 
+POINTS = 200_000  # unless asked
 POINTS_SEED = 0
 SHORTEST_NORMAL = 1e-12  # between normals that cancel out any direction is as good
 
@@ -23,7 +24,7 @@ def check(path: Path, request: ExportRequest) -> None:
 
 def write(context: ExportContext, path: Path) -> str:
     """Writes points of the surface; returns the sentence that says so."""
-    count = context.request.count
+    count = context.request.count or POINTS
     write_ply(path, sampled(context.surface()[0], count), context.placement.origin)
     return f"point cloud: {path} ({count} points; {context.placement.words})"
 

@@ -41,11 +41,15 @@ class Placement:
         return replace(cameras, world_from_camera=turned, origin=self.origin)
 
     @property
+    def y_up(self) -> Tensor:
+        """(3, 3) float64: the rotation by which y is up, for formats that want it so, unless the user said what is."""
+        return torch.eye(3, dtype=torch.float64) if self.up is None else _turn("y", self.up)
+
+    @property
     def gltf(self) -> Tensor:
         """(4, 4) float64: from points relative to `origin` to the space of glTF, which is in metres and has y up."""
-        turn = torch.eye(3, dtype=torch.float64) if self.up is None else _turn("y", self.up)
         matrix = torch.eye(4, dtype=torch.float64)
-        matrix[:3, :3] = (self.metres or 1.0) * turn
+        matrix[:3, :3] = (self.metres or 1.0) * self.y_up
         matrix[:3, 3] = matrix[:3, :3] @ torch.tensor(self.origin, dtype=torch.float64)
         return matrix
 

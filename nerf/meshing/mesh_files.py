@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import torch
 
+from nerf.color import linear, to_bytes
 from nerf.errors import InputError
 from nerf.files import check_beside, check_writable, replacing, write_text
 from nerf.geometry.origin import NO_ORIGIN, Origin
@@ -62,7 +64,9 @@ def write_mesh(file: Path, mesh: Mesh, placed: Placement = NOWHERE) -> None:
         shape.visual = _texture_visuals(mesh, file.stem)
     elif suffix != ".stl":
         rgb = present(mesh.rgb)
-        shape.visual = ColorVisuals(shape, vertex_colors=_linear(rgb) if suffix == ".glb" else rgb)
+        if suffix == ".glb":
+            rgb = to_bytes(linear(torch.from_numpy(rgb) / 255)).numpy()
+        shape.visual = ColorVisuals(shape, vertex_colors=rgb)
 
     if suffix == ".glb":
         scene = trimesh.Scene()
@@ -72,13 +76,6 @@ def write_mesh(file: Path, mesh: Mesh, placed: Placement = NOWHERE) -> None:
     options = {".stl": {}, ".ply": {"vertex_normal": True}, ".glb": {"include_normals": True}}
     with replacing(file) as partial:
         shape.export(partial, **options[suffix])
-
-
-def _linear(rgb: numpy.ndarray) -> numpy.ndarray:
-    """Returns linear light, uint8, of sRGB colours, uint8."""
-    value = rgb / 255.0
-    linear = numpy.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return (linear * 255 + 0.5).astype(numpy.uint8)
 
 
 def _texture_visuals(mesh: Mesh, name: str) -> TextureVisuals:

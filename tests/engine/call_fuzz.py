@@ -33,6 +33,8 @@ from nerf.engine.signatures import (
     MarchCallFloat,
     MlpCall,
     SightViews,
+    SplatArrays,
+    SplatCall,
     StereoCall,
     WitnessCall,
 )
@@ -115,6 +117,36 @@ def stereo(calls: Calls, call: Callable[..., None]) -> None:
         threads=threads(calls),
     )
     call("nerf_stereo", calls.pointer(asked))
+
+
+def splat_arrays(calls: Calls, n: int, degree: int) -> SplatArrays:
+    sizes = (3 * n, 3 * n, 4 * n, n, 3 * n * max(0, min(degree, 4)) ** 2)
+    return SplatArrays(*(calls.reals(size) for size in sizes))
+
+
+def splats(calls: Calls, call: Callable[..., None]) -> None:
+    n = calls.count(0, 1, 40)
+    degree = calls.size(1, 2, 3, 4)
+    width = calls.size(1, 9, 40)
+    height = calls.size(1, 7, 33)
+    backward = calls.random.random() < 0.5
+    asked = SplatCall(
+        splats=splat_arrays(calls, n, degree),
+        grad=splat_arrays(calls, n, degree) if backward else SplatArrays(),
+        pose=calls.reals(12),
+        pixel=calls.reals(4 * width * height),
+        grad_pixel=calls.reals(4 * width * height) if backward else None,
+        n=n,
+        near=calls.real(0.01, 0.1),
+        antialiased=calls.size(0, 1),
+        degree=degree,
+        height=height,
+        width=width,
+        threads=threads(calls),
+    )
+    asked.focal[:] = [calls.real(1, 50), calls.real(1, 50)]
+    asked.center[:] = [calls.real(0, 40), calls.real(0, 40)]
+    call("nerf_splats", calls.pointer(asked))
 
 
 def sight(calls: Calls) -> SightViews:
@@ -266,7 +298,7 @@ def harmonics(calls: Calls, call: Callable[..., None], name: str, kind: Any) -> 
 FLOATS = (("float", ctypes.c_float), ("double", ctypes.c_double))
 OPS = (hash_grid, mlp, march, composite, harmonics)
 TAKERS = (
-    *(radiance, radiance, draw, baked, stereo, fuse, witnesses, best_views),
+    *(radiance, radiance, draw, baked, stereo, splats, fuse, witnesses, best_views),
     *(partial(op, name=name, kind=kind) for op in OPS for name, kind in FLOATS),
 )
 

@@ -23,7 +23,7 @@ from nerf.ops.march import MOST_STEPS, march_reference
 from nerf.rendering.radiance_engine import RayBatch, TrainingStep
 from tests.backends.small_scene import ball_task
 
-CASES = 2400  # 15 kinds of cases in turn; one of a model makes eight calls
+CASES = 2560  # 16 kinds of cases in turn; one of a model makes eight calls
 NOT_FUZZED = {"nerf_abi", "nerf_last_error", "nerf_processor_has"}  # they take no struct
 
 

@@ -16,7 +16,7 @@ from nerf.engine.build import SOURCES, BuildError, build, find_compiler, instruc
 from nerf.engine.signatures import FUNCTIONS
 from nerf.errors import InputError
 from nerf.geometry import contraction
-from nerf.ops import march
+from nerf.ops import march, splats
 from nerf.rendering import occupancy
 
 # Numbers that decide what is computed, which C++ and Python both have to name.
@@ -28,6 +28,11 @@ SHARED = {
     "PART_OF_HEAVIEST": reference.PART_OF_HEAVIEST,
     "FAR": contraction.FAR,
     "MOST_STEPS": march.MOST_STEPS,
+    "PIXEL_BLUR": splats.PIXEL_BLUR,
+    "MOST_ALPHA": splats.MOST_ALPHA,
+    "LEAST_LIGHT": splats.LEAST_LIGHT,
+    "LEAST_SHARE": splats.LEAST_SHARE,
+    "WIDEST": splats.WIDEST,
     "FINE": math.log2(cuda_tensors.FINE),
     "COARSE": math.log2(cuda_tensors.COARSE),
 }
