@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,14 +26,15 @@ from nerf.report import progress, say
 from nerf.splatting.splats import FLAT_DC, Splats
 
 MOST_BOUNDED, MOST_UNBOUNDED = 150_000, 500_000  # splats, unless asked
-STEPS = 165
+STEPS_BOUNDED, STEPS_UNBOUNDED = 165, 300
 DEGREE = 3  # of the harmonics: l = 0, 1, 2
 SEED = 0
 
 LOOKED_FROM = 2**22  # rays of all cameras that look for the surface
 MOST_PIXELS = 2**18  # of a picture that is followed
 NEIGHBOURS = 6  # cameras, itself among them, towards which a viewpoint may be moved from a camera, half the way at most
-NEAR_LOOK = (0.3, 2.0)  # the part of the viewpoints that look so many times as closely, at a part of the picture
+WIDER = 1.2  # times as much as in the pictures is looked at: others will see what is beside them, too
+NEAR_LOOK = (0.3, 2.0)  # the part of the viewpoints that look so many times as closely at least, at a part of that
 SCORED = 8  # viewpoints by which the splats are judged; none of them was followed
 
 FIRST, FINEST = 1 / 200, 2.0**-19  # side of a cell, of the unit cube: tried first, and at the least
@@ -65,7 +66,7 @@ def fit_splats(model: RadianceModel, cameras: Cameras, count: int = 0, steps: in
         model: is looked at, and stays as it is.
         cameras: those it learned from.
         count: most splats; 0: `MOST_BOUNDED`, or `MOST_UNBOUNDED` where the scene has no bounds.
-        steps: of the fit, a picture each; 0: `STEPS`.
+        steps: of the fit, a picture each; 0: `STEPS_BOUNDED`, or `STEPS_UNBOUNDED`.
 
     Raises:
         InputError: no ray meets anything.
@@ -74,14 +75,17 @@ def fit_splats(model: RadianceModel, cameras: Cameras, count: int = 0, steps: in
     if unbounded:
         model = without_clouds(model, cameras)[0]
     count = count or (MOST_UNBOUNDED if unbounded else MOST_BOUNDED)
-    cameras = pinhole_cameras(cameras, min(1.0, (MOST_PIXELS / (cameras.width * cameras.height)) ** 0.5))
+    steps = steps or (STEPS_UNBOUNDED if unbounded else STEPS_BOUNDED)
+    shrunk = min(1.0, (MOST_PIXELS / (cameras.width * cameras.height)) ** 0.5)
+    cameras = pinhole_cameras(cameras, shrunk)
+    cameras = replace(cameras, focal=cameras.focal / WIDER)
 
     start, cell = surface_splats(model, cameras, count)
     near = cell.min().item()
     say("splats", f"splats: {len(start)}, one for each {cell.median():.3g} scene units of the surface that is seen")
-    views = viewpoints(cameras, SEED)
+    views = viewpoints(cameras, max(NEAR_LOOK[1], 1 / shrunk) * WIDER, SEED)
     scored = [next(views) for _ in range(SCORED)]
-    splats = followed(model, start, cell, near, views, steps or STEPS)
+    splats = followed(model, start, cell, near, views, steps)
     scores = [_scores(model, splats, view, near) for view in scored]
     plain, antialiased = (sum(some) / SCORED for some in zip(*scores))
     return Fit(splats, (plain, antialiased))
@@ -166,8 +170,8 @@ def _upright(normal: Tensor) -> Tensor:
     return normalize(turn, dim=1)
 
 
-def viewpoints(cameras: Cameras, seed: int) -> Iterator[Cameras]:
-    """Yields single cameras for ever: between neighbouring ones, some of them looking more closely at a part."""
+def viewpoints(cameras: Cameras, closest: float, seed: int) -> Iterator[Cameras]:
+    """Yields single cameras for ever: between neighbouring ones, some looking so many times as closely at a part."""
     drawn = torch.Generator().manual_seed(seed)
     pose = cameras.world_from_camera
     eye = pose[:, :, 3]
@@ -182,7 +186,7 @@ def viewpoints(cameras: Cameras, seed: int) -> Iterator[Cameras]:
         mixed = torch.lerp(pose[one], pose[other], part / 2)
         left_side, _, right_side = torch.linalg.svd(mixed[:, :3])
         between = torch.cat([left_side @ right_side, mixed[:, 3:]], dim=1)
-        zoom = NEAR_LOOK[1] if close < NEAR_LOOK[0] else 1.0
+        zoom = closest if close < NEAR_LOOK[0] else 1.0
         corner = (zoom - 1) * torch.tensor([left * cameras.width, top * cameras.height])
         focal, center = zoom * cameras.focal[one], zoom * cameras.center[one] - corner
         yield Cameras(between[None], focal[None], center[None], cameras.width, cameras.height)
