@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path", choices=PATHS, default="auto", help="camera path; auto: what fits where the cameras stood"
     )
     parser.add_argument(
-        "--keys", type=Path, metavar="FILE", help="keyframes for --path keys, JSON; the track beside a film is one"
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="keyframes for --path keys: JSON, as the track beside a film, or a camera that moves in a .glb",
     )
     parser.add_argument("--ease", choices=EASES, default="linear", help="speed; smooth: from rest to rest")
     parser.add_argument(
@@ -31,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     # The film.
     parser.add_argument("--out", type=Path, required=True, help="film, .mp4, .webm, .mov or .gif; without suffix: PNGs")
+    parser.add_argument(
+        "--track",
+        type=Path,
+        metavar="FILE",
+        help="the camera for other programs, too: .glb, or .json as nerfstudio's camera path",
+    )
     parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="panels; several stand side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
     parser.add_argument("--frames", type=whole(2, 100000), default=90, help="number of frames")
@@ -51,12 +60,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
     from nerf.geometry.scene_box import crop_box
     from nerf.report import say
+    from nerf.video.keyframes import check_track_file
     from nerf.video.plan import FilmRequest
     from nerf.video.writer import check_video_file
     from nerf.workflows.film import film
     from nerf.workflows.trained import open_run
 
     check_video_file(arguments.out, arguments.alpha)
+    if arguments.track:
+        check_track_file(arguments.track)
     trained = open_run(arguments.run_folder, arguments.backend)
     request = FilmRequest(
         path=arguments.path,
@@ -68,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         ease=arguments.ease,
         view=arguments.fov,
         keys=arguments.keys,
+        track=arguments.track,
         alpha=arguments.alpha,
         preview=arguments.preview or "",
         up=arguments.up,

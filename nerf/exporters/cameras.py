@@ -1,4 +1,4 @@
-"""The output `--cameras`: poses and lenses, as transforms.json and as a COLMAP text model."""
+"""The output `--cameras`: poses and lenses, as transforms.json and as a COLMAP text model, and nodes of a .glb file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import whole_folder, write_text
+from nerf.files import replacing, whole_folder, write_text
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.gltf import OPENGL_FROM_OPENCV, still_file
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
 from nerf.geometry.origin import absolute_poses
+from nerf.geometry.similarity import Placement
 from nerf.scenes.picture_names import PICTURE_FOLDERS, unique_words
 from nerf.scenes.pictures import SUFFIXES
 from nerf.text import plain
 
 DIGITS = 17  # of numbers in COLMAP's text: quaternions turn far-away places by what they are rounded
-OPENGL_FROM_OPENCV = torch.tensor([1.0, -1.0, -1.0])  # y down, z forward -> y up, z back
 
 
 def check(path: Path, request: ExportRequest) -> None:
@@ -30,12 +31,14 @@ def check(path: Path, request: ExportRequest) -> None:
 
 def write(context: ExportContext, path: Path) -> str:
     """Writes the cameras in both forms; returns the sentence that says so."""
-    cameras = context.placement.cameras(context.cameras)
+    placed = context.placement
+    cameras = placed.cameras(context.cameras)
     names = _in_pictures(context.files)
     with whole_folder(path) as folder:
         write_transforms(folder / "transforms.json", cameras, context.files)
         write_colmap(folder / "sparse" / "0", cameras, names)
-    return f"cameras: {path} (transforms.json and COLMAP text; {context.placement.words})"
+        write_gltf(folder / "cameras.glb", cameras, context.files, placed)
+    return f"cameras: {path} (transforms.json, COLMAP text and cameras.glb; {placed.words})"
 
 
 def _in_pictures(files: list[str]) -> list[str]:
@@ -83,6 +86,24 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
     angle = 2 * math.atan(cameras.width / 2 / cameras.focal[0, 0].item())
     head = {"w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
     write_text(file, json.dumps({**head, "frames": frames}, indent=1) + "\n")
+
+
+def write_gltf(file: Path, cameras: Cameras, names: list[str], placed: Placement) -> None:
+    """Writes cameras as nodes of a .glb file, with y up and in metres where those are known, as meshes have it.
+
+    Neither lenses that bend nor principal points are in it.
+
+    placed: where the cameras were brought.
+    """
+    there = placed.gltf
+    pose = cameras.world_from_camera.double()
+    moved = torch.cat([placed.y_up @ pose[:, :, :3], there[:3, :3] @ pose[:, :, 3:]], dim=2)
+    width, height = cameras.size.double().unbind(1)
+    focal = cameras.focal.double()
+    views = (2 * torch.atan(height / 2 / focal[:, 1])).tolist()
+    aspects = (width / height * focal[:, 1] / focal[:, 0]).tolist()
+    with replacing(file) as partial:
+        partial.write_bytes(still_file(names, moved, views, aspects, there[:3, 3]))
 
 
 def _lens_entries(lens: list[float]) -> dict[str, object]:

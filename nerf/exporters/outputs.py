@@ -90,7 +90,7 @@ OUTPUTS = (
     Output("depth", "FOLDER", _depth, "views", "a depth map for each training camera"),
     Output("splats", "FILE", _splats, "cameras", "Gaussian splats, .ply, .spz, .splat or .glb"),
     Output("page", "FILE", _page, "cameras", "the scene as one .html file, rendered by the browser itself"),
-    Output("cameras", "FOLDER", _cameras, "cameras", "transforms.json and a COLMAP text model"),
+    Output("cameras", "FOLDER", _cameras, "cameras", "transforms.json, a COLMAP text model, and cameras.glb"),
 )
 
 

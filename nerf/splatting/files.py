@@ -7,7 +7,6 @@ the Khronos registry (.glb).
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import struct
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.nn.functional import normalize
 from nerf.color import linear, to_bytes
 from nerf.errors import InputError
 from nerf.files import check_writable, replacing
+from nerf.geometry.gltf import Arrays
 from nerf.geometry.similarity import Placement
 from nerf.splatting.splats import Splats
 
@@ -28,8 +28,7 @@ SPZ_ANTIALIASED = 1  # flag: drawn so, they look at least as they should
 SPZ_PLACE_BITS = 24
 SPZ_STEPS = (8, 16)  # of 256: a harmonic of l = 1 is a multiple of the first, one of a higher l of the second
 
-GLB_MAGIC, GLB_VERSION, GLB_JSON, GLB_BINARY = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
-GLTF_FLOAT, GLTF_BYTE, GLTF_ARRAY, GLTF_POINTS = 5126, 5121, 34962, 0
+GLTF_POINTS = 0
 
 
 def check_splats_file(file: Path) -> None:
@@ -141,42 +140,20 @@ def _glb(splats: Splats, placed: Placement) -> bytes:
         **harmonics,
     }
 
-    views, accessors, content = [], [], b""
-    for key, array in arrays.items():
-        data = array.numpy().tobytes() if array.dtype == torch.uint8 else _bytes(array)
-        views.append({"buffer": 0, "byteOffset": len(content), "byteLength": len(data), "target": GLTF_ARRAY})
-        kind = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}[array.shape[1]]
-        form = GLTF_BYTE if array.dtype == torch.uint8 else GLTF_FLOAT
-        accessor = {"bufferView": len(accessors), "componentType": form, "count": len(splats), "type": kind}
-        if form == GLTF_BYTE:
-            accessor["normalized"] = True
-        if key == "POSITION":
-            accessor |= {"min": array.amin(0).tolist(), "max": array.amax(0).tolist()}
-        accessors.append(accessor)
-        content += data
-
-    extension = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}
+    packed = Arrays()
+    numbers = {key: packed.add(array, key == "POSITION", vertices=True) for key, array in arrays.items()}
     primitive = {
-        "attributes": {key: number for number, key in enumerate(arrays)},
+        "attributes": numbers,
         "mode": GLTF_POINTS,
-        "extensions": {"KHR_gaussian_splatting": extension},
+        "extensions": {"KHR_gaussian_splatting": {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}},
     }
-    document = {
-        "asset": {"version": "2.0", "generator": "nerf"},
-        "extensionsUsed": ["KHR_gaussian_splatting"],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "matrix": placed.gltf.T.flatten().tolist()}],
-        "meshes": [{"primitives": [primitive]}],
-        "buffers": [{"byteLength": len(content)}],
-        "bufferViews": views,
-        "accessors": accessors,
-    }
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    head = struct.pack("<III", GLB_MAGIC, GLB_VERSION, 12 + 8 + len(text) + 8 + len(content))
-    return b"".join(
-        [head, struct.pack("<II", len(text), GLB_JSON), text, struct.pack("<II", len(content), GLB_BINARY), content]
+    return packed.file(
+        {
+            "extensionsUsed": ["KHR_gaussian_splatting"],
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"mesh": 0, "matrix": placed.gltf.T.flatten().tolist()}],
+            "meshes": [{"primitives": [primitive]}],
+        }
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.geometry.camera_rig import forward_facing, looks_inwards, mean_camera
 from nerf.geometry.cameras import Cameras
+from nerf.geometry.similarity import NOWHERE, Placement
 from nerf.geometry.up import Up, direction_of, find_up, floor_normal, leveled, pointing_up, upright
 from nerf.rendering.antialiasing import rays_wanted
 from nerf.rendering.baked import BakedModel
@@ -23,7 +24,7 @@ from nerf.report import say
 from nerf.video.camera_paths import CameraRig, Framing, arc, figure_eight, orbit, spiral, times
 from nerf.video.coverage import seen_shares
 from nerf.video.frames import Frames, depth_range
-from nerf.video.keyframes import Keys, check_track, read_keys, track_file, write_track
+from nerf.video.keyframes import Keys, check_track, hand_on_track, read_keys, track_file, write_track
 from nerf.video.splines import pose_distances, short_tour, spline, spread_out
 from nerf.video.writer import write_video
 
@@ -64,6 +65,8 @@ class FilmRequest:
     alpha: bool = False  # transparent background
     preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
     up: str = ""  # which way is up, see `up.direction_of`; "" = what the cameras and the scene tell
+    placed: Placement = NOWHERE  # leads to the space of glTF, for key frames and tracks of that kind
+    track: Path | None = None  # where the track is written for other programs, see `keyframes.hand_on_track`
     floor: Tensor | None = None  # (3,), the normal of a floor that is known; None = it is looked for in the surface
 
 
@@ -102,7 +105,7 @@ def plan(
     # What can be refused is, before the work.
     held_out = test_cameras().about(cameras.origin) if name == "test" else None
     if request.keys:
-        read_keys(request.keys, cameras, find_up(cameras).direction)
+        read_keys(request.keys, cameras, find_up(cameras).direction, request.placed)
 
     clear, witnesses = without_clouds(model, cameras)
     if clear is not model:
@@ -119,7 +122,7 @@ def plan(
     if held_out is not None:
         path = planner.through(held_out)
     elif request.keys:
-        path = planner.through_keys(read_keys(request.keys, planner.cameras, up.direction))
+        path = planner.through_keys(read_keys(request.keys, planner.cameras, up.direction, request.placed))
     else:
         path = planner.best(planner.names() if name == "auto" else [name])
 
@@ -364,4 +367,6 @@ def write_film(
     count = len(path.cameras)
     when = [frame / request.fps for frame in range(count)]
     write_track(track, path.cameras, when, count / request.fps, path.loop, path.seen)
+    if request.track:
+        hand_on_track(request.track, path.cameras, when, count / request.fps, request.placed)
     return track

@@ -11,6 +11,8 @@ from nerf.color import BACKGROUNDS
 from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.scene_box import CropBox
+from nerf.geometry.similarity import placement
+from nerf.geometry.up import find_up
 from nerf.rendering.baked import BakedModel, bake, coarse, preview_quality
 from nerf.rendering.crop import cropped
 from nerf.rendering.model import RadianceModel
@@ -25,7 +27,11 @@ PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> str:
     """Writes a film of what is in the box, and its camera track, and returns the sentences that say so."""
     trained = replace(trained, model=cropped(trained.model, trained.crop(crop)))
-    request = replace(request, floor=trained.floor)
+    up = find_up(
+        trained.cameras, trained.floor
+    ).direction  # as `nerf export` takes it, so that meshes lie beside tracks
+    placed = placement("", up, origin=trained.cameras.origin, known=trained.scale)
+    request = replace(request, floor=trained.floor, placed=placed)
     path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))
 
     trained = replace(trained, model=path.witnesses.model)
@@ -39,7 +45,8 @@ def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | 
     width = path.cameras.width * len(request.shown)
     height = path.cameras.height
     frames = f"{len(path.cameras)} frames of {width} x {height}, {request.fps} a second"
-    return f"film: {file} ({path.name}, {frames}); camera track: {track}"
+    also = f", {request.track}" if request.track else ""
+    return f"film: {file} ({path.name}, {frames}); camera track: {track}{also}"
 
 
 def preview_model(trained: TrainedRun, kind: str) -> RadianceModel | BakedModel:

@@ -1,20 +1,24 @@
 """Cameras and depth maps: what others read is what we see."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_transforms
+from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_gltf, write_transforms
 from nerf.exporters.depth_maps import write_depths
 from nerf.geometry.lenses import lens_terms
+from nerf.geometry.similarity import placement
 from nerf.scenes import SceneFolder, load_scene
 from tests.ball import ball_model, cameras_round
+from tests.geometry.test_gltf import chunks
 
 NAMES = ["a.png", "b.png", "c.png"]
 
@@ -125,3 +129,22 @@ def test_every_view_has_a_depth_map_of_its_own(tmp_path, names, files):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="exists already"):
         check_folder(tmp_path)
+
+
+def test_cameras_stand_in_the_space_of_meshes_for_blender(tmp_path):
+    cameras = cameras_round(5)
+    placed = placement("", torch.tensor([0.0, 0.0, 1.0]), unit="cm")
+    write_gltf(tmp_path / "cameras.glb", cameras, [f"{number}.png" for number in range(5)], placed)
+    tree, _ = chunks(tmp_path / "cameras.glb")
+    (root,) = tree["scenes"][0]["nodes"]
+    nodes = [tree["nodes"][number] for number in tree["nodes"][root]["children"]]
+    assert [node["name"] for node in nodes] == [f"{number}.png" for number in range(5)]
+    for node, pose in zip(nodes, cameras.world_from_camera):
+        x, y, z = (pose[:, 3] / 100).tolist()  # metres; z becomes y, and y becomes -z
+        assert node["translation"] == pytest.approx([x, z, -y], abs=1e-6)
+        turn = torch.from_numpy(Rotation.from_quat(node["rotation"]).as_matrix()).float()
+        towards = torch.nn.functional.normalize(-torch.tensor(node["translation"]), dim=0)
+        assert torch.allclose(-turn[:, 2], towards, atol=1e-5)  # all look at the origin, along their -z
+        assert turn[1, 1] > 0  # and hold their y up
+    view = tree["cameras"][nodes[0]["camera"]]["perspective"]["yfov"]
+    assert view == pytest.approx(2 * math.atan(0.5 / 1.1))

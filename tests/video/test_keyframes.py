@@ -1,6 +1,7 @@
 """Camera tracks: what a film writes is read back as the same film; mistakes in key frames are named."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -94,3 +95,31 @@ def test_a_file_that_is_missing_or_no_json_is_named(ball_cameras, tmp_path):
     for name in ("keys.json", "none.json"):
         with pytest.raises(InputError, match=name):
             read_keys(tmp_path / name, ball_cameras, UP)
+
+
+def test_a_track_goes_to_another_program_and_comes_back_as_the_same_film(ball_run, tmp_path):
+    words = ["render", str(ball_run), "--frames", "9", "--size", "20x16", "--fov", "30"]
+    there = [*words, "--path", "orbit", "--track", str(tmp_path / "hand.glb")]
+    assert main([*there, "--out", str(tmp_path / "a.gif")]) == 0
+    assert main([*words, "--keys", str(tmp_path / "hand.glb"), "--out", str(tmp_path / "b.gif")]) == 0
+    a, b = (json.loads((tmp_path / f"{name}.track.json").read_text()) for name in "ab")
+    for ours, theirs in zip(a["frames"], b["frames"], strict=True):
+        poses = [torch.tensor(frame["world_from_camera"]) for frame in (ours, theirs)]
+        assert torch.allclose(*poses, atol=2e-5)
+        assert ours["focal"] == pytest.approx(theirs["focal"], rel=1e-5)
+
+
+def test_a_track_is_written_as_nerfstudio_reads_paths(ball_run, tmp_path, capsys):
+    words = ["render", str(ball_run), "--frames", "4", "--size", "20x16", "--path", "orbit", "--fps", "8"]
+    assert main([*words, "--track", str(tmp_path / "path.json"), "--out", str(tmp_path / "a.gif")]) == 0
+    assert f"a.track.json, {tmp_path / 'path.json'}" in capsys.readouterr().out
+    tree = json.loads((tmp_path / "path.json").read_text())
+    track = json.loads((tmp_path / "a.track.json").read_text())
+    assert (tree["render_width"], tree["render_height"], tree["fps"], tree["seconds"]) == (20, 16, 8, 0.5)
+    for ours, theirs in zip(track["frames"], tree["camera_path"], strict=True):
+        matrix = torch.tensor(theirs["camera_to_world"]).view(4, 4)
+        pose = torch.tensor(ours["world_from_camera"])
+        assert torch.allclose(matrix[:3] * torch.tensor([1.0, -1, -1, 1]), pose, atol=1e-6)
+        assert 8 / math.tan(math.radians(theirs["fov"]) / 2) == pytest.approx(ours["focal"][1], rel=1e-6)
+    assert main([*words, "--track", str(tmp_path / "path.fbx"), "--out", str(tmp_path / "b.gif")]) == 2
+    assert '".fbx" is not a format of camera tracks; use one of .glb, .json' in capsys.readouterr().err
