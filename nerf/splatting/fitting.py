@@ -33,7 +33,7 @@ SEED = 0
 LOOKED_FROM = 2**22  # rays of all cameras that look for the surface
 MOST_PIXELS = 2**18  # of a picture that is followed
 NEIGHBOURS = 6  # cameras, itself among them, towards which a viewpoint may be moved from a camera, half the way at most
-WIDER = 1.2  # times as much as in the pictures is looked at: others will see what is beside them, too
+WIDER = 1.2  # times as much as in pictures of a place is looked at: others will see what is beside them, too
 NEAR_LOOK = (0.3, 2.0)  # the part of the viewpoints that look so many times as closely at least, at a part of that
 SCORED = 8  # viewpoints by which the splats are judged; none of them was followed
 
@@ -77,13 +77,14 @@ def fit_splats(model: RadianceModel, cameras: Cameras, count: int = 0, steps: in
     count = count or (MOST_UNBOUNDED if unbounded else MOST_BOUNDED)
     steps = steps or (STEPS_UNBOUNDED if unbounded else STEPS_BOUNDED)
     shrunk = min(1.0, (MOST_PIXELS / (cameras.width * cameras.height)) ** 0.5)
+    wider = WIDER if unbounded else 1.0
     cameras = pinhole_cameras(cameras, shrunk)
-    cameras = replace(cameras, focal=cameras.focal / WIDER)
+    cameras = replace(cameras, focal=cameras.focal / wider)
 
     start, cell = surface_splats(model, cameras, count)
     near = cell.min().item()
     say("splats", f"splats: {len(start)}, one for each {cell.median():.3g} scene units of the surface that is seen")
-    views = viewpoints(cameras, max(NEAR_LOOK[1], 1 / shrunk) * WIDER, SEED)
+    views = viewpoints(cameras, max(NEAR_LOOK[1], 1 / shrunk) * wider, SEED)
     scored = [next(views) for _ in range(SCORED)]
     splats = followed(model, start, cell, near, views, steps)
     scores = [_scores(model, splats, view, near) for view in scored]
