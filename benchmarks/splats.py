@@ -42,7 +42,7 @@ from nerf.geometry.lenses import distort
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
 from nerf.rendering.witnesses import without_clouds
-from nerf.splatting.fitting import field_picture, look
+from nerf.splatting.fitting import field_picture, over_white
 from nerf.splatting.splats import Splats
 from nerf.workflows.recorded import recorded_scene
 from nerf.workflows.trained import open_run
@@ -141,7 +141,7 @@ def compared(
     near = NEAR * (eye - eye.mean(0)).norm(dim=1).mean().item()
     for frame in torch.linspace(0, len(cameras) - 1, min(count, len(cameras))).round().long().tolist():
         view = enlarged(cameras[torch.tensor([frame])], times)
-        drawn = [look(splats, view, near), look(splats, view, near, True), field_picture(model, view)]
+        drawn = [splats.seen(view, 0, near), splats.seen(view, 0, near, True), field_picture(model, view)]
         plain, antialiased, field = pictures = [over_white(picture) for picture in drawn]
         off = max((each[..., 3] - drawn[2][..., 3]).abs().mean().item() for each in drawn[:2])
         figures = [psnr(plain, field), psnr(antialiased, field), off]
@@ -152,10 +152,6 @@ def compared(
         yield *figures, *(psnr(pictures[-1], each) if page else math.nan for each in (field, antialiased))
         if frame == 0:
             keep(kept / f"side_by_side_{times}.png", pictures)
-
-
-def over_white(picture: Tensor) -> Tensor:
-    return (picture[..., :3] + 1 - picture[..., 3:]).clamp(0, 1)
 
 
 def enlarged(view: Cameras, times: int) -> Cameras:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_video_file(arguments.out, arguments.alpha)
     if arguments.track:
-        check_track_file(arguments.track)
+        check_track_file(arguments.track, arguments.out, arguments.keys)
     trained = open_run(arguments.run_folder, arguments.backend)
     request = FilmRequest(
         path=arguments.path,

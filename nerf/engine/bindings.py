@@ -31,7 +31,7 @@ from nerf.engine.signatures import (
     WitnessCall,
 )
 from nerf.engine.tensors import address
-from nerf.geometry.cameras import Cameras, Pinhole
+from nerf.geometry.cameras import Cameras
 
 _SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
@@ -231,31 +231,36 @@ def stereo(
     return inverse, likeness
 
 
-def splats(arrays: Sequence[Tensor], camera: Pinhole) -> Tensor:
-    """Returns the picture (H, W, 4) of splats, see `nerf.ops.splats`.
+SplatView = tuple[Cameras, int, float, bool]  # cameras, which of them, near, antialiased: see `nerf.ops.splats`
+
+
+def splats(arrays: Sequence[Tensor], view: SplatView) -> Tensor:
+    """Returns the picture (H, W, 4) of splats.
 
     arrays: means (N, 3), log scales (N, 3), turns (N, 4), logits (N,), harmonics (N, D^2, 3).
     """
-    pixel = torch.empty(camera.height, camera.width, 4)
-    _splats(arrays, camera, pixel)
+    width, height = view[0].size[view[1]].tolist()
+    pixel = torch.empty(height, width, 4)
+    _splats(arrays, view, pixel)
     return pixel
 
 
-def splats_vjp(arrays: Sequence[Tensor], camera: Pinhole, pixel: Tensor, grad_pixel: Tensor) -> list[Tensor]:
+def splats_vjp(arrays: Sequence[Tensor], view: SplatView, pixel: Tensor, grad_pixel: Tensor) -> list[Tensor]:
     """Returns the gradients by the five arrays, from the picture (H, W, 4) and the gradient by it."""
     grad = [torch.empty_like(array) for array in arrays]
-    _splats(arrays, camera, pixel, grad_pixel, grad)
+    _splats(arrays, view, pixel, grad_pixel, grad)
     return grad
 
 
 def _splats(
     arrays: Sequence[Tensor],
-    camera: Pinhole,
+    view: SplatView,
     pixel: Tensor,
     grad_pixel: Tensor | None = None,
     grad: Sequence[Tensor] | None = None,
 ) -> None:
-    pose = camera.pose.contiguous()
+    cameras, frame, near, antialiased = view
+    pose = cameras.world_from_camera[frame].contiguous()
     call = SplatCall(
         splats=SplatArrays(*map(address, arrays)),
         grad=SplatArrays(*map(address, grad or ())),
@@ -263,15 +268,15 @@ def _splats(
         pixel=address(pixel),
         grad_pixel=address(grad_pixel) if grad_pixel is not None else None,
         n=len(arrays[0]),
-        near=camera.near,
-        antialiased=camera.antialiased,
+        near=near,
+        antialiased=antialiased,
         degree=math.isqrt(arrays[4].shape[1]),
-        height=camera.height,
-        width=camera.width,
+        height=pixel.shape[0],
+        width=pixel.shape[1],
         threads=torch.get_num_threads(),
     )
-    call.focal[:] = camera.focal
-    call.center[:] = camera.center
+    call.focal[:] = cameras.focal[frame].tolist()
+    call.center[:] = cameras.center[frame].tolist()
     library().call("nerf_splats", ctypes.byref(call))
 
 

@@ -16,7 +16,6 @@ from nerf.geometry.cameras import Cameras
 from nerf.geometry.gltf import OPENGL_FROM_OPENCV, still_file
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
 from nerf.geometry.origin import absolute_poses
-from nerf.geometry.similarity import Placement
 from nerf.scenes.picture_names import PICTURE_FOLDERS, unique_words
 from nerf.scenes.pictures import SUFFIXES
 from nerf.text import plain
@@ -30,14 +29,15 @@ def check(path: Path, request: ExportRequest) -> None:
 
 
 def write(context: ExportContext, path: Path) -> str:
-    """Writes the cameras in both forms; returns the sentence that says so."""
+    """Writes the cameras in all forms; returns the sentence that says so."""
     placed = context.placement
     cameras = placed.cameras(context.cameras)
     names = _in_pictures(context.files)
     with whole_folder(path) as folder:
         write_transforms(folder / "transforms.json", cameras, context.files)
         write_colmap(folder / "sparse" / "0", cameras, names)
-        write_gltf(folder / "cameras.glb", cameras, context.files, placed)
+        with replacing(folder / "cameras.glb") as partial:  # in the space of meshes
+            partial.write_bytes(still_file(cameras, context.files, placed))
     return f"cameras: {path} (transforms.json, COLMAP text and cameras.glb; {placed.words})"
 
 
@@ -86,24 +86,6 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
     angle = 2 * math.atan(cameras.width / 2 / cameras.focal[0, 0].item())
     head = {"w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
     write_text(file, json.dumps({**head, "frames": frames}, indent=1) + "\n")
-
-
-def write_gltf(file: Path, cameras: Cameras, names: list[str], placed: Placement) -> None:
-    """Writes cameras as nodes of a .glb file, with y up and in metres where those are known, as meshes have it.
-
-    Neither lenses that bend nor principal points are in it.
-
-    placed: where the cameras were brought.
-    """
-    there = placed.gltf
-    pose = cameras.world_from_camera.double()
-    moved = torch.cat([placed.y_up @ pose[:, :, :3], there[:3, :3] @ pose[:, :, 3:]], dim=2)
-    width, height = cameras.size.double().unbind(1)
-    focal = cameras.focal.double()
-    views = (2 * torch.atan(height / 2 / focal[:, 1])).tolist()
-    aspects = (width / height * focal[:, 1] / focal[:, 0]).tolist()
-    with replacing(file) as partial:
-        partial.write_bytes(still_file(names, moved, views, aspects, there[:3, 3]))
 
 
 def _lens_entries(lens: list[float]) -> dict[str, object]:

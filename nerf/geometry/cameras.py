@@ -133,19 +133,6 @@ class Cameras:
         return Cameras(self.world_from_camera, focal, center, width, height, self.lens, origin=self.origin)
 
 
-@dataclass(frozen=True)
-class Pinhole:
-    """One camera without a lens that bends, as splats are drawn by."""
-
-    pose: Tensor  # (3, 4) float32, world from camera
-    focal: tuple[float, float]  # pixels
-    center: tuple[float, float]  # pixels
-    width: int
-    height: int
-    near: float  # scene units along the axis, before which nothing is seen
-    antialiased: bool = False  # whether a splat that a pixel widens is as much less opaque there
-
-
 def _check(cameras: Cameras) -> None:
     """Refuses cameras that are none, wherever they come from.
 

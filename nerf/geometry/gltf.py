@@ -20,6 +20,8 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.files import check_readable, parsed_json
+from nerf.geometry.cameras import LARGEST, Cameras
+from nerf.geometry.similarity import Placement
 
 MAGIC, VERSION, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
 FLOAT, BYTE, VERTICES = 5126, 5121, 34962
@@ -75,85 +77,96 @@ class Arrays:
         return struct.pack("<III", MAGIC, VERSION, 12 + len(chunks)) + chunks
 
 
-@dataclass(frozen=True)
-class Motion:
-    """A camera that moves, in the space of a glTF file."""
+def motion_file(cameras: Cameras, when: Sequence[float], placed: Placement) -> bytes:
+    """Returns a binary file with one camera that moves.
 
-    poses: Tensor  # (K, 3, 4) float64, world from camera, axes of OpenCV
-    when: Tensor  # (K,) float64, seconds, increasing
-    view: float  # vertical field of view, radians
+    It has no principal point, and the first one's angle of view at all times.
 
-
-def motion_file(motion: Motion, aspect: float, origin: Tensor) -> bytes:
-    """Returns a binary file with a camera that moves.
-
-    aspect: width of its pictures by their height. origin: (3,) float64, what its places are relative to.
+    Args:
+        cameras: K, one a key frame.
+        when: K, their times, seconds.
+        placed: leads to the space of glTF.
     """
+    place, turn, origin = _nodes(cameras, placed)
     arrays = Arrays()
-    when = arrays.add(motion.when[:, None], bounds=True)
-    outputs = {"translation": arrays.add(motion.poses[:, :, 3]), "rotation": arrays.add(node_turns(motion.poses))}
-    camera = {"type": "perspective", "perspective": {"yfov": motion.view, "aspectRatio": aspect, "znear": NEAR}}
+    times = arrays.add(torch.tensor(when, dtype=torch.float64)[:, None], bounds=True)
+    outputs = {"translation": arrays.add(place), "rotation": arrays.add(turn)}
+    channels = [{"sampler": number, "target": {"node": 1, "path": name}} for number, name in enumerate(outputs)]
+    samplers = [{"input": times, "output": output} for output in outputs.values()]
     return arrays.file(
         {
             "scenes": [{"nodes": [0]}],
-            "nodes": [{"children": [1], "translation": origin.tolist()}, {"name": "camera", "camera": 0}],
-            "cameras": [camera],
-            "animations": [
-                {
-                    "samplers": [{"input": when, "output": output} for output in outputs.values()],
-                    "channels": [
-                        {"sampler": number, "target": {"node": 1, "path": name}} for number, name in enumerate(outputs)
-                    ],
-                }
-            ],
+            "nodes": [{"children": [1], "translation": origin}, {"name": "camera", "camera": 0}],
+            "cameras": _lenses(cameras[:1]),
+            "animations": [{"samplers": samplers, "channels": channels}],
         }
     )
 
 
-def still_file(
-    names: Sequence[str], poses: Tensor, views: Sequence[float], aspects: Sequence[float], origin: Tensor
-) -> bytes:
-    """Returns a binary file with F cameras that stand still.
+def still_file(cameras: Cameras, names: Sequence[str], placed: Placement) -> bytes:
+    """Returns a binary file with cameras (F) that stand still, without principal points or lenses that bend.
 
-    Args:
-        names: of their nodes.
-        poses: (F, 3, 4), world from camera, axes of OpenCV, in the space of glTF.
-        views: vertical fields of view, radians.
-        aspects: see `motion_file`.
-        origin: likewise.
+    names: F, of their nodes. placed: leads to the space of glTF.
     """
-    each = zip(names, poses[:, :, 3].tolist(), node_turns(poses).tolist())
+    place, turn, origin = _nodes(cameras, placed)
+    each = zip(names, place.tolist(), turn.tolist(), strict=True)
     nodes = [
-        {"name": name, "camera": number, "translation": place, "rotation": turn}
-        for number, (name, place, turn) in enumerate(each)
+        {"name": name, "camera": number, "translation": at, "rotation": turned}
+        for number, (name, at, turned) in enumerate(each)
     ]
-    whole = {"name": "cameras", "children": [*range(len(nodes))], "translation": origin.tolist()}
-    cameras = [
-        {"type": "perspective", "perspective": {"yfov": view, "aspectRatio": aspect, "znear": NEAR}}
-        for view, aspect in zip(views, aspects)
-    ]
-    return Arrays().file({"scenes": [{"nodes": [len(nodes)]}], "nodes": [*nodes, whole], "cameras": cameras})
+    whole = {"name": "cameras", "children": [*range(len(nodes))], "translation": origin}
+    return Arrays().file({"scenes": [{"nodes": [len(nodes)]}], "nodes": [*nodes, whole], "cameras": _lenses(cameras)})
 
 
-def node_turns(poses: Tensor) -> Tensor:
-    """Returns the quaternions (K, 4) x, y, z, w, none far from the one before, of cameras' nodes at poses (K, 3, 4)."""
+def _nodes(cameras: Cameras, placed: Placement) -> tuple[Tensor, Tensor, list[float]]:
+    """Returns where the nodes of cameras are (F, 3), how they are turned (F, 4), and what both are relative to.
+
+    Turns are quaternions x, y, z, w, none far from the one before: between them no reader goes the long way round.
+    """
     from scipy.spatial.transform import Rotation
 
-    turn = torch.from_numpy(Rotation.from_matrix((poses[:, :, :3].double() * OPENGL_FROM_OPENCV).numpy()).as_quat())
-    along = (turn[1:] * turn[:-1]).sum(1).sign()
-    return turn * torch.cat([torch.ones(1), torch.where(along < 0, -1.0, 1.0)]).cumprod(0)[:, None]
+    there = placed.gltf
+    pose = cameras.world_from_camera.double()
+    turned = placed.y_up @ pose[:, :, :3] * OPENGL_FROM_OPENCV
+    turn = torch.from_numpy(Rotation.from_matrix(turned.numpy()).as_quat())
+    along = (turn[1:] * turn[:-1]).sum(1)
+    turn *= torch.cat([torch.ones(1), torch.where(along < 0, -1.0, 1.0)]).cumprod(0)[:, None]
+    return pose[:, :, 3] @ there[:3, :3].T, turn, there[:3, 3].tolist()
 
 
-def read_motion(file: Path) -> Motion:
+def _lenses(cameras: Cameras) -> list[dict[str, Any]]:
+    """Returns what a document says of the lenses of cameras."""
+    width, height = cameras.size.double().unbind(1)
+    across, down = cameras.focal.double().unbind(1)
+    each = zip((2 * torch.atan(height / 2 / down)).tolist(), (width / height * down / across).tolist())
+    return [
+        {"type": "perspective", "perspective": {"yfov": view, "aspectRatio": aspect, "znear": NEAR}}
+        for view, aspect in each
+    ]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A camera that moves."""
+
+    poses: Tensor  # (K, 3, 4) float32, world from camera, axes of OpenCV, in the frame that a placement leads from
+    when: Tensor  # (K,) float64, seconds, increasing
+    view: float  # vertical field of view, radians
+
+
+def read_motion(file: Path, placed: Placement) -> Motion:
     """Returns the first camera of a .glb or .gltf file that moves, or hangs on what does, at its own key frames.
+
+    placed: leads to the space of glTF.
 
     Raises:
         InputError: the file cannot be read, or no perspective camera moves in it.
     """
     document, content = _read(file)
     try:
-        return _Reader(document, content).motion()
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        return _Reader(document, content).motion(placed)
+    # A stranger's document may have anything anywhere: what is no camera is found when it is taken for one.
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise InputError(f"{file}: no moving camera can be read from it ({said})") from None
 
@@ -216,7 +229,7 @@ class _Reader:
             raise ValueError(f"accessor {number} has numbers that are not finite")
         return found.view(count, width)
 
-    def motion(self) -> Motion:
+    def motion(self, placed: Placement) -> Motion:
         """Returns the first camera that moves."""
         for number, node in enumerate(self.nodes):
             if "camera" not in node or "perspective" not in self.document["cameras"][node["camera"]]:
@@ -235,7 +248,7 @@ class _Reader:
                 world = torch.eye(4, dtype=torch.float64)
                 for part in line:
                     world = self.local(part, when) @ world
-                return Motion(_poses(world), when, view)
+                return Motion(_poses(world, placed), when, view)
         raise ValueError("no perspective camera moves in it")
 
     def local(self, number: int, when: Tensor) -> Tensor:
@@ -296,10 +309,14 @@ def _at(when: Tensor, keys: Tensor, value: Tensor, interpolation: str, turns: bo
     )
 
 
-def _poses(world: Tensor) -> Tensor:
-    """Returns poses (K, 3, 4) with OpenCV's axes of cameras' nodes (K, 4, 4), whose scale does not count."""
+def _poses(world: Tensor, placed: Placement) -> Tensor:
+    """Returns poses (K, 3, 4), see `Motion`, of cameras' nodes (K, 4, 4), whose scale does not count."""
     turn = torch.nn.functional.normalize(world[:, :3, :3], dim=1)
     error = (turn.mT @ turn - torch.eye(3, dtype=torch.float64)).abs().max()
     if not (error < STRAIGHT and (torch.linalg.det(turn) > 0).all()):
         raise ValueError("its camera is sheared or mirrored")
-    return torch.cat([turn * OPENGL_FROM_OPENCV, world[:, :3, 3:]], dim=2)
+    back = torch.linalg.inv(placed.gltf)
+    place = world[:, :3, 3] @ back[:3, :3].T + back[:3, 3]
+    if not (place.abs() < LARGEST).all():
+        raise ValueError("its camera is nowhere, or too far away")
+    return torch.cat([placed.y_up.T @ turn * OPENGL_FROM_OPENCV, place[:, :, None]], dim=2).float()

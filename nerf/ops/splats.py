@@ -10,12 +10,13 @@ Zwicker, Pfister, van Baar and Gross 2001, "EWA volume splatting".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nerf.geometry.cameras import Pinhole
+from nerf.geometry.cameras import Cameras
 from nerf.ops.autograd import NativeOp, is_native
 from nerf.ops.spherical_harmonics import spherical_harmonics_reference
 
@@ -31,72 +32,70 @@ BLOCK = 32  # pixels along a side of a block, which the reference takes at once
 
 
 def splats(
-    mean: Tensor,
-    log_scale: Tensor,
-    turn: Tensor,
-    logit: Tensor,
-    harmonics: Tensor,
-    camera: Pinhole,
+    arrays: Sequence[Tensor],
+    cameras: Cameras,
+    frame: int,
+    near: float,
+    antialiased: bool = False,
     backend: str = "reference",
 ) -> Tensor:
-    """Returns the picture (H, W, 4): colour over black, and opacity.
+    """Returns the picture (H, W, 4) that a camera sees, as a pinhole: colour over black, and opacity.
 
     Differentiable in the splats; no gradient goes through where a splat ends, or to the camera.
 
     Args:
-        mean: (N, 3) float32, scene units.
-        log_scale: (N, 3), of the standard deviations along a splat's own axes.
-        turn: (N, 4), from its axes to the world's: quaternions w, x, y, z of any length.
-        logit: (N,), of the opacity in its middle.
-        harmonics: (N, D^2, 3), of its colour less 0.5, by the direction from the camera; see
-            `nerf.ops.spherical_harmonics`.
-        camera: who looks.
+        arrays: of N splats: means (N, 3) float32, scene units; logarithms of the standard deviations along a splat's
+            own axes (N, 3); turns from its axes to the world's (N, 4), quaternions w, x, y, z of any length; logits of
+            the opacity in its middle (N,); harmonics (N, D^2, 3) of its colour less 0.5, by the direction from the
+            camera, see `nerf.ops.spherical_harmonics`.
+        cameras, frame: who looks; lenses do not bend.
+        near: scene units along the camera's axis, before which nothing is seen.
+        antialiased: whether a splat that a pixel widens is as much less opaque there.
         backend: see `nerf.ops.autograd`.
     """
     if not is_native(backend):
-        return _splats_reference(mean, log_scale, turn, logit, harmonics, camera)
+        return _splats_reference(arrays, cameras, frame, near, antialiased)
     from nerf.engine import bindings as ops
 
+    view = (cameras, frame, near, antialiased)
     drawn: list[Tensor] = []  # the last picture: its gradients are computed from it
 
     def value(inputs: tuple[Tensor, ...]) -> Tensor:
-        drawn[:] = [ops.splats(inputs, camera)]
+        drawn[:] = [ops.splats(inputs, view)]
         return drawn[0].clone()
 
     op = NativeOp(
         value,
-        lambda inputs, grad, needed: ops.splats_vjp(inputs, camera, drawn[0], grad),
-        lambda inputs: splats(*inputs, camera=camera),
+        lambda inputs, grad, needed: ops.splats_vjp(inputs, view, drawn[0], grad),
+        lambda inputs: _splats_reference(inputs, *view),
     )
-    return op(mean, log_scale, turn, logit, harmonics)
+    return op(*arrays)
 
 
-def _splats_reference(
-    mean: Tensor, log_scale: Tensor, turn: Tensor, logit: Tensor, harmonics: Tensor, camera: Pinhole
-) -> Tensor:
+def _splats_reference(arrays: Sequence[Tensor], cameras: Cameras, frame: int, near: float, antialiased: bool) -> Tensor:
     """Returns the same as `splats`, differentiated by autograd, block by block of pixels."""
-    offset = mean - camera.pose[:, 3]
-    place = offset @ camera.pose[:, :3]
-    some = (place[:, 2] > camera.near).nonzero().squeeze(1)
+    mean, log_scale, turn, logit, harmonics = arrays
+    pose = cameras.world_from_camera[frame].to(mean.dtype)
+    offset = mean - pose[:, 3]
+    place = offset @ pose[:, :3]
+    some = (place[:, 2] > near).nonzero().squeeze(1)
     some = some[place[some, 2].sort(stable=True).indices]
     offset, place = offset[some], place[some]
 
     # Middles and covariances in the picture.
     depth = place[:, 2:]
-    focal = torch.tensor(camera.focal)
-    center = torch.tensor(camera.center)
+    focal, center, size = cameras.focal[frame], cameras.center[frame], cameras.size[frame]
     middle = focal * place[:, :2] / depth + center
-    border = WIDEST * torch.tensor([camera.width, camera.height]) / focal
-    low = -WIDEST * center / focal
-    shear = torch.minimum(torch.maximum(place[:, :2] / depth, low), low + border)
-    towards = camera.pose[:, :3].T  # (3, 3): rows are the camera's axes in the world
+    low, high = -WIDEST * center / focal, WIDEST * (size - center) / focal
+    shear = torch.minimum(torch.maximum(place[:, :2] / depth, low), high)
+    towards = pose[:, :3].T  # (3, 3): rows are the camera's axes in the world
     step = (focal / depth)[:, :, None] * (towards[:2] - shear[:, :, None] * towards[2])
     axes = _rotations(turn[some]) * log_scale[some].exp()[:, None]
     shown = step @ axes
     thin = shown @ shown.mT
     covariance = thin + PIXEL_BLUR * torch.eye(2)
     opacity = torch.sigmoid(logit[some])
-    if camera.antialiased:
+    if antialiased:
         share = torch.linalg.det(thin) / torch.linalg.det(covariance)
         opacity = opacity * share.clamp(min=LEAST_SHARE).sqrt()
 
@@ -110,11 +109,12 @@ def _splats_reference(
     reach = (squared[:, None] * covariance.diagonal(dim1=1, dim2=2).detach()).sqrt()
     inverse = torch.linalg.inv(covariance)
     rows = []
-    for top in range(0, camera.height, BLOCK):
+    width, height = size.tolist()
+    for top in range(0, height, BLOCK):
         blocks = []
-        for left in range(0, camera.width, BLOCK):
+        for left in range(0, width, BLOCK):
             first = torch.tensor([left, top])
-            last = (first + BLOCK).clamp(max=torch.tensor([camera.width, camera.height]))
+            last = (first + BLOCK).minimum(size)
             met = ((middle + reach > first) & (middle - reach < last)).all(dim=1)
             blocks.append(_block(first, last, middle[met], inverse[met], opacity[met], seen[met]))
         rows.append(torch.cat(blocks, dim=1))

@@ -48,7 +48,7 @@ def write_splats(file: Path, splats: Splats, placed: Placement) -> None:
     which .ply has in a comment and .glb as the translation of its node.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or its format does not hold them.
     """
     content = WRITERS[file.suffix.lower()](splats, placed)
     with replacing(file) as partial:
@@ -91,7 +91,9 @@ def _spz(splats: Splats, placed: Placement) -> bytes:
 
     # Positions have 24 bits, as many of them behind the point as the extent leaves.
     extent = max(splats.mean.abs().max().item() if len(splats) else 0.0, 1e-3)
-    bits = min(max(SPZ_PLACE_BITS - 2 - math.ceil(math.log2(extent)), 0), 255)
+    bits = SPZ_PLACE_BITS - 2 - math.ceil(math.log2(extent))
+    if bits < 0:
+        raise InputError(f".spz holds no place {extent:.3g} away from its origin; give a smaller --scale, or use .ply")
     place = (splats.mean.double() * 2**bits).round().int().numpy().astype("<i4")
 
     steps = torch.cat([torch.full((3,), SPZ_STEPS[0]), torch.full((12,), SPZ_STEPS[1])])[: splats.degree**2 - 1, None]

@@ -216,7 +216,7 @@ def followed(
     for step in bar:
         view = next(views)
         antialiased = step % 2 == 1
-        off = (look(current(), view, near, antialiased) - field_picture(model, view)).square().mean()
+        off = (current().seen(view, 0, near, antialiased) - field_picture(model, view)).square().mean()
         adam.zero_grad()
         off.backward()
         seen |= learned["logit"].grad != 0
@@ -232,18 +232,18 @@ def followed(
 
 def _scores(model: RadianceModel, splats: Splats, view: Cameras, near: float) -> list[float]:
     """Returns the PSNR of splats against a model over white, as `Fit.psnr` has them."""
-    drawn = [field_picture(model, view), look(splats, view, near), look(splats, view, near, True)]
-    field, *ours = ((picture[..., :3] + 1 - picture[..., 3:]).clamp(0, 1) for picture in drawn)
+    drawn = [field_picture(model, view), *(splats.seen(view, 0, near, antialiased) for antialiased in (False, True))]
+    field, *ours = map(over_white, drawn)
     return [psnr(each, field) for each in ours]
-
-
-def look(splats: Splats, view: Cameras, near: float, antialiased: bool = False) -> Tensor:
-    """Returns what one camera sees of splats, (H, W, 4), colour over black and opacity."""
-    return splats.seen(view, 0, near, antialiased)
 
 
 @torch.no_grad()
 def field_picture(model: RadianceModel, view: Cameras) -> Tensor:
-    """Returns the same of a model."""
+    """Returns what one camera sees of a model, (H, W, 4), colour over black and opacity, as `Splats.seen`."""
     picture = model.picture(view, 0)
     return torch.cat([picture.rgb, picture.opacity[..., None]], dim=2)
+
+
+def over_white(picture: Tensor) -> Tensor:
+    """Returns RGB (H, W, 3) in [0, 1] of such a picture (H, W, 4) over white."""
+    return (picture[..., :3] + 1 - picture[..., 3:]).clamp(0, 1)

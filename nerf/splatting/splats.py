@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from nerf.geometry.cameras import Cameras, Pinhole
+from nerf.geometry.cameras import Cameras
 from nerf.ops import splats as ops
 from nerf.ops.autograd import fastest
 from nerf.ops.spherical_harmonics import spherical_harmonics
@@ -56,16 +56,15 @@ class Splats:
 
         near: scene units along its axis, before which it sees nothing. antialiased: see `nerf.ops.splats`.
         """
-        width, height = cameras.size[frame].tolist()
-        (fx, fy), (cx, cy) = cameras.focal[frame].tolist(), cameras.center[frame].tolist()
-        camera = Pinhole(cameras.world_from_camera[frame], (fx, fy), (cx, cy), width, height, near, antialiased)
-        return ops.splats(*self.tensors(), camera=camera, backend=fastest())
+        return ops.splats(self.tensors(), cameras, frame, near, antialiased, fastest())
 
     def moved(self, turn: Tensor, scale: float = 1.0) -> Splats:
         """Returns the splats turned by a rotation (3, 3) and scaled about the origin; so are what cameras see of them.
 
         Harmonics of a turned direction are sums of those of the direction, within a degree.
         """
+        from scipy.spatial.transform import Rotation
+
         turn = turn.double()
         direction = torch.nn.functional.normalize(
             torch.randn(64, 3, generator=torch.Generator().manual_seed(0)).double()
@@ -73,32 +72,11 @@ class Splats:
         before = spherical_harmonics(direction, self.degree)
         after = spherical_harmonics(direction @ turn.T, self.degree)
         mixed = torch.linalg.lstsq(after, before).solution.float()
+        turned = Rotation.from_matrix(turn.numpy()) * Rotation.from_quat(self.turn[:, [1, 2, 3, 0]].numpy())
         return Splats(
             scale * self.mean @ turn.float().T,
             self.log_scale + math.log(scale),
-            _product(_quaternion(turn).float(), self.turn),
+            torch.from_numpy(turned.as_quat()[:, [3, 0, 1, 2]]).float(),
             self.logit,
             torch.einsum("ij,njc->nic", mixed, self.harmonics),
         )
-
-
-def _quaternion(turn: Tensor) -> Tensor:
-    """Returns the unit quaternion (4,) w, x, y, z of a rotation (3, 3).
-
-    It is an eigenvector (Bar-Itzhack 2000), which is exact for half turns, too.
-    """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn.tolist()
-    symmetric = [
-        [xx + yy + zz, zy - yz, xz - zx, yx - xy],
-        [zy - yz, xx - yy - zz, yx + xy, zx + xz],
-        [xz - zx, yx + xy, yy - xx - zz, zy + yz],
-        [yx - xy, zx + xz, zy + yz, zz - xx - yy],
-    ]
-    return torch.linalg.eigh(torch.tensor(symmetric, dtype=turn.dtype)).eigenvectors[:, -1]
-
-
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Returns the quaternions (N, 4) of `one` (4,) after `other` (N, 4)."""
-    w, x, y, z = one.tolist()
-    left = torch.tensor([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    return other @ left.T

@@ -21,7 +21,7 @@ from torch import Tensor
 from nerf.errors import InputError
 from nerf.files import check_beside, check_readable, check_writable, parsed_json, replacing, write_text
 from nerf.geometry.cameras import Cameras, look_at
-from nerf.geometry.gltf import OPENGL_FROM_OPENCV, Motion, motion_file, read_motion
+from nerf.geometry.gltf import OPENGL_FROM_OPENCV, motion_file, read_motion
 from nerf.geometry.origin import Origin, absolute_poses, relative
 from nerf.geometry.similarity import NOWHERE, Placement
 
@@ -87,7 +87,10 @@ def read_keys(file: Path, cameras: Cameras, up: Tensor, placed: Placement = NOWH
         InputError: the file cannot be read, or a key of it is not a camera.
     """
     if file.suffix.lower() in (".glb", ".gltf"):
-        return _gltf_keys(file, placed)
+        motion = read_motion(file, placed)
+        if len(motion.when) < 2:
+            raise InputError(f"{file}: expected at least two key frames of its camera")
+        return Keys(motion.poses, torch.full((len(motion.when),), motion.view), False, motion.when)
     check_readable(file)
     try:
         if file.stat().st_size > MOST_BYTES:
@@ -109,56 +112,42 @@ def read_keys(file: Path, cameras: Cameras, up: Tensor, placed: Placement = NOWH
     return Keys(torch.stack(poses), torch.tensor(views), tree.get("loop") is True, _times(keys, tree, file))
 
 
-def _gltf_keys(file: Path, placed: Placement) -> Keys:
-    """Returns the key frames of a camera that moves in a glTF file."""
-    motion = read_motion(file)
-    back = torch.linalg.inv(placed.gltf)
-    turn = placed.y_up.T @ motion.poses[:, :, :3]
-    place = motion.poses[:, :, 3] @ back[:3, :3].T + back[:3, 3]
-    poses = torch.cat([turn, place[:, :, None]], dim=2).float()
-    if len(poses) < 2:
-        raise InputError(f"{file}: expected at least two key frames of its camera")
-    return Keys(poses, torch.full((len(poses),), motion.view), False, motion.when)
-
-
-def check_track_file(file: Path) -> None:
-    """Raises InputError now, not after the rendering, if a camera track cannot be written under this name."""
+def check_track_file(file: Path, film: Path, keys: Path | None) -> None:
+    """Raises InputError now, not after the rendering, if a film's camera cannot be handed on under this name."""
     if file.suffix.lower() not in TRACKS:
         raise InputError(f'{file}: "{file.suffix}" is not a format of camera tracks; use one of {", ".join(TRACKS)}')
+    if file.resolve() == track_file(film).resolve():
+        raise InputError(f"{file}: is the film's own track, which is written anyway; name another file")
+    if keys is not None and file.exists() and keys.exists() and file.samefile(keys):
+        raise InputError(f"{file}: holds the key frames, and --track would replace it; name another file")
     check_writable(file)
 
 
 def hand_on_track(file: Path, cameras: Cameras, when: Sequence[float], seconds: float, placed: Placement) -> None:
     """Writes a film's cameras for other programs: .glb with a camera that moves, .json as nerfstudio's camera path.
 
-    Neither holds a principal point, and of .glb the first frame's angle of view is all frames'.
+    Neither holds a principal point; see `nerf.geometry.gltf.motion_file`.
 
     Args:
         file, cameras, when, seconds: see `write_track`.
         placed: leads to the space of glTF.
     """
-    height, focal = cameras.height, cameras.focal.double()
-    aspect = cameras.width / height
-    if file.suffix.lower() == ".json":
-        poses = absolute_poses(cameras.world_from_camera, cameras.origin).double()
-        matrix = torch.eye(4, dtype=torch.float64).repeat(len(cameras), 1, 1)
-        matrix[:, :3] = torch.cat([poses[:, :, :3] * OPENGL_FROM_OPENCV, poses[:, :, 3:]], dim=2)
-        angles = torch.rad2deg(2 * torch.atan(height / 2 / focal[:, 1])).tolist()
-        frames = [
-            {"camera_to_world": pose, "fov": angle, "aspect": aspect}
-            for pose, angle in zip(matrix.flatten(1).tolist(), angles)
-        ]
-        head = {"camera_type": "perspective", "render_width": cameras.width, "render_height": height}
-        head |= {"fps": len(cameras) / seconds, "seconds": seconds}
-        return write_text(file, json.dumps({**head, "camera_path": frames}, indent=1) + "\n")
+    if file.suffix.lower() == ".glb":
+        with replacing(file) as partial:
+            partial.write_bytes(motion_file(cameras, when, placed))
+        return
 
-    pose = cameras.world_from_camera.double()
-    there = placed.gltf
-    moved = torch.cat([placed.y_up @ pose[:, :, :3], there[:3, :3] @ pose[:, :, 3:]], dim=2)
-    view = 2 * math.atan(height / 2 / focal[0, 1].item())
-    motion = Motion(moved, torch.tensor(when, dtype=torch.float64), view)
-    with replacing(file) as partial:
-        partial.write_bytes(motion_file(motion, aspect * (focal[0, 1] / focal[0, 0]).item(), there[:3, 3]))
+    pose = absolute_poses(cameras.world_from_camera, cameras.origin).double()
+    matrix = torch.eye(4, dtype=torch.float64).repeat(len(cameras), 1, 1)
+    matrix[:, :3] = torch.cat([pose[:, :, :3] * OPENGL_FROM_OPENCV, pose[:, :, 3:]], dim=2)
+    angle = torch.rad2deg(2 * torch.atan(cameras.height / 2 / cameras.focal[:, 1].double()))
+    frames = [
+        {"camera_to_world": matrix, "fov": fov, "aspect": cameras.width / cameras.height}
+        for matrix, fov in zip(matrix.flatten(1).tolist(), angle.tolist())
+    ]
+    head = {"camera_type": "perspective", "render_width": cameras.width, "render_height": cameras.height}
+    head |= {"fps": len(cameras) / seconds, "seconds": seconds}
+    write_text(file, json.dumps({**head, "camera_path": frames}, indent=1) + "\n")
 
 
 def _numbers(value: Any, shape: tuple[int, ...], where: str) -> Tensor:

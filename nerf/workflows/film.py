@@ -27,9 +27,8 @@ PREVIEWED = 8  # training cameras whose pictures tell what a preview loses
 def film(trained: TrainedRun, file: Path, request: FilmRequest, crop: CropBox | None = None) -> str:
     """Writes a film of what is in the box, and its camera track, and returns the sentences that say so."""
     trained = replace(trained, model=cropped(trained.model, trained.crop(crop)))
-    up = find_up(
-        trained.cameras, trained.floor
-    ).direction  # as `nerf export` takes it, so that meshes lie beside tracks
+    # As `nerf export` has it: meshes and tracks are in one space.
+    up = find_up(trained.cameras, trained.floor).direction
     placed = placement("", up, origin=trained.cameras.origin, known=trained.scale)
     request = replace(request, floor=trained.floor, placed=placed)
     path = plan(trained.model, trained.cameras, request, lambda: _test_cameras(trained))

@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_gltf, write_transforms
+from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_transforms
 from nerf.exporters.depth_maps import write_depths
+from nerf.geometry.gltf import still_file
 from nerf.geometry.lenses import lens_terms
 from nerf.geometry.similarity import placement
 from nerf.scenes import SceneFolder, load_scene
@@ -134,7 +135,7 @@ def test_every_view_has_a_depth_map_of_its_own(tmp_path, names, files):
 def test_cameras_stand_in_the_space_of_meshes_for_blender(tmp_path):
     cameras = cameras_round(5)
     placed = placement("", torch.tensor([0.0, 0.0, 1.0]), unit="cm")
-    write_gltf(tmp_path / "cameras.glb", cameras, [f"{number}.png" for number in range(5)], placed)
+    (tmp_path / "cameras.glb").write_bytes(still_file(cameras, [f"{number}.png" for number in range(5)], placed))
     tree, _ = chunks(tmp_path / "cameras.glb")
     (root,) = tree["scenes"][0]["nodes"]
     nodes = [tree["nodes"][number] for number in tree["nodes"][root]["children"]]

@@ -13,7 +13,7 @@ from nerf.geometry.contraction import Contraction
 from nerf.geometry.scene_box import SceneBox
 from nerf.rendering.metrics import psnr
 from nerf.splatting import fitting
-from nerf.splatting.fitting import field_picture, fit_splats, look, surface_splats, viewpoints
+from nerf.splatting.fitting import field_picture, fit_splats, surface_splats, viewpoints
 from tests.ball import ball_model, cameras_round
 from tests.splatting.clouds import read_ply
 
@@ -41,7 +41,7 @@ def test_they_look_like_the_field_from_other_places_in_both_ways(fit):
     view = cameras_round(7, 48)[3:4]
     field = field_picture(ball_model(), view)
     before, *after = (
-        psnr(look(splats, view, 0.01, antialiased), field)
+        psnr(splats.seen(view, 0, 0.01, antialiased), field)
         for splats, antialiased in ((start, False), (fit.splats, False), (fit.splats, True))
     )
     assert min(after) > 24 and min(after) > before + 2

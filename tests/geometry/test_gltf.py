@@ -9,41 +9,44 @@ import pytest
 import torch
 
 from nerf.errors import InputError
-from nerf.geometry.cameras import look_at
-from nerf.geometry.gltf import Motion, motion_file, read_motion
+from nerf.geometry.cameras import Cameras, look_at
+from nerf.geometry.gltf import motion_file, read_motion
+from nerf.geometry.similarity import NOWHERE, placement
+
+UP = torch.tensor([0.0, 0.0, 1.0])
+PLACES = {
+    "as it is": NOWHERE,
+    "far away, in centimetres, z up": placement("", UP, unit="cm", origin=(100.0, 0.0, -5.0)),
+}
 
 
 def circle(count=7):
     angle = torch.linspace(0, 5, count)
     eyes = torch.stack([3 * angle.cos(), 3 * angle.sin(), 1 + angle / 5], dim=1)
-    poses = torch.stack([look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0])) for eye in eyes])
-    return Motion(poses.double(), torch.arange(count).double() / 24, 0.7)
+    poses = torch.stack([look_at(eye, torch.zeros(3), UP) for eye in eyes])
+    each = torch.ones(count, 2)
+    return Cameras(poses, 40.0 * each, 16.0 * each, 32, 24)
 
 
-def written(folder, motion=None, origin=(0.0, 0.0, 0.0)):
+def written(folder, placed=NOWHERE):
     file = folder / "camera.glb"
-    file.write_bytes(motion_file(motion or circle(), 1.5, torch.tensor(origin, dtype=torch.float64)))
+    file.write_bytes(motion_file(circle(), [number / 24 for number in range(7)], placed))
     return file
 
 
-def test_a_camera_that_moves_comes_back_as_it_was(tmp_path):
-    motion = circle()
-    back = read_motion(written(tmp_path, motion, (100.0, 0.0, -5.0)))
-    assert torch.allclose(back.poses[:, :, :3], motion.poses[:, :, :3], atol=1e-6)
-    shifted = motion.poses[:, :, 3] + torch.tensor([100.0, 0.0, -5.0])
-    assert torch.allclose(back.poses[:, :, 3], shifted, atol=1e-5)
-    assert torch.allclose(back.when, motion.when, atol=1e-7) and back.view == pytest.approx(0.7)
+@pytest.mark.parametrize("placed", PLACES.values(), ids=PLACES)
+def test_a_camera_that_moves_comes_back_as_it_was(placed, tmp_path):
+    back = read_motion(written(tmp_path, placed), placed)
+    assert torch.allclose(back.poses, circle().world_from_camera, atol=2e-5)
+    assert torch.allclose(back.when, torch.arange(7).double() / 24, atol=1e-7)
+    assert back.view == pytest.approx(2 * math.atan(12 / 40))
 
 
-def test_another_library_reads_the_camera_and_where_it_is_at_last(tmp_path):
-    trimesh = pytest.importorskip("trimesh")
-    still = circle(1)
-    scene = trimesh.load(written(tmp_path, still), force="scene")
-    assert scene.camera is not None or "camera" in scene.graph.nodes
+def test_no_turn_is_taken_the_long_way_round(tmp_path):
     document, content = chunks(written(tmp_path))
     samplers = document["animations"][0]["samplers"]
     turns = accessor(document, content, samplers[1]["output"])
-    assert (turns[1:] * turns[:-1]).sum(1).min() > 0.5  # none is taken the long way round
+    assert len(turns) == 7 and (turns[1:] * turns[:-1]).sum(1).min() > 0.5
     assert document["accessors"][samplers[0]["input"]]["min"] == [0.0]
 
 
@@ -100,22 +103,22 @@ def test_a_camera_hangs_on_nodes_that_turn_and_scale(tmp_path):
     ]
     moves = [channel(1, "translation", 1), channel(2, "rotation", 2, times=3)]
     arrays = [[0.0, 2.0], [[0.0, 1, 0], [4.0, 1, 0]], [[-half, 0, 0, half], [-half, 0, 0, half]], [0.5, 1.0]]
-    motion = read_motion(embedded(tmp_path, arrays, moves, nodes))
+    motion = read_motion(embedded(tmp_path, arrays, moves, nodes), NOWHERE)
     assert motion.when.tolist() == [0.0, 0.5, 1.0, 2.0] and motion.view == 0.5
     assert motion.poses[:, :, 3].tolist() == [[0.0, 2.0, 0.0], [2.0, 2.0, 0.0], [4.0, 2.0, 0.0], [8.0, 2.0, 0.0]]
-    assert torch.allclose(motion.poses[0, :, 2], torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(motion.poses[0, :, 2], torch.tensor([0.0, -1.0, 0.0]), atol=1e-6)
 
 
 def test_steps_and_splines_are_followed(tmp_path):
     nodes = [{"camera": 0}]
     arrays = [[0.0, 1.0], [[0.0, 0, 0], [1.0, 0, 0]], [0.0, 0.5, 1.0], [[0.0, 0, 0, 1]] * 3]
     moves = [channel(0, "translation", 1, "STEP"), channel(0, "rotation", 3, times=2)]
-    place = read_motion(embedded(tmp_path, arrays, moves, nodes)).poses[:, 0, 3]
+    place = read_motion(embedded(tmp_path, arrays, moves, nodes), NOWHERE).poses[:, 0, 3]
     assert place.tolist() == [0.0, 0.0, 1.0]
     flat = [[0.0, 0, 0], [0.0, 0, 0], [0.0, 0, 0], [0.0, 0, 0], [1.0, 0, 0], [0.0, 0, 0]]
     arrays[1] = flat  # at rest at both ends: half the way at half the time
     moves[0] = channel(0, "translation", 1, "CUBICSPLINE")
-    assert read_motion(embedded(tmp_path, arrays, moves, nodes)).poses[:, 0, 3].tolist() == [0.0, 0.5, 1.0]
+    assert read_motion(embedded(tmp_path, arrays, moves, nodes), NOWHERE).poses[:, 0, 3].tolist() == [0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -132,16 +135,22 @@ def test_steps_and_splines_are_followed(tmp_path):
         (lambda tree: tree.pop("nodes"), "nodes"),
         (lambda tree: tree["animations"][0]["channels"][0].update(sampler=7), "IndexError"),
         (lambda tree: tree.update(nodes=3), "TypeError"),
+        (lambda tree: tree.update(nodes=[3]), "AttributeError"),
+        (lambda tree: tree["buffers"][0].update(uri=5), "AttributeError"),
+        (lambda tree: tree["nodes"][0].update(scale=[1.0, 1.0]), "RuntimeError"),
+        (lambda tree: tree["nodes"][0].update(rotation=[0.0, 0.0, 0.0, 0.0]), "quaternion"),
+        (lambda tree: tree["nodes"].append({"children": [0], "translation": [1e30, 0.0, 0.0]}), "too far away"),
+        (lambda tree: tree["nodes"].append({"children": [0], "matrix": [1.0, 2.0]}), "RuntimeError"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(spoil, message, tmp_path):
     file = embedded(tmp_path, [[0.0, 1.0], [[0.0, 0, 0], [1.0, 0, 0]]], [channel(0, "translation", 1)], [{"camera": 0}])
-    assert len(read_motion(file).when) == 2
+    assert len(read_motion(file, NOWHERE).when) == 2
     tree = json.loads(file.read_text())
     spoil(tree)
     file.write_text(json.dumps(tree))
     with pytest.raises(InputError, match=message) as caught:
-        read_motion(file)
+        read_motion(file, NOWHERE)
     assert "blender.gltf: no moving camera" in str(caught.value)
 
 
@@ -152,4 +161,4 @@ def test_other_files_are_refused(content, tmp_path):
     file = tmp_path / "a.glb"
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.glb: "):
-        read_motion(file)
+        read_motion(file, NOWHERE)

@@ -178,6 +178,12 @@ def test_another_program_reads_the_same_splats(suffix, tmp_path):
         assert table["f_rest_3"].numpy() == pytest.approx(splats.harmonics[:, 4, 0].numpy(), abs=8.5 / 128)
 
 
+def test_spz_refuses_places_that_it_does_not_hold(tmp_path):
+    with pytest.raises(InputError, match=r"\.spz holds no place .* give a smaller --scale, or use \.ply"):
+        written(tmp_path, ".spz", cloud().moved(torch.eye(3), 1e7))
+    assert not [*tmp_path.iterdir()]
+
+
 def test_other_names_are_refused(tmp_path):
     with pytest.raises(InputError, match=r'"\.sog" is not a format of splats; use one of \.ply, \.splat, \.spz, \.glb'):
         check_splats_file(tmp_path / "a.sog")

@@ -121,5 +121,21 @@ def test_a_track_is_written_as_nerfstudio_reads_paths(ball_run, tmp_path, capsys
         pose = torch.tensor(ours["world_from_camera"])
         assert torch.allclose(matrix[:3] * torch.tensor([1.0, -1, -1, 1]), pose, atol=1e-6)
         assert 8 / math.tan(math.radians(theirs["fov"]) / 2) == pytest.approx(ours["focal"][1], rel=1e-6)
-    assert main([*words, "--track", str(tmp_path / "path.fbx"), "--out", str(tmp_path / "b.gif")]) == 2
-    assert '".fbx" is not a format of camera tracks; use one of .glb, .json' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("b.fbx", '".fbx" is not a format of camera tracks; use one of .glb, .json'),
+        ("b.track.json", "is the film's own track"),
+        ("keys.json", "holds the key frames, and --track would replace it"),
+    ],
+)
+def test_a_track_is_not_handed_on_over_what_it_must_not_replace(ball_run, tmp_path, capsys, name, message):
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"frames": [{"eye": [2, 0, 1], "target": [0, 0, 0]}, {"eye": [0, 2, 1], "target": [0, 0, 0]}]}')
+    before = keys.read_text()
+    words = ["render", str(ball_run), "--frames", "2", "--size", "20x16", "--keys", str(keys)]
+    assert main([*words, "--track", str(tmp_path / name), "--out", str(tmp_path / "b.gif")]) == 2
+    assert message in capsys.readouterr().err
+    assert keys.read_text() == before and [*tmp_path.iterdir()] == [keys]
