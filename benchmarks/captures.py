@@ -32,8 +32,8 @@ from nerf.rendering.witnesses import thumbnails, without_clouds
 from nerf.scenes import find_scene, load_scene
 from nerf.scenes.raytracing import load_open3d
 from nerf.video.camera_paths import CameraRig, Framing
-from nerf.video.coverage import seen_shares
 from nerf.video.plan import JUDGED_SIDE, FilmRequest, Planner
+from nerf.video.seen import seen_shares
 from nerf.workflows.trained import open_run
 
 SHEET_FRAMES = 24

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from base64 import b64encode
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -41,10 +42,7 @@ def write_page(
     cameras: by split, in the order of the pictures' names. points: (N, 3) sparse points, or None. space: where it is.
     """
     blurred = {(facts.split, facts.name) for facts in check.pictures if facts.detail < BLURRED}
-    drawing = "".join(
-        f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
-        for caption, svg in zip(("from above", "from the side"), drawings(cameras, points, space.box))
-    )
+    drawing = drawings(cameras, {} if points is None else {"#999": points}, space.box)
 
     rows = "".join(
         f"<tr{' style=color:#d22' if (facts.split, facts.name) in blurred else ''}><td>{html.escape(facts.name)}"
@@ -85,11 +83,17 @@ def _measured(measured: MeasuredDistances | None) -> list[str]:
         png = BytesIO()
         Image.fromarray(numpy.ascontiguousarray(grey.numpy())).save(png, "png")
         drawn.append(f"<img alt='' src='data:image/png;base64,{b64encode(png.getvalue()).decode()}'>")
-    return [f"<h2>Distances measured by stereo</h2>{' '.join(drawn)}", "<p>Bright: near; black: not measured."]
+    return [f"<h2>Distances measured before training</h2>{' '.join(drawn)}", "<p>Bright: near; black: not measured."]
 
 
-def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) -> list[str]:
-    """Returns two SVG drawings, seen from above and from the side."""
+def drawings(cameras: Mapping[str, Cameras], points: Mapping[str, Tensor], box: SceneBox) -> str:
+    """Returns the scene drawn from above and from the side.
+
+    Args:
+        cameras: by split; those of "train" are blue, all others green, and of "suggested" have their numbers.
+        points: (N, 3) by their colour.
+        box: the bounds.
+    """
     # Axes of the drawings.
     up = find_up(next(iter(cameras.values()))).direction
     side = torch.nn.functional.normalize(torch.linalg.cross(up, torch.eye(3)[up.abs().argmin()]), dim=0)
@@ -100,19 +104,20 @@ def drawings(cameras: dict[str, Cameras], points: Tensor | None, box: SceneBox) 
     middle = box.corner + box.side / 2 if box.contraction is None else box.contraction.center
     half = box.side / 2 if box.contraction is None else box.contraction.radius
     reach = 1.1 * max((everyone[:, :, 3] - middle).norm(dim=1).max().item(), half)
-    if points is not None and len(points):
-        points = _sparse(points, middle)
+    drawn = {color: _sparse(some, middle) for color, some in points.items() if len(some)}
 
-    found = []
-    for right, upwards in ((side, ahead), (side, up)):
+    found = ""
+    for caption, right, upwards in (("from above", side, ahead), ("from the side", side, up)):
         plane = torch.stack([right, -upwards], 1) * (PANEL / 2 / reach)
         parts = [_bounds(box, middle, half, plane)]
-        if points is not None and len(points):
-            parts.append(_points((points - middle) @ plane))
+        parts += [_points((some - middle) @ plane, color) for color, some in drawn.items()]
         for split, views in cameras.items():
             parts += [_camera(views, frame, middle, plane, reach, split == "train") for frame in range(len(views))]
+        if "suggested" in cameras:
+            parts += _numbers((cameras["suggested"].world_from_camera[:, :, 3] - middle) @ plane)
         view_box = f"width={PANEL} height={PANEL} viewBox='{-PANEL / 2} {-PANEL / 2} {PANEL} {PANEL}'"
-        found.append(f"<svg {view_box}>{''.join(parts)}</svg>")
+        svg = f"<svg {view_box}>{''.join(parts)}</svg>"
+        found += f"<figure style='display:inline-block;margin:0'>{svg}<figcaption>{caption}</figcaption></figure>"
     return found
 
 
@@ -125,10 +130,15 @@ def _sparse(points: Tensor, middle: Tensor) -> Tensor:
     return points[:: -(-len(points) // MOST_POINTS)]
 
 
-def _points(pixel: Tensor) -> str:
+def _numbers(pixel: Tensor) -> list[str]:
+    """Returns the SVG of numbers from 1 beside places (N, 2)."""
+    return [f"<text x='{x + 6:.1f}' y='{y - 6:.1f}'>{number}</text>" for number, (x, y) in enumerate(pixel.tolist(), 1)]
+
+
+def _points(pixel: Tensor, color: str) -> str:
     """Returns the SVG path of points (N, 2)."""
     dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in pixel.tolist())
-    return f"<path d='{dots}' stroke='#999' stroke-width='1.5' stroke-linecap='round'/>"
+    return f"<path d='{dots}' stroke='{color}' stroke-width='1.5' stroke-linecap='round'/>"
 
 
 def _bounds(box: SceneBox, middle: Tensor, half: float, plane: Tensor) -> str:

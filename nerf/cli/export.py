@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--whole", action="store_true", help="mesh all within the cameras' distance, not the thing alone"
     )
+    parser.add_argument("--fade-unseen", action="store_true", help="meshes and points: grey, what no photograph saw")
+    parser.add_argument("--coverage", action="store_true", help="a layer in --page: where photographs tell little")
     parser.add_argument("--floor", choices=FLOORS, default="keep", help="what the thing stands on (default: keep)")
     parser.add_argument("--up", choices=UPS, default="", help="axis that is to be up (default: the input's frame)")
     parser.add_argument(
@@ -91,6 +93,7 @@ def _request(arguments: argparse.Namespace, outputs: dict[str, Path]) -> ExportR
         unit=arguments.unit,
         count=arguments.count,
         depth_format=arguments.depth_format,
+        coverage=arguments.coverage,
     )
 
 
@@ -110,4 +113,5 @@ def _surface_request(arguments: argparse.Namespace) -> SurfaceRequest:
         triangles=arguments.triangles,
         smoothing=smoothing if arguments.smooth is None else arguments.smooth,
         texture=arguments.texture,
+        fade_unseen=arguments.fade_unseen,
     )

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="panels; several stand side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
+    parser.add_argument("--fade-unseen", action="store_true", help="let what no photograph saw go over into the ground")
     parser.add_argument("--frames", type=whole(2, 100000), default=90, help="number of frames")
     parser.add_argument("--size", type=size, help="size of a panel, WxH pixels (default: as the pictures)")
     parser.add_argument("--fps", type=whole(1, 240), default=30, help="frames a second")
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys=arguments.keys,
         track=arguments.track,
         alpha=arguments.alpha,
+        fade_unseen=arguments.fade_unseen,
         preview=arguments.preview or "",
         up=arguments.up,
     )

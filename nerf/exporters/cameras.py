@@ -62,8 +62,15 @@ def check_folder(folder: Path) -> None:
 
 
 def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
-    """Writes poses as transforms.json: OpenGL camera axes, 4 x 4 camera-to-world matrices, intrinsics by frame."""
-    frames = []
+    """Writes poses as transforms.json."""
+    angle = 2 * math.atan(cameras.width / 2 / cameras.focal[0, 0].item())
+    head = {"w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
+    write_text(file, json.dumps({**head, "frames": transforms_frames(cameras, names)}, indent=1) + "\n")
+
+
+def transforms_frames(cameras: Cameras, names: list[str]) -> list[dict[str, object]]:
+    """Returns the frames of transforms.json: OpenGL camera axes, 4 x 4 camera-to-world matrices, and intrinsics."""
+    frames: list[dict[str, object]] = []
     for frame, name in enumerate(names):
         pose = absolute_poses(cameras.world_from_camera[frame], cameras.origin).double()
         matrix = torch.cat([pose[:, :3] * OPENGL_FROM_OPENCV, pose[:, 3:]], dim=1).tolist()
@@ -82,10 +89,7 @@ def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:
                 "transform_matrix": [*matrix, [0.0, 0.0, 0.0, 1.0]],
             }
         )
-
-    angle = 2 * math.atan(cameras.width / 2 / cameras.focal[0, 0].item())
-    head = {"w": cameras.width, "h": cameras.height, "camera_angle_x": angle}
-    write_text(file, json.dumps({**head, "frames": frames}, indent=1) + "\n")
+    return frames
 
 
 def _lens_entries(lens: list[float]) -> dict[str, object]:

@@ -35,6 +35,7 @@ class ExportRequest:
     unit: str = ""  # what lengths are in, after scaling; "" = scene units
     count: int = 0  # of points, or of splats at most; 0 = as usual
     depth_format: str = "png"  # of `choices.DEPTH_FORMATS`
+    coverage: bool = False  # whether the page tells where photographs tell little
 
 
 class Once(Generic[T]):

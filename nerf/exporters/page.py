@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerf.coverage.page import layer
+from nerf.coverage.survey import survey
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
 from nerf.files import check_writable, write_text
@@ -25,6 +27,7 @@ from nerf.viewer.page import file_text, poster, scene_facts
 from nerf.viewer.shader import browser_field, plain_field
 
 TRACK = 90  # frames of the path that the page plays
+SUGGESTED = 5  # photographs, in the layer of coverage
 COMPARED = (3, 160)  # frames of the path, and the longer side of the pictures, that tell what 8 bits cost
 
 
@@ -44,8 +47,13 @@ def write(context: ExportContext, path: Path) -> str:
     film = plan(context.model(), context.cameras, FilmRequest(frames=TRACK, floor=context.floor), _no_test_cameras)
     model = film.witnesses.model
     field = browser_field(model)
-    up = find_up(context.cameras, context.floor).direction
-    facts = scene_facts(model, field, context.cameras, film.cameras, up, film.witnesses.views.distance)
+    up = find_up(context.cameras, context.floor)
+    facts = scene_facts(model, field, context.cameras, film.cameras, up.direction, film.witnesses.views.distance)
+    if context.request.coverage:  # without the photographs, which are not at hand
+        found = survey(
+            context.model(), context.cameras, [Path(file).name for file in context.files], up, None, SUGGESTED
+        )
+        facts["coverage"] = layer(found)
     text = file_text(facts, field.stream, poster(model, film.cameras[:1]))
     write_text(path, text)
 

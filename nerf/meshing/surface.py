@@ -64,6 +64,7 @@ class SurfaceRequest:
     triangles: int = 0  # at most so many; 0 = as found
     smoothing: int = 5  # rounds, each about an edge wide
     texture: int = 0  # texels a side; 0 = none
+    fade_unseen: bool = False  # what no camera sees is grey
 
 
 def make_surface(
@@ -125,7 +126,7 @@ def make_surface(
 
     how.update(joints(mesh))
     mesh = replace(mesh, normals=vertex_normals(mesh))
-    return _colored(mesh, model, views, request.texture), how
+    return _colored(mesh, model, views, request), how
 
 
 def chosen_part(model: RadianceModel, cameras: Cameras, request: SurfaceRequest) -> Subject | None:
@@ -199,24 +200,22 @@ def _kept(mesh: Mesh, vertex: numpy.ndarray) -> Mesh:
     return replace(mesh, faces=faces)
 
 
-def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, texture: int) -> Mesh:
-    """Returns the mesh with vertex colours and, if texture > 0, with a texture of so many texels a side."""
-    slack = BEHIND * model.step_length()
-    if not texture:
-        return replace(mesh, rgb=_seen_bytes(model, views, mesh.vertices, present(mesh.normals), slack))
+def _colored(mesh: Mesh, model: RadianceModel, views: DepthViews, request: SurfaceRequest) -> Mesh:
+    """Returns the mesh with vertex colours and, if one is asked for, with a texture."""
 
-    mesh = unwrapped(mesh, texture)
-    texels = sheet(mesh, texture)
+    def seen(point: numpy.ndarray, normal: numpy.ndarray) -> numpy.ndarray:
+        slack = BEHIND * model.step_length()
+        where = torch.from_numpy(point), torch.from_numpy(normal)
+        return to_bytes(seen_color(model, views, *where, slack, request.fade_unseen)).numpy()
+
+    if not request.texture:
+        return replace(mesh, rgb=seen(mesh.vertices, present(mesh.normals)))
+
+    mesh = unwrapped(mesh, request.texture)
+    texels = sheet(mesh, request.texture)
     point = numpy.concatenate([mesh.vertices, texels.point])
     normal = numpy.concatenate([present(mesh.normals), texels.normal])
-    rgb = _seen_bytes(model, views, point, normal, slack)
+    rgb = seen(point, normal)
 
     count = len(mesh.vertices)
     return replace(mesh, rgb=rgb[:count], texture=painted(texels, rgb[count:]))
-
-
-def _seen_bytes(
-    model: RadianceModel, views: DepthViews, point: numpy.ndarray, normal: numpy.ndarray, slack: float
-) -> numpy.ndarray:
-    """Returns the colours (N, 3) uint8 of surface points, see `seen_color`."""
-    return to_bytes(seen_color(model, views, torch.from_numpy(point), torch.from_numpy(normal), slack)).numpy()

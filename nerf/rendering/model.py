@@ -27,6 +27,7 @@ PIXELS_AT_ONCE = 2**18  # of a picture, whose rays are made together
 # Of a ray's light is left where it meets the surface. On the built-in scene distances have no bias at this level; where
 # only half is left, they are too great by 0.1 % of the scene's size.
 SURFACE_LEVEL = 0.75
+LEAST_DENSITY = 1e-3  # per side of the cube, beside which less does not turn a normal
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,20 @@ class RadianceModel(nn.Module):
     def unit_density(self, position: Tensor) -> Tensor:
         """Returns density (N,) per side of the box at positions (N, 3) in the unit cube."""
         return self.engine().density(position)
+
+    def outward(self, position: Tensor, reach: float) -> Tensor:
+        """Returns which way is out of the surface, (N, 3) unit vectors in the world, at positions (N, 3).
+
+        position, reach: in the unit cube. The normal goes down the logarithm of the density, over so long a way.
+        """
+        ways = 0.5 * reach * torch.eye(3)
+        ends = [[self.unit_density((position + sign * way).clamp(0, 1)) for sign in (-1, 1)] for way in ways]
+        normal = torch.stack(
+            [(below + LEAST_DENSITY).log() - (above + LEAST_DENSITY).log() for below, above in ends], 1
+        )
+        step = 0.1 * reach * torch.nn.functional.normalize(normal, dim=1)
+        outside = self.box.world_from_unit((position + step).clamp(0, 1))
+        return torch.nn.functional.normalize(outside - self.box.world_from_unit(position), dim=1)
 
     def color(self, point: Tensor, direction: Tensor) -> Tensor:
         """Returns RGB (N, 3) at world points (N, 3) seen along unit directions (N, 3)."""

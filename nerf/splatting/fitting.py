@@ -103,19 +103,14 @@ def surface_splats(model: RadianceModel, cameras: Cameras, count: int) -> tuple[
     number = torch.zeros(int(row.max()) + 1).index_add_(0, row, torch.ones(len(row)))[:, None]
     position, rgb = (torch.zeros(len(number), 3).index_add_(0, row, value) / number for value in (position, rgb))
 
-    # Flat upon the surface: its normal goes down the logarithm of the density.
-    ways = 0.5 * side * torch.eye(3)
-    ends = [[model.unit_density((position + sign * way).clamp(0, 1)) for sign in (-1, 1)] for way in ways]
-    normal = torch.stack([(below + 1e-3).log() - (above + 1e-3).log() for below, above in ends], dim=1)
     mean = model.box.world_from_unit(position)
-    outside = model.box.world_from_unit((position + 0.1 * side * normalize(normal, dim=1)).clamp(0, 1))
     cell = side * model.box.unit_length(mean) * torch.ones(len(mean))
 
     spread = torch.tensor([ALONG, ALONG, ACROSS]).log()
     harmonics = torch.zeros(len(mean), DEGREE**2, 3)
     harmonics[:, 0] = (rgb - 0.5) / FLAT_DC
     logit = torch.full((len(mean),), math.log(OPACITY / (1 - OPACITY)))
-    return Splats(mean, cell.log()[:, None] + spread, _upright(outside - mean), logit, harmonics), cell
+    return Splats(mean, cell.log()[:, None] + spread, _upright(model.outward(position, side)), logit, harmonics), cell
 
 
 def _seen_surface(model: RadianceModel, cameras: Cameras) -> tuple[Tensor, Tensor]:

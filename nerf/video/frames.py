@@ -88,6 +88,7 @@ class Frames:
     alpha: bool  # whether frames carry opacity instead of a background
     scale: tuple[float, float]  # nearest and farthest depth, scene units
     witnesses: Witnesses | None = None  # what nobody saw fades into its surroundings; None: nothing does
+    fade: bool = False  # it fades into the background instead
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,7 +97,8 @@ class Frames:
 
     def __getitem__(self, frame: int) -> Tensor:
         """Returns a frame, (H, W, 3), or (H, W, 4) with straight alpha, uint8."""
-        rendered = RenderedFrame(self.model, self.cameras, frame, int(self.rays[frame]))
+        fading = self.witnesses if self.fade else None
+        rendered = RenderedFrame(self.model, self.cameras, frame, int(self.rays[frame]), fading)
         return torch.cat([self._panel(shown, rendered) for shown in self.shown], dim=1)
 
     def _panel(self, shown: str, rendered: RenderedFrame) -> Tensor:
@@ -113,7 +115,7 @@ class Frames:
             picture = rendered.picture
             if self.alpha:
                 return picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None]
-            if self.witnesses is None:
+            if self.witnesses is None or self.fade:
                 return picture.over(ground)
             seen = seen_weight(self.witnesses, self.cameras, rendered.frame)
             straight = picture.rgb / picture.opacity.clamp(min=LEAST_OPACITY)[..., None]
@@ -139,11 +141,16 @@ class RenderedFrame:
     cameras: Cameras
     frame: int
     rays: int
+    fading: Witnesses | None = None  # whatever they did not see is transparent
 
     @cached_property
     def picture(self) -> Picture:
         """Colour and opacity."""
-        return averaged_picture(self.model, self.cameras, self.frame, self.rays)
+        whole = averaged_picture(self.model, self.cameras, self.frame, self.rays)
+        if self.fading is None:
+            return whole
+        seen = seen_weight(self.fading, self.cameras, self.frame)
+        return Picture(whole.rgb * seen[..., None], whole.opacity * seen, whole.depth * seen)
 
     @cached_property
     def distance(self) -> Tensor:

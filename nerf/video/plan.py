@@ -22,9 +22,9 @@ from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import Witnesses, thumbnails, without_clouds
 from nerf.report import say
 from nerf.video.camera_paths import CameraRig, Framing, arc, figure_eight, orbit, spiral, times
-from nerf.video.coverage import seen_shares
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, check_track, hand_on_track, read_keys, track_file, write_track
+from nerf.video.seen import seen_shares
 from nerf.video.splines import pose_distances, short_tour, spline, spread_out
 from nerf.video.writer import write_video
 
@@ -63,6 +63,7 @@ class FilmRequest:
     view: float = 0.0  # vertical field of view, degrees; 0 = the cameras'
     keys: Path | None = None  # the file of path "keys"
     alpha: bool = False  # transparent background
+    fade_unseen: bool = False  # what training cameras did not see goes over into the background
     preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
     up: str = ""  # which way is up, see `up.direction_of`; "" = what the cameras and the scene tell
     placed: Placement = NOWHERE  # leads to the space of glTF, for key frames and tracks of that kind
@@ -358,9 +359,12 @@ def write_film(
     scale = (0.0, 1.0)
     if "depth" in request.shown and isinstance(model, RadianceModel):
         scale = depth_range(model, path.cameras)
-    witnesses = path.witnesses if path.witnesses.model.box.contraction is not None else None
+    unbounded = path.witnesses.model.box.contraction is not None
+    witnesses = path.witnesses if unbounded or request.fade_unseen else None
     rays = torch.ones_like(path.rays) if request.preview else path.rays
-    frames = Frames(model, path.cameras, rays, request.shown, background, request.alpha, scale, witnesses)
+    frames = Frames(
+        model, path.cameras, rays, request.shown, background, request.alpha, scale, witnesses, request.fade_unseen
+    )
     write_video(file, frames, request.fps)
 
     track = track_file(file)

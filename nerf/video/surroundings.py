@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.witnesses import Witnesses, thumbnails
-from nerf.video.coverage import seen_pixels
+from nerf.video.seen import seen_pixels
 
 MASK_SIDE = 80  # pixels of the longer side of the picture in which it is decided what was seen
 SPECK = 3  # pixels of it: what is unseen in a place smaller than this is shown as it is

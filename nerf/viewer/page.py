@@ -78,13 +78,16 @@ def file_text(facts: dict, stream: bytes, picture: bytes) -> str:
     """Returns the page that holds a scene: everything in one text, which asks nobody for anything."""
     packed = b64encode(zlib.compress(stream, 9)).decode()
     address = f"data:image/jpeg;base64,{b64encode(picture).decode()}"
-    return _assembled(["scene.js", "file.js"], ["page.css"], "img-src data:", address, facts, packed)
+    layer = ["over.js", "coverage.js"] if "coverage" in facts else []
+    return _assembled(["scene.js", *layer, "file.js"], ["page.css"], "img-src data:", address, facts, packed)
 
 
 def live_text() -> str:
     """Returns the page that shows what the server which sent it knows; it holds nothing of the scene itself."""
     policy = "connect-src 'self'; img-src data: blob:"
-    return _assembled(["scene.js", "compare.js", "live.js"], ["page.css", "live.css"], policy, NOTHING, None, "")
+    return _assembled(
+        ["scene.js", "over.js", "compare.js", "live.js"], ["page.css", "live.css"], policy, NOTHING, None, ""
+    )
 
 
 def _assembled(

@@ -53,11 +53,11 @@ def lump(words=(), bounded=True):
     return model
 
 
-def written(model, folder):
+def written(model, folder, sides=slice(None), **choices):
     """Returns the file of a model's page."""
-    cameras = cameras_round(VIEWS)
-    request = ExportRequest({}, SurfaceRequest(32))
-    context = ExportContext(model, cameras, [f"{i}.png" for i in range(VIEWS)], request)
+    cameras = cameras_round(VIEWS)[sides]
+    request = ExportRequest({}, SurfaceRequest(32), **choices)
+    context = ExportContext(model, cameras, [f"{i}.png" for i in range(len(cameras))], request)
     assert "MiB" in page.write(context, folder / "scene.html")
     return folder / "scene.html"
 
@@ -153,6 +153,35 @@ def test_the_page_is_moved_by_mouse_wheel_keys_and_buttons_and_outlives_its_cont
         assert seen.value(f"picture(pose(), {lens}, 40, 40).join()") == before
         assert seen.value("benchmark(40), element('message').textContent").endswith("times for a pixel")
         assert seen.errors == []
+
+
+@needs_browser
+def test_the_layer_of_coverage_has_spots_and_leads_through_the_suggestions(tmp_path):
+    one_side = cameras_round(VIEWS).world_from_camera[:, 0, 3] > 0.3
+    painted = "over.getContext('2d').getImageData(0, 0, over.width, over.height).data.some((value) => value > 0)"
+    with browser(f"file://{written(lump(), tmp_path, one_side, coverage=True)}") as seen:
+        assert seen.value("head.coverage.suggested.length") == 5
+        assert seen.value("head.coverage.points.flat().length") > 60
+        assert not seen.value(painted)
+
+        # The first push shows the layer, further ones the suggestions, and one more hides it.
+        push = "element('coverage').click(), new Promise(done => setTimeout(done, 700))"
+        first = seen.value("pose()")
+        seen.value(push)
+        assert seen.value(painted) and "seen well" in seen.value("element('message').textContent")
+        assert seen.value("pose()") == first
+        seen.value(push)
+        assert seen.value("pose()") == pytest.approx(seen.value("head.coverage.suggested[0]"), abs=1e-5)
+        assert seen.value("element('message').textContent").startswith("1: from ")
+        for _ in range(5):
+            seen.value(push)
+        assert not seen.value(painted) and seen.value("element('message').hidden")
+        assert seen.errors == []
+
+
+def test_a_page_without_the_layer_has_nothing_of_it(tmp_path):
+    text = written(lump(), tmp_path).read_text()
+    assert "coverage" not in text
 
 
 @needs_browser

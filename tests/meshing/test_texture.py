@@ -22,6 +22,15 @@ def unwrapped_ball():
     return unwrapped(Mesh(shape.vertices, shape.faces, vertex_normals(shape)), 256)
 
 
+def test_what_no_camera_sees_is_grey_on_request():
+    model = ball_model()
+    cameras = cameras_round(size=96)
+    views = render_depths(model, cameras[cameras.world_from_camera[:, 2, 3] > 0.8])
+    normal = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
+    kept, faded = (seen_color(model, views, RADIUS * normal, normal, 0.02, fade) for fade in (False, True))
+    assert torch.equal(kept[0], faded[0]) and (faded[1] == 0.5).all() and not torch.equal(kept[1], faded[1])
+
+
 def test_unwrapping_keeps_the_triangles(unwrapped_ball):
     shape = icosphere(3)
     assert len(unwrapped_ball.faces) == len(shape.faces)

@@ -48,7 +48,7 @@ def room():
 @pytest.fixture(autouse=True)
 def no_colors(monkeypatch):
     """Leaves the colours out, which take the longest."""
-    monkeypatch.setattr(surface, "seen_color", lambda model, views, point, normal, slack: torch.zeros(len(point), 3))
+    monkeypatch.setattr(surface, "seen_color", lambda model, views, point, *_: torch.zeros(len(point), 3))
 
 
 def meshed(room, **choices):

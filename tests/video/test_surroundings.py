@@ -3,6 +3,7 @@
 import torch
 
 from nerf.rendering.witnesses import Witnesses
+from nerf.video.frames import Frames
 from nerf.video.surroundings import filled, seen_weight
 from tests.ball import ball_model, cameras_round
 
@@ -43,3 +44,20 @@ def test_a_place_that_no_camera_saw_is_not_shown():
     assert weight[24, 24] == 0 and weight[1, 1] == 1  # the ball's underside; the background of a scene with bounds
     above = cameras.world_from_camera[:, 2, 3].argmax()
     assert seen_weight(witnesses, cameras, int(above)).min() == 1
+
+
+def test_what_fades_goes_over_into_the_ground_and_out_of_the_opacity():
+    cameras = cameras_round(count=24, size=48)
+    model = ball_model()
+    witnesses = Witnesses.of(model, cameras[cameras.world_from_camera[:, 2, 3] > 0.8])
+    below = int(cameras.world_from_camera[:, 2, 3].argmin())
+    above = int(cameras.world_from_camera[:, 2, 3].argmax())
+    rays = torch.ones(24, dtype=torch.long)
+
+    def frame(number, alpha, fade):
+        frames = Frames(model, cameras, rays, ("rgb",), "white", alpha, (0.0, 1.0), witnesses if fade else None, fade)
+        return frames[number].float() / 255
+
+    assert frame(below, False, True)[24, 24].min() == 1 and frame(below, False, False)[24, 24].min() < 0.9
+    assert frame(below, True, True)[24, 24, 3] == 0 and frame(below, True, False)[24, 24, 3] > 0.9
+    assert torch.equal(frame(above, False, True), frame(above, False, False))

@@ -197,7 +197,7 @@ panel.append(
       button("points", "a point cloud", () => tried(make("points"))), button("page", "the scene in one page", () => tried(make("page")))),
     made("div", { id: "jobs" })),
 );
-document.body.append(flat, made("canvas", { id: "over" }), panel);
+document.body.append(flat, over, panel);
 flat.hidden = true;
 element("bar").append(button("panel", "show or hide the panel", () => panel.hidden = !panel.hidden));
 panel.hidden = innerWidth < 700;
@@ -277,12 +277,6 @@ function jump(frame) {
 }
 
 // What is drawn over the scene: the cameras of the photographs, coloured by their figures, and the key frames.
-const over = element("over");
-function projected(lens, point) {
-  const [right, down, forward] = axes(), off = plus(point, eye(), -1), deep = dot(off, forward);
-  return deep > 1e-6 ? [lens[2] + lens[0] * dot(off, right) / deep, lens[3] + lens[1] * dot(off, down) / deep] : null;
-}
-
 // The sparse points, and the bounds of the scene.
 let sparse = null;
 async function showSparse() {
@@ -295,11 +289,7 @@ async function showSparse() {
 }
 
 function drawSparse(context, lens) {
-  context.fillStyle = "#ff0";
-  for (let i = 0; i < sparse.length; i += 3) {
-    const at = projected(lens, sparse.subarray(i, i + 3));
-    if (at) context.fillRect(at[0], at[1], 1.5, 1.5);
-  }
+  for (let i = 0; i < sparse.length; i += 3) spot(context, lens, sparse.subarray(i, i + 3), "#ff0", 1.5);
 }
 
 function drawBounds(context, lens) {
@@ -317,38 +307,20 @@ function drawBounds(context, lens) {
 
 let eyes = [];
 overlay = (lens) => {
-  over.width = canvas.clientWidth;
-  over.height = canvas.clientHeight;
+  const context = cleared();
   eyes = [];
   if (!about || !head) return;
-  const context = over.getContext("2d");
   if (element("sparse").checked) drawSparse(context, lens);
   if (element("bounds").checked) drawBounds(context, lens);
   if (camera.axes || !element("frustums").checked) return;
   const values = [...scores.values()], worst = Math.min(...values), best = Math.max(...values, worst + 1);
-  const drawn = (numbers, color, size) => {
-    const place = numbers.slice(9, 12), high = numbers[12] / 2 * size, wide = high * 4 / 3;
-    const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([x, y]) =>
-      projected(lens, plus(plus(plus(place, numbers.slice(0, 3), x * wide), numbers.slice(3, 6), y * high), numbers.slice(6, 9), size)));
-    const at = projected(lens, place);
-    if (!at || corners.includes(null)) return null;
-    context.strokeStyle = color;
-    context.beginPath();
-    corners.forEach((corner, k) => {
-      context.moveTo(...at);
-      context.lineTo(...corner);
-      context.lineTo(...corners[(k + 1) % 4]);
-    });
-    context.stroke();
-    return at;
-  };
   const size = head.core[3] * .04;
   about.poses.forEach((numbers, frame) => {
     const part = scores.has(frame) ? (scores.get(frame) - worst) / (best - worst) : .5;
-    const at = drawn(numbers, `hsl(${Math.round(120 * part)} 80% 55%)`, size);
+    const at = frustum(context, lens, numbers, `hsl(${Math.round(120 * part)} 80% 55%)`, size);
     if (at) eyes.push([...at, frame]);
   });
-  for (const key of keys) drawn(key.pose, "#6cf", size);
+  for (const key of keys) frustum(context, lens, key.pose, "#6cf", size);
 };
 
 let pressed = null;

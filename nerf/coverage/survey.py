@@ -1,0 +1,168 @@
+"""The survey of a trained scene: how well its photographs cover the surface, and which would cover more of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from nerf.color import BACKGROUNDS
+from nerf.coverage.sights import CLASSES, GOOD, Photographs, sights_of
+from nerf.coverage.suggestions import Suggestion, Surface, choose, described
+from nerf.coverage.viewpoints import Stand, viewpoints
+from nerf.errors import InputError
+from nerf.geometry.cameras import Cameras
+from nerf.geometry.up import Up, upright
+from nerf.rendering.depth_views import EMPTY
+from nerf.rendering.model import RadianceModel
+from nerf.rendering.witnesses import without_clouds
+from nerf.report import progress
+from nerf.scenes import Views
+
+POINTS = 40_000  # of the surface
+REACH = 1 / 128  # of the cube, over which its normals are taken
+SIDE = 72  # pixels of the longer side of what is seen from where one might stand
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What photographs tell of a scene, and what more would."""
+
+    model: RadianceModel  # without clouds
+    photographs: Photographs
+    surface: Surface  # as it is seen from where one might stand
+    classes: Tensor  # (N,), numbers in `CLASSES`
+    typical: tuple[float, float]  # see `Sights.typical`
+    suggestions: list[Suggestion]  # none where there are photographs enough
+    after: float  # the part of the surface that is good once the suggestions are followed
+    unasked: str = ""  # why no place for another photograph was looked for
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The part of the surface that is of each class."""
+        number = torch.bincount(self.classes, minlength=len(CLASSES)).float()
+        return dict(zip(CLASSES, (number / number.sum()).tolist()))
+
+    def classify(self, point: Tensor) -> Tensor:
+        """Returns which of `CLASSES` points (N, 3) of the model's surface are of, (N,)."""
+        return sights_of([self.photographs], point, normals(self.model, point)).classes(self.typical)
+
+    def nearest_class(self, point: Tensor) -> Tensor:
+        """Returns the classes (N,) of the surface's own points that are nearest to points (N, 3)."""
+        from scipy.spatial import KDTree
+
+        nearest = KDTree(self.surface.point.numpy()).query(point.numpy())[1]
+        return self.classes[torch.from_numpy(nearest)]
+
+
+@torch.no_grad()
+def survey(
+    model: RadianceModel, cameras: Cameras, names: Sequence[str], up: Up, views: Views | None, count: int
+) -> Survey:
+    """Returns the survey of a scene.
+
+    Args:
+        model: as it was trained.
+        cameras: F, of the photographs.
+        names: F, of them.
+        up: which way it is.
+        views: the photographs, which are held against what the model shows of them; None: they are not at hand.
+        count: of suggestions, at most.
+
+    Raises:
+        InputError: no ray meets anything.
+    """
+    model = without_clouds(model, cameras)[0]
+    photographs = Photographs.of(model, cameras)
+    if views is not None:
+        photographs = replace(photographs, error=errors(model, photographs.cameras, views))
+    reason = ""
+    try:
+        made = viewpoints(model, upright(cameras, up), photographs, up.direction)
+        places = Photographs.of(model, made, SIDE)
+    except InputError as error:
+        reason = str(error)
+
+    surface = surface_points(model, photographs if reason else places)
+    sights = sights_of([photographs], surface.point, surface.normal)
+    typical = sights.typical()
+    classes = sights.classes(typical)
+    found = Survey(model, photographs, surface, classes, typical, [], _good(classes), reason)
+    if reason:
+        return found
+
+    # What the places that tell most would bring.
+    told = choose(surface, sights, photographs, places, count)
+    if not told:
+        return found
+    chosen = torch.tensor([place for place, _ in told])
+    taken = Photographs.of(model, made[chosen], max(photographs.distance.shape[1:]))
+    after = sights_of([photographs, taken], surface.point, surface.normal).classes(typical)
+    after[classes == CLASSES.index("disagreeing")] = CLASSES.index("disagreeing")
+    shown = [len(places.information(place, surface.point, surface.normal)[0]) / len(surface) for place, _ in told]
+    stand = Stand.of(photographs, up.direction)
+    suggestions = described(stand, names, made[chosen], [(part, much) for part, (_, much) in zip(shown, told)])
+    return replace(found, suggestions=suggestions, after=_good(after))
+
+
+def surface_points(model: RadianceModel, look: Photographs) -> Surface:
+    """Returns points of a model's surface, as many where more of it is to be seen.
+
+    Of a place without bounds these are taken where space is not contracted.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = []
+    for frame in range(len(look.cameras)):
+        rays = look.cameras.image_rays(frame)
+        distance = look.distance[frame].flatten()
+        met = distance.isfinite()
+        found.append(rays.origin[met] + distance[met, None] * rays.direction[met])
+    point = torch.cat(found)
+
+    space = model.box.contraction
+    if space is not None:
+        point = point[(point - space.center).norm(dim=1) <= space.radius]
+    if not len(point):
+        raise InputError(EMPTY)
+    point = point[:: -(-len(point) // POINTS)]
+    return Surface(point, normals(model, point))
+
+
+def normals(model: RadianceModel, point: Tensor) -> Tensor:
+    """Returns outward unit normals (N, 3) of a model's surface at world points (N, 3) of it."""
+    return model.outward(model.box.unit_from_world(point).clamp(0, 1), REACH)
+
+
+def errors(model: RadianceModel, small: Cameras, views: Views) -> Tensor:
+    """Returns how far photographs are off a model's pictures of them, (F, H, W), the mean over the channels.
+
+    small: their cameras, with pictures of one size. Where a photograph has no such pixel it is nan.
+    """
+    ground = "white" if model.box.contraction is None else "black"
+    found = torch.full((len(small), small.height, small.width), math.nan)
+    for frame in progress(range(len(small)), title="holding against the photographs", unit="view"):
+        width, height = views.cameras.size[frame].tolist()
+        photograph = views.picture(frame, ground)[:height, :width].permute(2, 0, 1)[None]
+        size = small.height, max(1, round(width * small.height / height))
+        photograph = interpolate(photograph, size, mode="area")[0].permute(1, 2, 0)
+        off = (model.picture(small, frame).over(BACKGROUNDS[ground]) - _middle(photograph, small.width)).abs().mean(2)
+        found[frame] = off
+    return found
+
+
+def _middle(picture: Tensor, width: int) -> Tensor:
+    """Returns the columns in the middle of a picture (H, W, 3), so many; those that it lacks are nan."""
+    left = (width - picture.shape[1]) // 2
+    widened = pad(picture.permute(2, 0, 1), (max(left, 0), max(width - picture.shape[1] - left, 0)), value=math.nan)
+    start = max(-left, 0)
+    return widened[:, :, start : start + width].permute(1, 2, 0)
+
+
+def _good(classes: Tensor) -> float:
+    return (classes == GOOD).float().mean().item()

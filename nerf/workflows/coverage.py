@@ -1,0 +1,87 @@
+"""A trained scene looked over: where its photographs tell little, and which further ones would tell most."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy
+
+from nerf.coverage.page import CAVEAT, COLORS, verdict, write_page
+from nerf.coverage.survey import Survey, survey
+from nerf.errors import InputError
+from nerf.exporters.cameras import transforms_frames
+from nerf.files import check_writable, write_text
+from nerf.geometry.up import find_up
+from nerf.meshing.mesh import Mesh
+from nerf.meshing.ply import write_ply
+from nerf.report import say
+from nerf.scenes import Views
+from nerf.workflows.recorded import recorded_scene
+from nerf.workflows.trained import TrainedRun
+
+
+def look_back(run: TrainedRun, page: Path, count: int) -> list[str]:
+    """Writes what photographs tell of a run's scene: a page and, beside it, .json and .ply; returns what to say of it.
+
+    count: of further photographs, at most.
+
+    Raises:
+        InputError: no ray meets anything, or a file cannot be written.
+    """
+    table = page.with_suffix(".json")
+    points = page.with_suffix(".ply")
+    for file in (page, table, points):
+        check_writable(file)
+    up = find_up(run.cameras, run.floor)
+    names = [Path(file).name for file in run.record.get("files") or run.record["views"]]
+    found = survey(run.model, run.cameras, names, up, _photographs(run), count)
+
+    write_page(page, run.record["name"], found)
+    write_text(table, json.dumps(record(found), indent=1) + "\n")
+    palette = numpy.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS], numpy.uint8)
+    cloud = Mesh(
+        vertices=found.surface.point.numpy(),
+        faces=numpy.empty((0, 3), numpy.int32),
+        normals=found.surface.normal.numpy(),
+        rgb=palette[found.classes.numpy()],
+    )
+    write_ply(points, cloud, run.cameras.origin)
+
+    wide = max(map(len, found.shares))
+    lines = [f"{name:<{wide}}  {share:.1%}" for name, share in found.shares.items()]
+    lines += [f"{number}: {suggestion.sentence}" for number, suggestion in enumerate(found.suggestions, 1)]
+    return [*lines, verdict(found), CAVEAT, f"page: {page}; {table.name} and {points.name} beside it"]
+
+
+def record(found: Survey) -> dict[str, object]:
+    """Returns a survey for programs: shares of the surface, and the suggestions as frames of transforms.json."""
+    frames = [
+        transforms_frames(suggestion.camera, [f"suggestion_{number}.jpg"])[0]
+        | {
+            "nearest": suggestion.nearest,
+            "degrees_left": round(suggestion.left, 1),
+            "degrees_higher": round(suggestion.higher, 1),
+            "times_the_distance": round(suggestion.farther, 2),
+            "photographs_on_the_way": suggestion.bridges,
+            "times_what_others_tell": round(suggestion.tells, 1),
+            "words": suggestion.sentence,
+        }
+        for number, suggestion in enumerate(found.suggestions, 1)
+    ]
+    return {
+        "verdict": verdict(found),
+        "caveat": CAVEAT,
+        "shares": {name: round(share, 4) for name, share in found.shares.items()},
+        "good_with_suggestions": round(found.after, 4),
+        "frames": frames,
+    }
+
+
+def _photographs(run: TrainedRun) -> Views | None:
+    """Returns the training pictures, if they are where the run's record says; says so if they are not."""
+    try:
+        return recorded_scene(run, (), "where photographs and scene disagree is not told").splits["train"]
+    except InputError as error:
+        say("check", str(error))
+        return None
