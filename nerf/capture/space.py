@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from nerf.capture.depth_maps import SensedDistances, sensed_distances
 from nerf.capture.stereo import MeasuredDistances, free_cells, measure_distances
 from nerf.capture.visual_hull import Silhouettes, find_silhouettes, scene_space
 from nerf.config import Settings
+from nerf.geometry.scale import Scale
 from nerf.geometry.scene_box import SceneBox
 from nerf.ops.autograd import fastest
 from nerf.report import say
@@ -27,7 +30,8 @@ class SceneSpace:
     hull: Tensor  # (G, G, G) bool, the cells of the box that can hold matter, [x, y, z]
     occupied: Tensor  # (G, G, G) bool, those that hold some at first: others may come to
     silhouettes: Silhouettes | None = None  # of pictures with alpha
-    measured: MeasuredDistances | None = None  # how far what the pictures show was measured to be by stereo
+    measured: MeasuredDistances | None = None  # how far what the pictures show was measured to be
+    scale: Scale | None = None  # how long a scene unit is, by depth maps
 
 
 def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpace:
@@ -37,6 +41,8 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     measures how far what they show is, and what lies before that is empty at first. A training may fill it: leaves that
     are thinner than stereo's windows were measured as what is behind them.
 
+    Depth maps that came with the photographs go before stereo, wherever they show anything.
+
     slack: how far silhouettes may be misplaced, as a part of the pictures' longer side.
 
     Raises:
@@ -45,21 +51,34 @@ def find_space(views: Views, settings: Settings, slack: float = 0.0) -> SceneSpa
     silhouettes = find_silhouettes(views)
     resolution = settings.render.occupancy_resolution
     box, hull = scene_space(views, settings.scene.bounds, resolution, slack, silhouettes)
-    if box.contraction is None or not _wants_stereo(views, settings):
+    start = time.perf_counter()
+    sensed = sensed_distances(views)
+    stereo = None
+    if box.contraction is not None and _wants_stereo(views, settings):
+        stereo = measure_distances(views, box.contraction.near, fastest())
+    measured = _both(sensed, stereo)
+    if measured is None:
         return SceneSpace(box, hull, hull, silhouettes)
 
-    start = time.perf_counter()
-    measured = measure_distances(views, box.contraction.near, fastest())
     cells = hull.nonzero()
     free = free_cells(views.cameras, measured, box, cells, resolution)
     occupied = hull.clone()
     occupied[tuple(cells[free].T)] = False
+    how = [*([] if sensed is None else [f"{sensed.maps} depth maps"]), *([] if stereo is None else ["stereo"])]
     say(
         "stereo",
-        f"stereo: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is empty at first; "
-        f"{time.perf_counter() - start:.1f} s",
+        f"{' and '.join(how)}: {measured.part:.0%} of the pictures measured; {free.float().mean():.0%} of space is "
+        f"empty at first; {time.perf_counter() - start:.1f} s",
     )
-    return SceneSpace(box, hull, occupied, None, measured)
+    return SceneSpace(box, hull, occupied, silhouettes, measured, None if sensed is None else sensed.scale)
+
+
+def _both(sensed: SensedDistances | None, stereo: MeasuredDistances | None) -> MeasuredDistances | None:
+    """Returns distances by depth maps and, where these have none, by stereo; None if there is neither."""
+    if sensed is None or stereo is None:
+        return stereo if sensed is None else sensed.measured
+    known = sensed.measured.distance
+    return MeasuredDistances(torch.where(known > 0, known, stereo.distance), stereo.scale)
 
 
 def _wants_stereo(views: Views, settings: Settings) -> bool:

@@ -64,7 +64,7 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     center, _ = center_of_attention(views)
     away = (cameras.world_from_camera[:, :, 3] - center).norm(dim=1)
     nearest = (NEAREST * away).clamp(min=near)
-    others = _neighbours(cameras, center)
+    others = neighbours(cameras, center)
     warps, baselines = _warps(cameras, others)
     steps = 1 / (cameras.focal.amax(dim=1) * baselines.amax(dim=1)).clamp(min=1e-12)  # a pixel of the farthest
     steps = torch.maximum(steps, 1 / (nearest * (MOST_PLANES - 1)))
@@ -83,7 +83,7 @@ def measure_distances(views: Views, near: float, backend: str = "native") -> Mea
     depth = torch.where(sure, 1 / inverse.clamp(min=1e-12), 0)
     depth = torch.where(_agreeing(cameras, others, depth), depth, 0)
     depth = torch.where(_supported(depth, steps), depth, 0)
-    return _along_rays(views, cameras, depth)
+    return along_rays(views, cameras, depth)
 
 
 def _thumbnails(views: Views) -> tuple[Cameras, Tensor, Tensor]:
@@ -114,7 +114,7 @@ def _thumbnails(views: Views) -> tuple[Cameras, Tensor, Tensor]:
     return small, pictures, shown
 
 
-def _neighbours(cameras: Cameras, center: Tensor) -> Tensor:
+def neighbours(cameras: Cameras, center: Tensor) -> Tensor:
     """Returns the pictures (F, K) int32 to compare each with: nearly the same view from a place some degrees aside."""
     eye = cameras.world_from_camera[:, :, 3]
     axis = cameras.world_from_camera[:, :, 2]
@@ -188,7 +188,7 @@ def _agreeing(cameras: Cameras, others: Tensor, depth: Tensor) -> Tensor:
     agreed = torch.zeros(len(depth), rows * columns, dtype=torch.bool)
     for frame in range(len(cameras)):
         own = depth[frame].flatten()
-        point = _seen_points(cameras, frame, place, own)
+        point = seen_points(cameras, frame, place, own)
         for other in others[frame][others[frame] >= 0].tolist():
             pixel, ahead = cameras.project(other, point)
             there = (cameras.shows(other, pixel, ahead) & (own > 0)).nonzero().squeeze(1)
@@ -196,14 +196,14 @@ def _agreeing(cameras: Cameras, others: Tensor, depth: Tensor) -> Tensor:
             theirs = depth[other, found[:, 1], found[:, 0]]
 
             # Back from what the neighbour sees there.
-            back, back_depth = cameras.project(frame, _seen_points(cameras, other, found, theirs))
+            back, back_depth = cameras.project(frame, seen_points(cameras, other, found, theirs))
             same = (back - place[there] - 0.5).norm(dim=1) < SAME_PIXEL
             same &= (back_depth - own[there]).abs() < SAME_DEPTH * own[there]
             agreed[frame, there] |= same & (theirs > 0)
     return agreed.view(depth.shape)
 
 
-def _seen_points(cameras: Cameras, frame: int, pixel: Tensor, depth: Tensor) -> Tensor:
+def seen_points(cameras: Cameras, frame: int, pixel: Tensor, depth: Tensor) -> Tensor:
     """Returns the world points (N, 3) at depths (N,) along the axis of a camera, on the rays of pixels (N, 2) int64."""
     rays = cameras.rays(frame, *pixel.unbind(1))
     axis = cameras.world_from_camera[frame, :, 2]
@@ -223,7 +223,7 @@ def _supported(depth: Tensor, steps: Tensor) -> Tensor:
     return support >= FEWEST_AROUND
 
 
-def _along_rays(views: Views, small: Cameras, depth: Tensor) -> MeasuredDistances:
+def along_rays(views: Views, small: Cameras, depth: Tensor) -> MeasuredDistances:
     """Returns distances for the pixels of the pictures, of depths (F, h, w) of their thumbnails."""
     cameras = views.cameras
     scale = max(1, round(max(cameras.width, cameras.height) / SIDE))

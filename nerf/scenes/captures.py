@@ -16,6 +16,7 @@ from nerf.errors import InputError
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.lenses import TERMS, distort, undistort
 from nerf.geometry.origin import near_origin
+from nerf.scenes.depth_files import DepthFile
 from nerf.scenes.masks import read_mask
 from nerf.scenes.picture_names import file_names, plain_name, some
 from nerf.scenes.pictures import PictureStack, doubtful_turn, picture_size, read_pictures
@@ -46,6 +47,7 @@ class Photo:
     mask_hides: bool = False  # whether it is white there instead
     tracked: tuple[int, float] | None = None  # known points that it sees; their mean error, pixels
     split: str = ""  # which the format says; empty: none
+    depth: DepthFile | None = None  # how far what it shows is, as the camera measured it
     shape_told: bool = True  # False: size is the picture's own, for want of another
 
 
@@ -173,7 +175,8 @@ def _views(photos: list[Photo], downscale: int, turned: bool) -> Views:
     files = tuple(str(photo.path) for photo in photos)
     said = (*stack.notes, *_stretched(photos, shapes), *notes)
     turns = {} if turned else _doubtful_turns(photos)
-    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files, said, turns)
+    maps = tuple(photo.depth for photo in photos)
+    return Views(names, stack.images, stack.white, cameras, used, True, depths, tracked, files, said, turns, maps)
 
 
 def _doubtful_turns(photos: list[Photo]) -> dict[int, int]:

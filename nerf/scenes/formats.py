@@ -16,6 +16,7 @@ from nerf.errors import InputError, nearest
 from nerf.scenes.blender import blender_ground, is_blender, open_blender
 from nerf.scenes.colmap import is_colmap, open_colmap
 from nerf.scenes.llff import is_llff, open_llff
+from nerf.scenes.polycam import is_polycam, open_polycam
 from nerf.scenes.scene import Capture
 from nerf.scenes.sfm import is_photos, open_photos
 from nerf.scenes.transforms import is_transforms, open_transforms
@@ -39,6 +40,7 @@ FORMATS = (
     Format("blender", "transforms_train.json", is_blender, open_blender, blender_ground),
     Format("transforms", "transforms.json", is_transforms, open_transforms),
     Format("colmap", "a COLMAP model", is_colmap, open_colmap),
+    Format("polycam", "Polycam's keyframes/", is_polycam, open_polycam),
     Format("llff", "poses_bounds.npy", is_llff, open_llff),
     Format("photos", "photographs", is_photos, open_photos, poses=False),
 )

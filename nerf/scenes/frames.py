@@ -19,6 +19,7 @@ from nerf.errors import InputError
 from nerf.files import read_json
 from nerf.geometry.lenses import lens_terms
 from nerf.scenes.captures import Photo
+from nerf.scenes.depth_files import FARTHEST, MILLIMETRES, DepthFile
 from nerf.scenes.picture_names import find_pictures, some
 from nerf.scenes.pictures import picture_size
 from nerf.scenes.scene import SPLITS
@@ -31,7 +32,16 @@ CONTRADICTORY = 1.25  # times a focal length that an angle beside it may mean
 LENS_TERMS = ("k1", "k2", "k3", "k4", "p1", "p2")
 INTRINSICS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_model", "is_fisheye", *LENS_TERMS)
 SPLIT_LISTS = tuple(f"{split}_filenames" for split in SPLITS)  # not where each split has a file of its own
-READ = (*INTRINSICS, *ANGLES, "frames", "file_path", "transform_matrix", "mask_path")
+READ = (
+    *INTRINSICS,
+    *ANGLES,
+    "frames",
+    "file_path",
+    "transform_matrix",
+    "mask_path",
+    "depth_file_path",
+    "depth_unit_scale_factor",
+)
 
 # Keys that bend rays in a way that is not read, unless they are 0 or false.
 OTHER_TERMS = ("k5", "k6", "s1", "s2", "s3", "s4")
@@ -148,11 +158,38 @@ class Frame:
         if masked is not None and not masked.is_file():
             raise InputError(f'{self.where}: mask "{mask}" not found; restore it or remove "mask_path"')
 
+        depth = self._depth(folder)
         focal = (focal_x, focal_y or focal_x)
         size = (width, height)
-        photo = Photo(self.name, self.path, self._pose(), focal, center, size, lens, mask=masked, shape_told=shape_told)
+        photo = Photo(
+            self.name,
+            self.path,
+            self._pose(),
+            focal,
+            center,
+            size,
+            lens,
+            mask=masked,
+            depth=depth,
+            shape_told=shape_told,
+        )
         self._check_angles(photo)
         return photo
+
+    def _depth(self, folder: Path) -> DepthFile | None:
+        """Returns the depth map that the frame names; None if it names none."""
+        name = self.values.get("depth_file_path")
+        if not name:
+            return None
+        if not isinstance(name, str):
+            raise InputError(f'{self.where}: "depth_file_path" is {short(name)}; expected a file name')
+        path = find_pictures(folder, [name], self.where, moved=False)[0]
+        if not path.is_file():
+            raise InputError(f'{self.where}: depth map "{name}" not found; restore it or remove "depth_file_path"')
+        unit = self._number("depth_unit_scale_factor", 1.0 if path.suffix.lower() == ".npy" else MILLIMETRES)
+        if not 0 < unit < FARTHEST:
+            raise InputError(f'{self.where}: "depth_unit_scale_factor" is {unit:g}; expected the metres of a count')
+        return DepthFile(path, unit)
 
     def _check_angles(self, photo: Photo) -> None:
         """Refuses a focal length and an angle of view that stand side by side and contradict each other."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch import Tensor
 from nerf.color import over
 from nerf.config import PLACE
 from nerf.geometry.cameras import Cameras
+
+if TYPE_CHECKING:
+    from nerf.scenes.depth_files import DepthFile
 
 SPLITS = ("train", "val", "test")
 SUMMED_AT_ONCE = 2**22  # values: sums need four bytes each
@@ -36,6 +40,7 @@ class Views:
     # By frame, how EXIF asks to turn pictures that are held as stored, where the camera's shape does not tell whether
     # it saw them so: 2 to 8.
     turns: Mapping[int, int] = field(default_factory=dict)
+    depth_files: tuple[DepthFile | None, ...] = ()  # F, of the pictures, or none
 
     def __len__(self) -> int:
         return len(self.names)

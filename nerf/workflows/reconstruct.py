@@ -17,6 +17,7 @@ from nerf.config import Settings
 from nerf.errors import InputError
 from nerf.exporters.images import write_rgb
 from nerf.files import inside_run
+from nerf.geometry.scale import Scale
 from nerf.geometry.up import floor_normal
 from nerf.meshing.surface import SurfaceRequest
 from nerf.rendering.metrics import psnr
@@ -121,7 +122,7 @@ def begin_run(
     if not resume:
         run.keep_earlier()
     run.save_settings(task.settings)
-    _save_scale(run, scene.splits["train"])
+    _save_scale(run, scene.splits["train"], task.space.scale)
     run.save_scene(_record(folder, scene, backend), scene.splits["train"].cameras)
 
 
@@ -151,7 +152,7 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
         say("capture", line)
     if task.lens is not None:
         say("capture", task.lens.change.found())
-        _save_scale(run, task.views)  # the cameras stand elsewhere now
+        _save_scale(run, task.views, task.space.scale)  # the cameras stand elsewhere now
     if task.transients is not None:
         say("capture", task.transients.found())
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")
@@ -179,9 +180,9 @@ def write_outputs(run: RunFolder, settings: Settings, backend: Backend) -> None:
     attempts.finish()
 
 
-def _save_scale(run: RunFolder, views: Views) -> None:
-    """Says how long a scene unit is, and keeps it, if the photographs tell."""
-    scale, sentence = scale_by_gps(views)
+def _save_scale(run: RunFolder, views: Views, sensed: Scale | None) -> None:
+    """Says how long a scene unit is, and keeps it, if depth maps (`sensed`) or the photographs tell."""
+    scale, sentence = (sensed, sensed.words) if sensed is not None else scale_by_gps(views)
     if sentence:
         say("scale", sentence)
     if scale is not None:
