@@ -332,3 +332,12 @@ def read_yaml(file: Path, mend: str) -> Any:
         RecursionError,
     ) as error:
         raise InputError(f"{file}: damaged, not valid YAML ({' '.join(str(error).split())}); {mend}") from None
+
+
+def openexr(file: Path) -> Any:
+    """Returns the library of .exr."""
+    try:
+        import OpenEXR
+    except ImportError:
+        raise InputError(f"{file}: .exr needs OpenEXR; pip install 'nerf[hdr]'") from None
+    return OpenEXR

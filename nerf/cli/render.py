@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", nargs="+", choices=SHOWN, default=["rgb"], help="panels; several stand side by side")
     parser.add_argument("--alpha", action="store_true", help="transparent ground, in .webm, .mov (ProRes 4444) or PNGs")
+    parser.add_argument("--exr", type=Path, metavar="FOLDER", help="light, opacity, depth and normals as .exr pictures")
     parser.add_argument("--fade-unseen", action="store_true", help="let what no photograph saw go over into the ground")
     parser.add_argument("--frames", type=whole(2, 100000), default=90, help="number of frames")
     parser.add_argument("--size", type=size, help="size of a panel, WxH pixels (default: as the pictures)")
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Films a trained model along a camera path."""
     from nerf.geometry.scene_box import crop_box
     from nerf.report import say
+    from nerf.video.exr import check_exr
     from nerf.video.keyframes import check_track_file
     from nerf.video.plan import FilmRequest
     from nerf.video.writer import check_video_file
@@ -70,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_video_file(arguments.out, arguments.alpha)
     if arguments.track:
         check_track_file(arguments.track, arguments.out, arguments.keys)
+    if arguments.exr:
+        check_exr(arguments.exr, bool(arguments.preview))
     trained = open_run(arguments.run_folder, arguments.backend)
     request = FilmRequest(
         path=arguments.path,
@@ -83,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys=arguments.keys,
         track=arguments.track,
         alpha=arguments.alpha,
+        exr=arguments.exr,
         fade_unseen=arguments.fade_unseen,
         preview=arguments.preview or "",
         up=arguments.up,

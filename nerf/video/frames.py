@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -89,6 +90,7 @@ class Frames:
     scale: tuple[float, float]  # nearest and farthest depth, scene units
     witnesses: Witnesses | None = None  # what nobody saw fades into its surroundings; None: nothing does
     fade: bool = False  # it fades into the background instead
+    keep: Callable[[RenderedFrame], None] | None = None  # is given what each frame is made of
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,6 +101,8 @@ class Frames:
         """Returns a frame, (H, W, 3), or (H, W, 4) with straight alpha, uint8."""
         fading = self.witnesses if self.fade else None
         rendered = RenderedFrame(self.model, self.cameras, frame, int(self.rays[frame]), fading)
+        if self.keep is not None:
+            self.keep(rendered)
         return torch.cat([self._panel(shown, rendered) for shown in self.shown], dim=1)
 
     def _panel(self, shown: str, rendered: RenderedFrame) -> Tensor:

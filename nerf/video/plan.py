@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nerf.errors import InputError
+from nerf.files import whole_folder
 from nerf.geometry.camera_rig import forward_facing, looks_inwards, mean_camera
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.similarity import NOWHERE, Placement
@@ -22,6 +24,7 @@ from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import Witnesses, thumbnails, without_clouds
 from nerf.report import say
 from nerf.video.camera_paths import CameraRig, Framing, arc, figure_eight, orbit, spiral, times
+from nerf.video.exr import write_exr
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, check_track, hand_on_track, read_keys, track_file, write_track
 from nerf.video.seen import seen_shares
@@ -63,6 +66,7 @@ class FilmRequest:
     view: float = 0.0  # vertical field of view, degrees; 0 = the cameras'
     keys: Path | None = None  # the file of path "keys"
     alpha: bool = False  # transparent background
+    exr: Path | None = None  # a folder for the frames as .exr pictures, see `nerf.video.exr`
     fade_unseen: bool = False  # what training cameras did not see goes over into the background
     preview: str = ""  # what renders it instead, of `choices.PREVIEWS`; "" = the exact model
     up: str = ""  # which way is up, see `up.direction_of`; "" = what the cameras and the scene tell
@@ -365,7 +369,9 @@ def write_film(
     frames = Frames(
         model, path.cameras, rays, request.shown, background, request.alpha, scale, witnesses, request.fade_unseen
     )
-    write_video(file, frames, request.fps)
+    with whole_folder(request.exr) if request.exr else nullcontext() as folder:
+        kept = None if folder is None else partial(write_exr, folder)
+        write_video(file, replace(frames, keep=kept), request.fps)
 
     track = track_file(file)
     count = len(path.cameras)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import check_readable, replacing
+from nerf.files import check_readable, openexr, replacing
 from nerf.scenes.pictures import check_size, read_whole_picture
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
@@ -57,15 +57,6 @@ def write_float_picture(file: Path, picture: Tensor, hdr: bool) -> None:
         image.save(partial)
 
 
-def _openexr(file: Path) -> Any:
-    """Returns the library of .exr."""
-    try:
-        import OpenEXR
-    except ImportError:
-        raise InputError(f"{file}: .exr needs OpenEXR; pip install 'nerf[hdr]'") from None
-    return OpenEXR
-
-
 @contextmanager
 def _opened_exr(file: Path, header_only: bool) -> Iterator[Any]:
     """Yields an EXR as the library opens it.
@@ -73,7 +64,7 @@ def _opened_exr(file: Path, header_only: bool) -> Iterator[Any]:
     Raises:
         InputError: it is damaged, whether that shows at once or inside the block, or the library is not installed.
     """
-    library = _openexr(file)
+    library = openexr(file)
     check_readable(file)
     try:
         with library.File(str(file), separate_channels=True, header_only=header_only) as picture:
@@ -120,7 +111,7 @@ def _read_exr(file: Path) -> Tensor:
 
 def _write_exr(file: Path, picture: Tensor) -> None:
     """Writes linear light (H, W, C) as half floats."""
-    library = _openexr(file)
+    library = openexr(file)
     names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[picture.shape[2]]
     values = picture.numpy().astype(numpy.float16)
     channels = {name: numpy.ascontiguousarray(values[..., index]) for index, name in enumerate(names)}
