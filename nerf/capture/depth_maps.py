@@ -23,6 +23,7 @@ from nerf.scenes.depth_files import read_depth
 from nerf.scenes.scene import Views
 
 ASPECT_SLACK = 0.03  # by which a map's shape may differ from its photograph's
+LARGEST = 384  # pixels of the longer side that are kept of a map
 MOST_PAIRS = 60  # of photographs, whose maps are held against each other
 POINTS, COARSE = 2000, 5  # of a map; at first every fifth
 TIMES = 8.0  # the scale may be so many times as large or as small as the cameras' distance says
@@ -48,9 +49,14 @@ def sensed_distances(views: Views) -> SensedDistances | None:
     """
     if not any(views.depth_files):
         return None
-    cameras, depth = _maps(views)
-    metres, agreeing = scale_of(cameras, depth, views)
     count = sum(file is not None for file in views.depth_files)
+    cameras, depth = _maps(views)
+    try:
+        center, _ = center_of_attention(views)
+    except InputError:
+        say("depth", f"warning: {count} depth maps are not used: the cameras stand in one place")
+        return None
+    metres, agreeing = scale_of(cameras, depth, center)
     if agreeing < LEAST_AGREEING:
         say(
             "depth", f"warning: {count} depth maps agree with the poses at no scale ({agreeing:.0%}): they are not used"
@@ -63,32 +69,35 @@ def sensed_distances(views: Views) -> SensedDistances | None:
 def _maps(views: Views) -> tuple[Cameras, Tensor]:
     """Returns the cameras of depth maps of one size, and the maps (F, h, w) in metres; 0 where there is nothing."""
     whole = views.cameras
-    found = [None if file is None else read_depth(file) for file in views.depth_files]
-    rows, columns = next(depth.shape for depth in found if depth is not None)
-    depths = torch.zeros(len(whole), rows, columns)
-    for frame, (file, depth) in enumerate(zip(views.depth_files, found)):
-        if file is None or depth is None:
+    depths = torch.empty(0)
+    for frame, file in enumerate(views.depth_files):
+        if file is None:
             continue
+        depth = read_depth(file)
+        if not len(depths):
+            shrunk = min(1.0, LARGEST / max(depth.shape))
+            rows, columns = (max(1, round(side * shrunk)) for side in depth.shape)
+            depths = torch.zeros(len(whole), rows, columns)
         width, height = whole.size[frame].tolist()
         if abs(depth.shape[1] / depth.shape[0] * height / width - 1) > ASPECT_SLACK + 1 / min(depth.shape):
             shape = f"{depth.shape[1]} x {depth.shape[0]} pixels, its photograph has {width} x {height}"
-            raise InputError(f"{file.path}: {shape}: the depth map belongs to another picture")
-        depths[frame] = interpolate(depth[None, None], (rows, columns), mode="nearest-exact")[0, 0]
+            raise InputError(
+                f"{file.path}: {shape}: the depth map belongs to another "
+                "picture, or lies on its side: turn it, or remove it"
+            )
+        depths[frame] = interpolate(depth[None, None], depths.shape[1:], mode="nearest-exact")[0, 0]
 
+    rows, columns = depths.shape[1:]
     factor = torch.tensor([columns, rows]) / whole.size
     pose, lens = whole.world_from_camera, whole.lens
     return Cameras(pose, whole.focal * factor, whole.center * factor, columns, rows, lens, origin=whole.origin), depths
 
 
-def scale_of(cameras: Cameras, depth: Tensor, views: Views) -> tuple[float, float]:
+def scale_of(cameras: Cameras, depth: Tensor, center: Tensor) -> tuple[float, float]:
     """Returns how many metres a scene unit is, and the part of the points that agree then.
 
-    cameras, depth: of the maps, (F, h, w) metres. views: the photographs.
-
-    Raises:
-        InputError: the cameras stand in one place.
+    cameras, depth: of the maps, (F, h, w) metres. center: (3,), what the cameras look at.
     """
-    center, _ = center_of_attention(views)
     others = neighbours(cameras, center)
     has_map = (depth > 0).flatten(1).any(dim=1)
     pairs = [

@@ -68,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not outputs and not arguments.measure:
         raise InputError(f"nothing to export; give {option_list()}")
 
+    if arguments.coverage and "page" not in outputs:
+        raise InputError("--coverage is a layer of a page: give --page FILE, too")
+
     from nerf.workflows.export import check_outputs, export, keep_scale
     from nerf.workflows.trained import open_run
 

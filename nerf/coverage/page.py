@@ -18,7 +18,7 @@ from nerf.coverage.survey import Survey
 from nerf.files import write_text
 from nerf.geometry.cameras import Cameras
 from nerf.rendering.witnesses import thumbnails
-from nerf.viewer.page import jpeg, poses
+from nerf.viewer.page import DIGITS, jpeg, poses
 from nerf.viewer.shader import background
 
 COLORS = ("#d7191c", "#f0921e", "#3f8fd2", "#8e4bb5", "#b9b9b9")  # by class; what is good is quiet
@@ -84,7 +84,7 @@ def layer(survey: Survey) -> dict[str, object]:
     spots = [torch.cat([survey.surface.point[some], survey.surface.normal[some]], dim=1) for some in kept]
     return {
         "colors": COLORS[:-1],
-        "points": [[float(f"{value:.4g}") for value in some.flatten().tolist()] for some in spots],
+        "points": [[float(f"{value:.{DIGITS}g}") for value in some.flatten().tolist()] for some in spots],
         "suggested": [poses(suggestion.camera)[0] for suggestion in survey.suggestions],
         "words": [suggestion.sentence for suggestion in survey.suggestions],
         "verdict": verdict(survey),

@@ -21,7 +21,6 @@ from nerf.geometry.cameras import Cameras
 from nerf.ops import sight
 from nerf.rendering.depth_views import render_depths
 from nerf.rendering.model import RadianceModel
-from nerf.rendering.witnesses import thumbnails
 
 MOST_RAYS = 2**22  # of all photographs together
 SIDES = (64, 256)  # pixels of the longer side that a photograph is looked at with: at least, at most
@@ -74,9 +73,10 @@ class Sights:
 class Photographs:
     """Cameras, what each sees of a model's surface, and how far its photograph is off the model's own picture."""
 
-    cameras: Cameras  # F, small pictures of one size
+    cameras: Cameras  # F, small pictures of one size, which holds each photograph whole
+    extent: Tensor  # (F, 2) pixels of these that are the photograph's own, in the middle
     sharpness: Tensor  # (F,) focal lengths of the photographs themselves, pixels
-    distance: Tensor  # (F, H, W) along the rays, scene units, infinite where nothing is met
+    distance: Tensor  # (F, H, W) along the rays, scene units, infinite where nothing is met, nan beside the photograph
     slack: float  # scene units that a point may lie off what is seen
     error: Tensor | None = None  # (F, H, W) mean absolute error over the channels
 
@@ -89,9 +89,12 @@ class Photographs:
         """
         aspect = cameras.width / cameras.height
         affordable = round((MOST_RAYS / len(cameras) * max(aspect, 1 / aspect)) ** 0.5)
-        small = thumbnails(cameras, side or min(max(affordable, SIDES[0]), SIDES[1]))
-        views = render_depths(model, small)
-        return cls(small, cameras.focal.mean(1), views.distance, SLACK * model.box.core.side)
+        small, extent = contained(cameras, side or min(max(affordable, SIDES[0]), SIDES[1]))
+        distance = render_depths(model, small).distance
+        outside = ~within_extent(small, extent)
+        return cls(
+            small, extent, cameras.focal.mean(1), distance.masked_fill(outside, math.nan), SLACK * model.box.core.side
+        )
 
     def information(self, frame: int, point: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Returns which points (N, 3) with normals (N, 3) a photograph tells of, (M,) rows, and w (M,)."""
@@ -122,13 +125,14 @@ class Photographs:
 def sights_of(looks: Sequence[Photographs], point: Tensor, normal: Tensor) -> Sights:
     """Returns how photographs together see points (N, 3) with outward unit normals (N, 3).
 
-    The error is known where it is of all photographs that see a point.
+    The error is the mean over those photographs of which it is known.
     """
     count = torch.zeros(len(point))
     best = torch.zeros(len(point))
     information = torch.zeros(len(point), 3, 3)
     mean = torch.zeros(len(point), 3)
     error = torch.zeros(len(point))
+    judged = torch.zeros(len(point))
     told = []
     for look in looks:
         for frame in range(len(look.cameras)):
@@ -138,7 +142,9 @@ def sights_of(looks: Sequence[Photographs], point: Tensor, normal: Tensor) -> Si
             best[row] = torch.maximum(best[row], weight)
             mean[row] += direction
             information[row] += across(direction, weight)
-            error[row] += look.errors(frame, point[row])
+            off = look.errors(frame, point[row])
+            error[row] += off.nan_to_num(0)
+            judged[row] += off.isfinite().float()
             told.append((row, direction))
 
     opening = torch.zeros(len(point))
@@ -146,7 +152,32 @@ def sights_of(looks: Sequence[Photographs], point: Tensor, normal: Tensor) -> Si
     for row, direction in told:
         cosine = (direction * mean[row]).sum(1)
         opening[row] = torch.maximum(opening[row], 2 * cosine.clamp(-1, 1).acos().rad2deg())
-    return Sights(count, opening, best.sqrt(), information, error / count)
+    return Sights(count, opening, best.sqrt(), information, error / judged)
+
+
+def contained(cameras: Cameras, side: int) -> tuple[Cameras, Tensor]:
+    """Returns the cameras with small pictures of one size that hold each photograph whole, and its extent (F, 2).
+
+    side: pixels of the longer side of the pictures.
+    """
+    factor = min(1.0, side / max(cameras.width, cameras.height))
+    canvas = torch.tensor([max(1, round(cameras.width * factor)), max(1, round(cameras.height * factor))])
+    each = (canvas / cameras.size).amin(1, keepdim=True)
+    center = (cameras.center - cameras.size / 2) * each + canvas / 2
+    width, height = canvas.tolist()
+    small = Cameras(
+        cameras.world_from_camera, cameras.focal * each, center, width, height, cameras.lens, origin=cameras.origin
+    )
+    return small, cameras.size * each
+
+
+def within_extent(cameras: Cameras, extent: Tensor) -> Tensor:
+    """Returns which pixels are photographs' own, (F, H, W) bool. cameras, extent: as above."""
+    low, high = (torch.tensor([cameras.width, cameras.height]) / 2 + sign * extent / 2 for sign in (-1, 1))
+    column, row = torch.arange(cameras.width) + 0.5, torch.arange(cameras.height) + 0.5
+    across = (column >= low[:, :1]) & (column <= high[:, :1])
+    down = (row >= low[:, 1:]) & (row <= high[:, 1:])
+    return down[:, :, None] & across[:, None, :]
 
 
 def across(direction: Tensor, weight: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ UNSEEN = 0.05  # what is known of a point that nobody sees, of what one typical 
 MOST_WEIGHT = 0.5  # of what the best photograph of a typical point tells, that one is worth at most, however near
 ENOUGH = 0.9  # of the surface that is seen well: with less, further photographs are worth taking anyway; else if
 WORTH = 3.0  # times what the photographs there are tell, each beside all others, in the median: more is worth the way
+LEAST_GAIN = 1e-4  # of a point, in the mean: what tells less is not asked for
 BRIDGE = 25.0  # degrees to the next photograph, up to which it can be matched with this one; on the way there,
 EVERY = 20.0  # degrees one each
 SAME = 4.0  # degrees, that nobody needs to be told
@@ -60,7 +62,8 @@ class Suggestion:
             ways.append(f"to {self.farther:.1f} times the distance")
         going = f"from {self.nearest} go {', '.join(ways)}" if ways else f"beside {self.nearest}"
         bridges = f"; on the way take {self.bridges} more, one every {EVERY:.0f} degrees" if self.bridges else ""
-        much = f"it shows {self.shows:.0%} of the surface and tells {self.tells:.1f} times what the others do"
+        told = f" and tells {self.tells:.1f} times what the others do" if math.isfinite(self.tells) else ""
+        much = f"it shows {self.shows:.0%} of the surface{told}"
         return f"{going}; {much}{bridges}"
 
 
@@ -76,6 +79,12 @@ class Surface:
 
     def __getitem__(self, which: Tensor) -> Surface:
         return Surface(self.point[which], self.normal[which])
+
+
+def told_apart(files: Sequence[str]) -> list[str]:
+    """Returns the names of files, with their folders where two have the same name."""
+    names = [PurePosixPath(file).name for file in files]
+    return names if len(set(names)) == len(names) else list(files)
 
 
 def choose(
@@ -124,9 +133,11 @@ def choose(
         while (best := max(range(len(gains)), key=gains.__getitem__)) not in fresh:
             gains[best] = _gain(known, *further[best])
             fresh.add(best)
+        if gains[best] < LEAST_GAIN * max(1.0, len(surface)):
+            break
         row, more = further[best]
         known[row] += more
-        chosen.append((best, gains[best] / max(usual, torch.finfo().tiny)))
+        chosen.append((best, gains[best] / usual if usual > 0 else math.inf))
         gains[best] = -math.inf
     return chosen
 

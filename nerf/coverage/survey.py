@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from nerf.color import BACKGROUNDS
 from nerf.coverage.sights import CLASSES, GOOD, Photographs, sights_of
@@ -79,7 +79,7 @@ def survey(
     model = without_clouds(model, cameras)[0]
     photographs = Photographs.of(model, cameras)
     if views is not None:
-        photographs = replace(photographs, error=errors(model, photographs.cameras, views))
+        photographs = replace(photographs, error=errors(model, photographs, views))
     reason = ""
     try:
         made = viewpoints(model, upright(cameras, up), photographs, up.direction)
@@ -127,7 +127,8 @@ def surface_points(model: RadianceModel, look: Photographs) -> Surface:
 
     space = model.box.contraction
     if space is not None:
-        point = point[(point - space.center).norm(dim=1) <= space.radius]
+        near = (point - space.center).norm(dim=1) <= space.radius
+        point = point[near] if near.any() else point  # from inside a room, walls alone are seen
     if not len(point):
         raise InputError(EMPTY)
     point = point[:: -(-len(point) // POINTS)]
@@ -139,29 +140,25 @@ def normals(model: RadianceModel, point: Tensor) -> Tensor:
     return model.outward(model.box.unit_from_world(point).clamp(0, 1), REACH)
 
 
-def errors(model: RadianceModel, small: Cameras, views: Views) -> Tensor:
+def errors(model: RadianceModel, photographs: Photographs, views: Views) -> Tensor:
     """Returns how far photographs are off a model's pictures of them, (F, H, W), the mean over the channels.
 
-    small: their cameras, with pictures of one size. Where a photograph has no such pixel it is nan.
+    views: the photographs. Beside one, and where it is masked, the error is nan.
     """
+    small = photographs.cameras
     ground = "white" if model.box.contraction is None else "black"
     found = torch.full((len(small), small.height, small.width), math.nan)
     for frame in progress(range(len(small)), title="holding against the photographs", unit="view"):
         width, height = views.cameras.size[frame].tolist()
-        photograph = views.picture(frame, ground)[:height, :width].permute(2, 0, 1)[None]
-        size = small.height, max(1, round(width * small.height / height))
-        photograph = interpolate(photograph, size, mode="area")[0].permute(1, 2, 0)
-        off = (model.picture(small, frame).over(BACKGROUNDS[ground]) - _middle(photograph, small.width)).abs().mean(2)
-        found[frame] = off
+        columns, rows = photographs.extent[frame].round().long().clamp(min=1).tolist()
+        picture = views.picture(frame, ground).permute(2, 0, 1)
+        if views.used is not None:
+            picture = picture.masked_fill(~views.used[frame, :height, :width], math.nan)
+        picture = interpolate(picture[None], (rows, columns), mode="area")[0].permute(1, 2, 0)
+        left, top = (small.width - columns) // 2, (small.height - rows) // 2
+        shown = model.picture(small, frame).over(BACKGROUNDS[ground])[top : top + rows, left : left + columns]
+        found[frame, top : top + rows, left : left + columns] = (shown - picture).abs().mean(2)
     return found
-
-
-def _middle(picture: Tensor, width: int) -> Tensor:
-    """Returns the columns in the middle of a picture (H, W, 3), so many; those that it lacks are nan."""
-    left = (width - picture.shape[1]) // 2
-    widened = pad(picture.permute(2, 0, 1), (max(left, 0), max(width - picture.shape[1] - left, 0)), value=math.nan)
-    start = max(-left, 0)
-    return widened[:, :, start : start + width].permute(1, 2, 0)
 
 
 def _good(classes: Tensor) -> float:

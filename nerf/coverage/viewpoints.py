@@ -59,7 +59,7 @@ class Stand:
 
     def directions(self) -> Tensor:
         """Returns unit vectors (N, 3) from the centre, a golden spiral over the heights of the cameras."""
-        low = max(self.elevation.min().item() - LOWER, -STEEPEST)
+        low = min(max(self.elevation.min().item() - LOWER, -STEEPEST), STEEPEST - LOWER)
         high = min(max(self.elevation.max().item() + HIGHER, low + LOWER), STEEPEST)
         number = torch.arange(DIRECTIONS)
         bottom, top = math.sin(math.radians(low)), math.sin(math.radians(high))

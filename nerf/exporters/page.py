@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nerf.coverage.page import layer
+from nerf.coverage.suggestions import told_apart
 from nerf.coverage.survey import survey
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
@@ -50,9 +51,7 @@ def write(context: ExportContext, path: Path) -> str:
     up = find_up(context.cameras, context.floor)
     facts = scene_facts(model, field, context.cameras, film.cameras, up.direction, film.witnesses.views.distance)
     if context.request.coverage:  # without the photographs, which are not at hand
-        found = survey(
-            context.model(), context.cameras, [Path(file).name for file in context.files], up, None, SUGGESTED
-        )
+        found = survey(context.model(), context.cameras, told_apart(context.files), up, None, SUGGESTED)
         facts["coverage"] = layer(found)
     text = file_text(facts, field.stream, poster(model, film.cameras[:1]))
     write_text(path, text)

@@ -38,14 +38,21 @@ def read_depth(file: DepthFile) -> Tensor:
     else:
         counts = read_whole_picture(file.path, turned=False)
         if counts.shape[2] != 1:
-            raise InputError(f"{file.path}: {counts.shape[2]} channels; a depth map is grey, of 16 bits")
+            raise InputError(
+                f"{file.path}: {counts.shape[2]} channels; a depth map is grey, of 16 bits: export it again"
+            )
+        if counts.dtype == numpy.uint8 and file.unit == MILLIMETRES:
+            raise InputError(
+                f"{file.path}: 8 bits, which hold no millimetres: a picture of depths? export 16 bits, or say "
+                'in "depth_unit_scale_factor" how many metres a count is'
+            )
         counts = counts[..., 0]
     depth = torch.from_numpy(counts.astype(numpy.float32)) * file.unit
 
     if file.confidence is not None:
         sure = torch.from_numpy(read_whole_picture(file.confidence, turned=False)[..., 0].astype(numpy.float32))
         if sure.shape != depth.shape:
-            raise InputError(f"{file.confidence}: its size differs from that of {file.path.name}")
+            raise InputError(f"{file.confidence}: its size differs from that of {file.path.name}; export both again")
         depth = torch.where(sure >= SURE, depth, 0)
     return torch.where((depth > 0) & (depth < FARTHEST), depth, 0)
 
@@ -65,5 +72,8 @@ def _array(path: Path) -> numpy.ndarray:
             raise ValueError(f"shape {array.shape} of {array.dtype}; expected rows and columns of numbers")
         check_size(path, array.shape[1], array.shape[0])
         return numpy.array(array)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise InputError(f"{path}: no depth map ({error}); restore it or remove it from its frame") from None
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # each damage has an error of its own
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: no depth map ({reason}); restore it or remove it from its frame") from None

@@ -83,7 +83,7 @@ def open_frames(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def says_more(tree: dict[str, Any], frames: list[dict[str, Any]]) -> bool:
     """Returns whether more is said of the pictures than one angle of view for all of them: intrinsics, or masks."""
-    beside = {*INTRINSICS, *OTHER_TERMS, *OTHER_LENSES, "camera_angle_y", "mask_path"}
+    beside = {*INTRINSICS, *OTHER_TERMS, *OTHER_LENSES, "camera_angle_y", "mask_path", "depth_file_path"}
     return bool(beside & tree.keys()) or any(({*beside, *ANGLES} & frame.keys()) for frame in frames)
 
 
@@ -183,6 +183,8 @@ class Frame:
             return None
         if not isinstance(name, str):
             raise InputError(f'{self.where}: "depth_file_path" is {short(name)}; expected a file name')
+        if name.lower().endswith(".exr"):
+            raise InputError(f'{self.where}: depth map "{name}": .exr is not read; save it as .npy, in metres')
         path = find_pictures(folder, [name], self.where, moved=False)[0]
         if not path.is_file():
             raise InputError(f'{self.where}: depth map "{name}" not found; restore it or remove "depth_file_path"')

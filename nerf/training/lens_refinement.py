@@ -76,6 +76,11 @@ class LensChange:
             lens=lens,
         )
 
+    @property
+    def stretch(self) -> float:
+        """How many times as far from the pivot as they were given the cameras stand."""
+        return math.exp(self.terms[FREE].item())
+
     def found(self) -> str:
         """Returns a line for the user that says what was found."""
         focal, x, y, k1, k2, distance = self.terms.tolist()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy
 
 from nerf.coverage.page import CAVEAT, COLORS, verdict, write_page
+from nerf.coverage.suggestions import told_apart
 from nerf.coverage.survey import Survey, survey
 from nerf.errors import InputError
 from nerf.exporters.cameras import transforms_frames
-from nerf.files import check_writable, write_text
+from nerf.files import check_beside, check_writable, write_text
 from nerf.geometry.up import find_up
 from nerf.meshing.mesh import Mesh
 from nerf.meshing.ply import write_ply
 from nerf.report import say
 from nerf.scenes import Views
-from nerf.workflows.recorded import recorded_scene
+from nerf.workflows.recorded import known_files, recorded_scene
 from nerf.workflows.trained import TrainedRun
 
 
@@ -29,13 +31,16 @@ def look_back(run: TrainedRun, page: Path, count: int) -> list[str]:
     Raises:
         InputError: no ray meets anything, or a file cannot be written.
     """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{page}: a page is a .html file")
     table = page.with_suffix(".json")
-    points = page.with_suffix(".ply")
-    for file in (page, table, points):
-        check_writable(file)
+    points = page.with_suffix(".points.ply")
+    check_writable(page)
+    check_beside(table, lambda text: text.startswith('{\n "verdict":'))
+    check_beside(points, lambda text: text.startswith("ply\n") and "end_header" in text and "element face" not in text)
     up = find_up(run.cameras, run.floor)
-    names = [Path(file).name for file in run.record.get("files") or run.record["views"]]
-    found = survey(run.model, run.cameras, names, up, _photographs(run), count)
+    files = known_files(run.record)
+    found = survey(run.model, run.cameras, told_apart(files or run.record["views"]), up, _photographs(run), count)
 
     write_page(page, run.record["name"], found)
     write_text(table, json.dumps(record(found), indent=1) + "\n")
@@ -64,7 +69,7 @@ def record(found: Survey) -> dict[str, object]:
             "degrees_higher": round(suggestion.higher, 1),
             "times_the_distance": round(suggestion.farther, 2),
             "photographs_on_the_way": suggestion.bridges,
-            "times_what_others_tell": round(suggestion.tells, 1),
+            "times_what_others_tell": round(suggestion.tells, 1) if math.isfinite(suggestion.tells) else None,
             "words": suggestion.sentence,
         }
         for number, suggestion in enumerate(found.suggestions, 1)

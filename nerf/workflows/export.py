@@ -16,6 +16,7 @@ from nerf.meshing.surface import SurfaceRequest
 from nerf.report import say
 from nerf.runs import RunFolder
 from nerf.workflows.attempts import Attempts
+from nerf.workflows.recorded import known_files
 from nerf.workflows.run_settings import writable
 from nerf.workflows.trained import TrainedRun
 
@@ -73,5 +74,5 @@ def _context(trained: TrainedRun, request: ExportRequest) -> ExportContext:
     if not request.surface.whole:
         request = replace(request, surface=replace(request.surface, crop=trained.crop(request.surface.crop)))
     names = picture_names(trained.record["views"])
-    files = trained.record.get("files") or names  # not known of older runs and of some formats
+    files = known_files(trained.record) or names
     return ExportContext(trained.model, trained.cameras, names, request, trained.floor, files, trained.scale)

@@ -152,7 +152,10 @@ def end_run(run: RunFolder, trainer: Trainer, task: RadianceTask, end: TrainingE
         say("capture", line)
     if task.lens is not None:
         say("capture", task.lens.change.found())
-        _save_scale(run, task.views, task.space.scale)  # the cameras stand elsewhere now
+        # The cameras stand elsewhere now.
+        sensed = task.space.scale
+        moved = None if sensed is None else replace(sensed, metres=sensed.metres / task.lens.change.stretch)
+        _save_scale(run, task.views, moved)
     if task.transients is not None:
         say("capture", task.transients.found())
     say("training", f"trained: {end.step} steps in {end.seconds:.1f} s; saved in {run.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,13 @@ def shows_the_same(run: RunFolder, views: Views) -> bool:
     record, cameras = run.load_scene()
     same_names = record["views"] == list(views.names) and cameras.origin == views.cameras.origin
     return same_names and torch.equal(cameras.world_from_camera, views.cameras.world_from_camera)
+
+
+def known_files(record: dict[str, Any]) -> list[str] | None:
+    """Returns the paths of the pictures' files that a run's record has; None of older runs and of some formats."""
+    files = record.get("files")
+    whole = isinstance(files, list) and len(files) == len(record["views"]) and all(isinstance(f, str) for f in files)
+    return files if whole else None
 
 
 def recorded_scene(run: TrainedRun, splits: tuple[str, ...], mend: str) -> Scene:

@@ -16,6 +16,7 @@ from nerf.scenes.depth_files import DepthFile, read_depth
 from tests.ball import ball_model, cameras_round
 
 METRES = 0.37  # of a scene unit
+HEAD = b"\x93NUMPY\x01\x00\x76\x00%-118b"  # of an array's file
 SIDE, MAP = 96, 48  # pixels of a picture, and of a map
 
 
@@ -99,6 +100,23 @@ def test_a_space_begins_with_what_the_maps_leave(seen, tmp_path):
     assert with_depth.occupied[tuple(cells[0])] and not with_depth.occupied[tuple(cells[1])]
 
 
+def test_cameras_in_one_place_use_no_maps(seen, tmp_path, capsys):
+    views = with_maps(seen, tmp_path)
+    poses = views.cameras.world_from_camera.clone()
+    poses[:, :, 3] = 0
+    still = dataclasses.replace(views, cameras=dataclasses.replace(views.cameras, world_from_camera=poses))
+    assert sensed_distances(still) is None
+    assert "stand in one place" in capsys.readouterr().out
+
+
+def test_a_large_map_is_kept_small(seen, tmp_path, monkeypatch):
+    from nerf.capture import depth_maps
+
+    monkeypatch.setattr(depth_maps, "LARGEST", 24)
+    found = depth_maps._maps(with_maps(seen, tmp_path))
+    assert found[1].shape == (30, 24, 24) and found[0].width == 24
+
+
 def test_a_map_of_another_shape_is_named(seen, tmp_path):
     views = with_maps(seen, tmp_path)
     Image.fromarray(numpy.full((MAP, MAP // 2), 500, numpy.uint16)).save(tmp_path / "3.png")
@@ -125,9 +143,20 @@ def test_what_is_no_depth_map_is_refused_by_its_name(tmp_path):
     numpy.save(tmp_path / "objects.npy", numpy.array([[{}]], object))
     with pytest.raises(InputError, match="objects.npy: no depth map"):
         read_depth(DepthFile(tmp_path / "objects.npy", 1.0))
-    (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY\x01\x00")
-    with pytest.raises(InputError, match="cut.npy: no depth map"):
-        read_depth(DepthFile(tmp_path / "cut.npy", 1.0))
+    for damage in (
+        b"\x93NUMPY\x01\x00",
+        b"PK\x03\x04 rubbish",
+        HEAD % b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000000000000000, 1), }",
+        HEAD % b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, True), }",
+        HEAD % b"{'descr': '<f4', ('fortran_order': False",
+    ):
+        (tmp_path / "cut.npy").write_bytes(damage)
+        with pytest.raises(InputError, match="cut.npy: no depth map"):
+            read_depth(DepthFile(tmp_path / "cut.npy", 1.0))
+    Image.fromarray(numpy.full((4, 4), 200, numpy.uint8)).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match="grey.png: 8 bits"):
+        read_depth(DepthFile(tmp_path / "grey.png", 1e-3))
+    assert (read_depth(DepthFile(tmp_path / "grey.png", 0.01)) == 2.0).all()
     Image.fromarray(numpy.zeros((4, 4), numpy.uint16)).save(tmp_path / "d.png")
     Image.fromarray(numpy.zeros((2, 4), numpy.uint8)).save(tmp_path / "c.png")
     with pytest.raises(InputError, match="c.png: its size differs from that of d.png"):

@@ -1,5 +1,6 @@
 """Points of the analytic ball are seen by whom geometry says, and are called what they are."""
 
+import dataclasses
 import math
 
 import pytest
@@ -87,8 +88,25 @@ def test_a_photograph_that_lies_disagrees_where_it_looks():
     photographs = Photographs.of(ball_model(), from_eyes((2.0, 0.0, 0.0), (-2.0, 0.0, 0.0)))
     error = torch.zeros_like(photographs.distance)
     error[0] = 0.3
-    lying = Photographs(photographs.cameras, photographs.sharpness, photographs.distance, photographs.slack, error)
+    lying = dataclasses.replace(photographs, error=error)
     normal = on_the_ball()
     found = sights_of([lying], RADIUS * normal, normal).error
     assert torch.allclose(found[normal[:, 0] > 0.5], torch.tensor(0.3))
     assert torch.allclose(found[normal[:, 0] < -0.5], torch.tensor(0.0))
+
+
+def test_photographs_of_different_shapes_are_each_seen_whole_and_not_beside():
+    model = ball_model(side=4.0, hull=False)
+    model.field.density = lambda position: (600.0 * ((position - 0.5).abs().amax(1) > 0.48), position - 0.5)
+    pose = look_at(torch.tensor([1.0, 0.0, 0.0]), torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+    size = torch.tensor([[60, 80], [80, 60]])
+    cameras = Cameras(pose.repeat(2, 1, 1), torch.full((2, 2), 50.0), size / 2, 80, 80, size=size)
+    photographs = Photographs.of(model, cameras, 40)
+
+    # The wall that both look at, in the middle, above and beside.
+    point = torch.tensor([[-1.92, 0.0, 0.0], [-1.92, 0.0, 2.0], [-1.92, 2.0, 0.0]]) * torch.tensor([1, 0.98, 0.98])
+    normal = torch.tensor([[1.0, 0, 0]]).repeat(3, 1)
+    truth = [cameras.shows(frame, *cameras.project(frame, point)).tolist() for frame in (0, 1)]
+    assert truth == [[True, True, False], [True, False, True]]
+    seen = [photographs.information(frame, point, normal)[0].tolist() for frame in (0, 1)]
+    assert seen == [[0, 1], [0, 2]]

@@ -13,7 +13,7 @@ from nerf.coverage import survey as coverage_survey
 from nerf.coverage import viewpoints as coverage_viewpoints
 from nerf.coverage.page import finder, layer, verdict, write_page
 from nerf.coverage.sights import CLASSES, GOOD, Photographs
-from nerf.coverage.suggestions import described
+from nerf.coverage.suggestions import described, told_apart
 from nerf.coverage.survey import survey
 from nerf.coverage.viewpoints import Stand, viewpoints
 from nerf.geometry.cameras import Cameras, look_at
@@ -97,6 +97,19 @@ def test_photographs_that_do_not_show_what_the_scene_shows_disagree(full):
     assert found.shares["disagreeing"] > 0.8
 
 
+def test_what_a_mask_hides_does_not_disagree(full):
+    images = torch.full((len(full), 48, 48, 4), 255, dtype=torch.uint8)
+    images[..., :3] = 0
+    used = torch.zeros(len(full), 48, 48, dtype=torch.bool)
+    found = survey(ball_model(), full, names_of(full), UP, Views(tuple(names_of(full)), images, 255, full, used), 1)
+    assert found.shares["disagreeing"] == 0
+
+
+def test_pictures_of_the_same_name_are_told_apart_by_their_folders():
+    assert told_apart(["a/1.jpg", "a/2.jpg"]) == ["1.jpg", "2.jpg"]
+    assert told_apart(["a/1.jpg", "b/1.jpg"]) == ["a/1.jpg", "b/1.jpg"]
+
+
 def test_who_looks_away_from_one_another_is_told_why_nothing_is_suggested():
     eyes = cameras_round(count=24, size=48, distance=0.1).world_from_camera
     outwards = torch.cat([-eyes[:, :, :1], eyes[:, :, 1:2], -eyes[:, :, 2:3], eyes[:, :, 3:]], dim=2)
@@ -159,14 +172,24 @@ def test_the_command_writes_page_table_and_points(ball_run, tmp_path, capsys):
     shutil.copytree(ball_run, run)
     assert main(["check", str(run), "--after", "--suggest", "2", "--out", str(tmp_path / "seen.html")]) == 0
     said = capsys.readouterr().out
-    assert "not the whole of error" in said and "seen.json and seen.ply" in said
+    assert "not the whole of error" in said and "seen.json and seen.points.ply" in said
     table = json.loads((tmp_path / "seen.json").read_text())
     assert table["shares"].keys() == {*CLASSES} and len(table["frames"]) in (0, 2)
     for frame in table["frames"]:
         assert {"transform_matrix", "fl_x", "words", "nearest"} <= frame.keys()
     import trimesh
 
-    assert len(trimesh.load(tmp_path / "seen.ply").vertices) > 100
+    assert len(trimesh.load(tmp_path / "seen.points.ply").vertices) > 100
+
+
+def test_files_of_others_are_not_replaced(ball_run, tmp_path, capsys):
+    (tmp_path / "seen.json").write_text('{"mine": 1}')
+    assert main(["check", str(ball_run), "--after", "--out", str(tmp_path / "seen.html")]) == 2
+    assert "not written by nerf, and would be replaced" in capsys.readouterr().err
+    assert main(["check", str(ball_run), "--after", "--out", str(tmp_path / "seen.json")]) == 2
+    assert "a page is a .html file" in capsys.readouterr().err
+    assert main(["export", str(ball_run), "--mesh", str(tmp_path / "m.ply"), "--coverage"]) == 2
+    assert "give --page FILE, too" in capsys.readouterr().err
 
 
 def test_after_and_before_do_not_mix(ball_run, capsys):

@@ -87,7 +87,12 @@ def test_transforms_name_depth_maps_in_millimetres_or_another_unit(tmp_path):
 
 @pytest.mark.parametrize(
     "name, says",
-    [("gone.png", "depth map .gone.png. not found"), (7, "expected a file name"), ("../../x.png", "x.png")],
+    [
+        ("gone.png", "depth map .gone.png. not found"),
+        (7, "expected a file name"),
+        ("d.exr", "save it as .npy, in metres"),
+        ("../../x.png", "x.png"),
+    ],
 )
 def test_a_depth_map_that_cannot_be_is_named(tmp_path, name, says):
     tree = write_transforms(tmp_path)

@@ -27,6 +27,7 @@ overlay = (lens) => {
 
 // Each push shows the next suggestion as the finder would; the first shows the layer, the one after the last hides it.
 covered.onclick = () => {
+  if (!head) return;
   const { suggested, words, verdict } = head.coverage;
   if (!layer) layer = true;
   else if (++asked >= suggested.length) {
