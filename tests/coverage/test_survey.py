@@ -37,15 +37,15 @@ def azimuth(camera):
 def coarse():
     """Fewer places, seen with fewer pixels: the ball is rendered by the slow reference."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_viewpoints, "DIRECTIONS", 60)
-        patch.setattr(coverage_survey, "SIDE", 32)
+        patch.setattr(coverage_viewpoints, "DIRECTIONS", 40)
+        patch.setattr(coverage_survey, "SIDE", 24)
         patch.setattr(coverage_page, "FINDER", 64)
         yield
 
 
 @pytest.fixture(scope="module")
 def full():
-    return cameras_round(count=48, size=48)
+    return cameras_round(count=48, size=24)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def test_pictures_held_sideways_are_asked_for_upright(gap):
     pose = gap.world_from_camera
     right, down, forward, eye = pose.unbind(2)
     sideways = torch.stack([down, -right, forward, eye], dim=2)
-    wide = Cameras(sideways, gap.focal, torch.tensor([[32.0, 24.0]] * len(gap)), 64, 48)
+    wide = Cameras(sideways, gap.focal, torch.tensor([[16.0, 12.0]] * len(gap)), 32, 24)
     found = survey(ball_model(), wide, names_of(gap), find_up(wide), None, 2)
     assert find_up(wide).sideways and len(found.suggestions) == 2
-    assert (found.suggestions[0].camera.width, found.suggestions[0].camera.height) == (48, 64)
+    assert (found.suggestions[0].camera.width, found.suggestions[0].camera.height) == (24, 32)
 
 
 def test_the_same_capture_gets_the_same_suggestions(found, gap):
@@ -90,7 +90,7 @@ def test_the_same_capture_gets_the_same_suggestions(found, gap):
 
 
 def test_photographs_that_do_not_show_what_the_scene_shows_disagree(full):
-    images = torch.full((len(full), 48, 48, 4), 255, dtype=torch.uint8)
+    images = torch.full((len(full), 24, 24, 4), 255, dtype=torch.uint8)
     images[..., :3] = 0
     views = Views(tuple(names_of(full)), images, 255, full)
     found = survey(ball_model(), full, names_of(full), UP, views, 1)
@@ -98,9 +98,9 @@ def test_photographs_that_do_not_show_what_the_scene_shows_disagree(full):
 
 
 def test_what_a_mask_hides_does_not_disagree(full):
-    images = torch.full((len(full), 48, 48, 4), 255, dtype=torch.uint8)
+    images = torch.full((len(full), 24, 24, 4), 255, dtype=torch.uint8)
     images[..., :3] = 0
-    used = torch.zeros(len(full), 48, 48, dtype=torch.bool)
+    used = torch.zeros(len(full), 24, 24, dtype=torch.bool)
     found = survey(ball_model(), full, names_of(full), UP, Views(tuple(names_of(full)), images, 255, full, used), 1)
     assert found.shares["disagreeing"] == 0
 
@@ -124,7 +124,7 @@ def test_nobody_is_sent_into_matter_or_behind_it(gap):
     photographs = Photographs.of(ball_model(), gap)
     places = viewpoints(ball_model(), gap, photographs, UP.direction)
     away = places.world_from_camera[:, :, 3].norm(dim=1)
-    assert len(places) > 60 and away.min() > 1.0  # cameras stand at 2, places at 2 and at 1.2
+    assert len(places) > 40 and away.min() > 1.0  # cameras stand at 2, places at 2 and at 1.2
 
 
 def test_words_lead_from_the_nearest_photograph():
