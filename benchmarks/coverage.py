@@ -59,7 +59,8 @@ def main() -> None:
 
     run = trained(gap, arguments.steps)
     found = surveyed(run)
-    inside = [within(suggestion.camera, arguments.sector) for suggestion in found.suggestions]
+    suggested = [] if found.suggested is None else [found.suggested[n : n + 1] for n in range(len(found.suggested))]
+    inside = [within(camera, arguments.sector) for camera in suggested]
     print(f"suggestions in the sector: {sum(inside)} of {len(inside)}")
     for number, suggestion in enumerate(found.suggestions, 1):
         print(f"  {number}: {suggestion.sentence}")
@@ -69,7 +70,6 @@ def main() -> None:
     places = viewpoints(found.model, upright(run.cameras, up), found.photographs, up.direction)
     eyes = numpy.concatenate([train_cameras(100)[:, :3, 3], places.world_from_camera[:, :, 3].double().numpy()])
     surface = digger_surface(eyes)[0]
-    suggested = [suggestion.camera for suggestion in found.suggestions]
     rows = [("the photographs there are", score(gap))]
     rows.append(("five suggested", with_pictures(gap, "suggested", suggested, surface, arguments.steps)))
     for seed in range(arguments.seeds):
@@ -177,7 +177,7 @@ def errors_by_class(title: str, found: Survey, geometry: RayTracer) -> None:
         rays, distance = rays[met], distance[met]
         exact = geometry.nearest(torch.cat([rays.origin, rays.direction], 1).numpy())["t_hit"]
         off.append((distance - torch.from_numpy(numpy.asarray(exact))).abs() / diagonal > 0.01)
-        classes.append(found.classify(rays.origin + distance[:, None] * rays.direction))
+        classes.append(found.nearest_class(rays.origin + distance[:, None] * rays.direction))
     which, wrong = torch.cat(classes), torch.cat(off).float()
     print(f"\n{title}: {len(which)} points, off by more than 1 % of the diagonal: {wrong.mean():.1%}")
     print("| class | of the points | off by more than 1 % |\n| --- | --- | --- |")

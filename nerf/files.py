@@ -13,7 +13,7 @@ import stat
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -206,6 +206,12 @@ def check_writable(file: Path) -> None:
         raise unwritable(file, error) from None
 
 
+def check_new_folder(folder: Path) -> None:
+    """Raises InputError now if a folder cannot be made, or holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; name a new folder")
+
+
 def check_beside(file: Path, ours: Callable[[str], bool]) -> None:
     """Checks a file that is about to be written beside the one that the user named; one of ours may be replaced.
 
@@ -341,3 +347,17 @@ def openexr(file: Path) -> Any:
     except ImportError:
         raise InputError(f"{file}: .exr needs OpenEXR; pip install 'nerf[hdr]'") from None
     return OpenEXR
+
+
+def write_exr(file: Path, channels: Mapping[str, Any]) -> None:
+    """Writes a picture of named channels (H, W), numpy arrays of half or single floats, atomically.
+
+    Raises:
+        InputError: OpenEXR is not installed, or the file cannot be written.
+    """
+    library = openexr(file)
+    header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
+    # The library takes no array that skips.
+    whole = {name: channel.copy(order="C") for name, channel in channels.items()}
+    with replacing(file) as partial, library.File(header, whole) as written:
+        written.write(str(partial))

@@ -107,27 +107,29 @@ def scale_of(cameras: Cameras, depth: Tensor, center: Tensor) -> tuple[float, fl
         if other >= 0 and has_map[frame] and has_map[other]
     ]
     pairs = pairs[:: -(-len(pairs) // MOST_PAIRS)] if pairs else []
-    rays = {frame: _points(cameras, frame, depth[frame]) for frame, _ in pairs}
+    points = {frame: _points(cameras, frame, depth[frame]) for frame, _ in pairs}
 
     # About as far as what the cameras look at.
     away = (cameras.world_from_camera[:, :, 3] - center).norm(dim=1).median().item()
     guess = depth[depth > 0].median().item() / away if has_map.any() else 1.0
 
-    def agreeing(metres: float, same: float, part: int = 1, common: bool = False) -> float:
-        told = [_agreement(cameras, depth, pair, rays[pair[0]], part, metres, same) for pair in pairs]
+    few = {frame: (pixel[::COARSE], own[::COARSE]) for frame, (pixel, own) in points.items()}
+
+    def agreeing(metres: float, same: float, some: dict[int, tuple[Tensor, Tensor]], common: bool = False) -> float:
+        told = [_agreement(cameras, depth, pair, some[pair[0]], metres, same) for pair in pairs]
         return sum(agree for agree, _ in told) / max(1, sum(shared if common else 1 for _, shared in told))
 
     # Roughly at first; then the middle of the peak, which is sharper the less two depths may differ.
     count = math.ceil(math.log(TIMES) / STEP)
     tried = [guess * math.exp(step * STEP) for step in range(-count, count + 1)]
-    best = max(tried, key=lambda metres: agreeing(metres, SAME, COARSE))
+    best = max(tried, key=lambda metres: agreeing(metres, SAME, few))
     tried = [best * math.exp(step * FINE_STEP) for step in range(-FINE_STEPS, FINE_STEPS + 1)]
-    scores = [agreeing(metres, FINE_SAME) for metres in tried]
+    scores = [agreeing(metres, FINE_SAME, points) for metres in tried]
     top = min(max(scores.index(max(scores)), 1), len(scores) - 2)
     before, at, after = scores[top - 1 : top + 2]
     bend = before - 2 * at + after
     metres = tried[top] * math.exp(FINE_STEP * (0.5 * (before - after) / bend if bend < 0 else 0.0))
-    return metres, agreeing(metres, SAME, common=True)
+    return metres, agreeing(metres, SAME, points, common=True)
 
 
 def _points(cameras: Cameras, frame: int, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,17 +144,16 @@ def _agreement(
     depth: Tensor,
     pair: tuple[int, int],
     points: tuple[Tensor, Tensor],
-    part: int,
     metres: float,
     same: float,
 ) -> tuple[float, int]:
     """Returns how many of one map's points another shows as far away, if a scene unit is so many metres.
 
-    Then how many it shows at all. Of the points every `part`-th is asked. One counts in full where both depths are the
-    same, and not at all where they differ by more than a part of them (Tukey's biweight).
+    Then how many it shows at all. A point counts in full where both depths are the same, and not at all where they
+    differ by more than a part of them (Tukey's biweight).
     """
     frame, other = pair
-    pixel, own = (each[::part] for each in points)
+    pixel, own = points
     place, ahead = cameras.project(other, seen_points(cameras, frame, pixel, own / metres))
     there = cameras.shows(other, place, ahead)
     column, row = place[there].long().unbind(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import math
 from base64 import b64encode
-from functools import reduce
 from pathlib import Path
 
 import torch
@@ -13,10 +12,8 @@ from torch import Tensor
 
 from nerf.capture.page import STYLE, drawings
 from nerf.coverage.sights import CLASSES, GOOD
-from nerf.coverage.suggestions import Suggestion
 from nerf.coverage.survey import Survey
 from nerf.files import write_text
-from nerf.geometry.cameras import Cameras
 from nerf.rendering.witnesses import thumbnails
 from nerf.viewer.page import DIGITS, jpeg, poses
 from nerf.viewer.shader import background
@@ -51,8 +48,8 @@ def write_page(file: Path, title: str, survey: Survey) -> None:
         for color, name, share, meaning in shares
     )
     cameras = {"train": survey.photographs.cameras}
-    if survey.suggestions:
-        cameras["suggested"] = reduce(Cameras.joined, (suggestion.camera for suggestion in survey.suggestions))
+    if survey.suggested is not None:
+        cameras["suggested"] = survey.suggested
     points = {color: survey.surface.point[survey.classes == number] for number, color in enumerate(COLORS)}
     drawing = drawings(cameras, points, survey.model.box)
     body = [
@@ -60,10 +57,15 @@ def write_page(file: Path, title: str, survey: Survey) -> None:
         f"<table><tr><th>how photographs see it<th>share<th>that is{rows}</table><p>{CAVEAT}",
         f"<h2>Where</h2>{drawing}<p>Blue: photographs; green, with numbers: suggested.",
         *(["<h2>Photographs to take</h2>"] if survey.suggestions else []),
-        *(_shot(survey, number, suggestion) for number, suggestion in enumerate(survey.suggestions, 1)),
+        *(_shot(survey, number) for number in range(len(survey.suggestions))),
     ]
     head = f"<!doctype html><meta charset=utf-8><title>Coverage: {html.escape(title)}</title>"
     write_text(file, "\n".join([f"{head}<style>{STYLE}{SHEET}</style>", *body]) + "\n")
+
+
+def class_colors(classes: Tensor) -> Tensor:
+    """Returns the colours of classes (N,), (N, 3) uint8."""
+    return torch.tensor([[*bytes.fromhex(color[1:])] for color in COLORS], dtype=torch.uint8)[classes]
 
 
 def verdict(survey: Survey) -> str:
@@ -85,32 +87,37 @@ def layer(survey: Survey) -> dict[str, object]:
     return {
         "colors": COLORS[:-1],
         "points": [[float(f"{value:.{DIGITS}g}") for value in some.flatten().tolist()] for some in spots],
-        "suggested": [poses(suggestion.camera)[0] for suggestion in survey.suggestions],
+        "suggested": [] if survey.suggested is None else poses(survey.suggested),
         "words": [suggestion.sentence for suggestion in survey.suggestions],
         "verdict": verdict(survey),
     }
 
 
-def _shot(survey: Survey, number: int, suggestion: Suggestion) -> str:
-    """Returns a suggestion: its number, what the finder should show, what of that is not seen well, and the words."""
+def _shot(survey: Survey, number: int) -> str:
+    """Returns a suggestion, counted from 0: what the finder should show, what of that is not seen well, and words."""
     pictures = "".join(
         f"<img alt='' src='data:image/jpeg;base64,{b64encode(jpeg(rgb, 85)).decode()}'>"
-        for rgb in finder(survey, suggestion.camera)
+        for rgb in finder(survey, number)
     )
-    return f"<div class=shot><b>{number}</b>{pictures}<p>{html.escape(suggestion.sentence)}.</div>"
+    words = html.escape(survey.suggestions[number].sentence)
+    return f"<div class=shot><b>{number + 1}</b>{pictures}<p>{words}.</div>"
 
 
 @torch.no_grad()
-def finder(survey: Survey, camera: Cameras) -> tuple[Tensor, Tensor]:
-    """Returns what a camera would show of the scene, (H, W, 3), and the same with what is not seen well in colours."""
-    small = thumbnails(camera, FINDER)
+def finder(survey: Survey, number: int) -> tuple[Tensor, Tensor]:
+    """Returns what a suggested camera shows, (H, W, 3), and the same with what is not seen well in colours.
+
+    number: of the suggestion, from 0.
+    """
+    if survey.suggested is None:
+        raise ValueError("finder: nothing is suggested")
+    small = thumbnails(survey.suggested[number : number + 1], FINDER)
     rgb = survey.model.picture(small, 0).over(background(survey.model))
     distance = survey.model.distances(small, 0).flatten()
     met = distance.isfinite()
     rays = small.image_rays(0)[met]
     classes = survey.nearest_class(rays.origin + distance[met, None] * rays.direction)
-    palette = torch.tensor([[int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)] for color in COLORS])
     tinted = rgb.reshape(-1, 3).clone()
     tint = torch.where(classes == GOOD, 0.0, TINT)[:, None]
-    tinted[met] = torch.lerp(tinted[met], palette[classes], tint)
+    tinted[met] = torch.lerp(tinted[met], class_colors(classes) / 255, tint)
     return rgb, tinted.view_as(rgb)

@@ -34,9 +34,8 @@ SAME_DISTANCE = 0.12  # likewise, of the distance
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A photograph that is to be taken."""
+    """How to take a photograph that is to be taken."""
 
-    camera: Cameras  # one
     nearest: str  # photograph, or suggestion, from which to start
     left: float  # degrees to go to the left of it round the scene, as one sees it from there; below 0: to the right
     higher: float  # degrees
@@ -178,7 +177,6 @@ def described(
         rise = (normalize(torch.stack([new, old]), dim=1) @ stand.up).clamp(-1, 1).asin().rad2deg()
         found.append(
             Suggestion(
-                camera=chosen[number : number + 1],
                 nearest=known[nearest],
                 left=-around.rad2deg().item(),
                 higher=(rise[0] - rise[1]).item(),

@@ -36,9 +36,9 @@ class Survey:
     photographs: Photographs
     surface: Surface  # as it is seen from where one might stand
     classes: Tensor  # (N,), numbers in `CLASSES`
-    typical: tuple[float, float]  # see `Sights.typical`
-    suggestions: list[Suggestion]  # none where there are photographs enough
     after: float  # the part of the surface that is good once the suggestions are followed
+    suggestions: Sequence[Suggestion] = ()  # none where there are photographs enough
+    suggested: Cameras | None = None  # their cameras, in their order
     unasked: str = ""  # why no place for another photograph was looked for
 
     @property
@@ -46,10 +46,6 @@ class Survey:
         """The part of the surface that is of each class."""
         number = torch.bincount(self.classes, minlength=len(CLASSES)).float()
         return dict(zip(CLASSES, (number / number.sum()).tolist()))
-
-    def classify(self, point: Tensor) -> Tensor:
-        """Returns which of `CLASSES` points (N, 3) of the model's surface are of, (N,)."""
-        return sights_of([self.photographs], point, normals(self.model, point)).classes(self.typical)
 
     def nearest_class(self, point: Tensor) -> Tensor:
         """Returns the classes (N,) of the surface's own points that are nearest to points (N, 3)."""
@@ -91,7 +87,7 @@ def survey(
     sights = sights_of([photographs], surface.point, surface.normal)
     typical = sights.typical()
     classes = sights.classes(typical)
-    found = Survey(model, photographs, surface, classes, typical, [], _good(classes), reason)
+    found = Survey(model, photographs, surface, classes, _good(classes), unasked=reason)
     if reason:
         return found
 
@@ -99,14 +95,14 @@ def survey(
     told = choose(surface, sights, photographs, places, count)
     if not told:
         return found
-    chosen = torch.tensor([place for place, _ in told])
-    taken = Photographs.of(model, made[chosen], max(photographs.distance.shape[1:]))
+    suggested = made[torch.tensor([place for place, _ in told])]
+    taken = Photographs.of(model, suggested, max(photographs.distance.shape[1:]))
     after = sights_of([photographs, taken], surface.point, surface.normal).classes(typical)
     after[classes == CLASSES.index("disagreeing")] = CLASSES.index("disagreeing")
     shown = [len(places.information(place, surface.point, surface.normal)[0]) / len(surface) for place, _ in told]
     stand = Stand.of(photographs, up.direction)
-    suggestions = described(stand, names, made[chosen], [(part, much) for part, (_, much) in zip(shown, told)])
-    return replace(found, suggestions=suggestions, after=_good(after))
+    suggestions = described(stand, names, suggested, [(part, much) for part, (_, much) in zip(shown, told)])
+    return replace(found, suggestions=suggestions, suggested=suggested, after=_good(after))
 
 
 def surface_points(model: RadianceModel, look: Photographs) -> Surface:
@@ -132,12 +128,7 @@ def surface_points(model: RadianceModel, look: Photographs) -> Surface:
     if not len(point):
         raise InputError(EMPTY)
     point = point[:: -(-len(point) // POINTS)]
-    return Surface(point, normals(model, point))
-
-
-def normals(model: RadianceModel, point: Tensor) -> Tensor:
-    """Returns outward unit normals (N, 3) of a model's surface at world points (N, 3) of it."""
-    return model.outward(model.box.unit_from_world(point).clamp(0, 1), REACH)
+    return Surface(point, model.outward(model.box.unit_from_world(point).clamp(0, 1), REACH))
 
 
 def errors(model: RadianceModel, photographs: Photographs, views: Views) -> Tensor:

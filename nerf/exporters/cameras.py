@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerf.errors import InputError
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import replacing, whole_folder, write_text
+from nerf.files import check_new_folder, replacing, whole_folder, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.gltf import OPENGL_FROM_OPENCV, still_file
 from nerf.geometry.lenses import COLMAP_MODELS, TERMS
@@ -25,7 +25,7 @@ DIGITS = 17  # of numbers in COLMAP's text: quaternions turn far-away places by 
 
 def check(path: Path, request: ExportRequest) -> None:
     """Raises InputError now if the folder cannot be made, or holds something already."""
-    check_folder(path)
+    check_new_folder(path)
 
 
 def write(context: ExportContext, path: Path) -> str:
@@ -53,12 +53,6 @@ def _in_pictures(files: list[str]) -> list[str]:
     first = {file.partition("/")[0] for file in files if "/" in file}
     alone = len(first) == 1 and first <= {*PICTURE_FOLDERS} and all("/" in file for file in files)
     return [file.partition("/")[2] for file in files] if alone else files
-
-
-def check_folder(folder: Path) -> None:
-    """Raises InputError now if a folder cannot be made, or holds something already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; name a new folder")
 
 
 def write_transforms(file: Path, cameras: Cameras, names: list[str]) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy
 
-from nerf.exporters.cameras import check_folder
 from nerf.exporters.context import ExportContext, ExportRequest
-from nerf.files import replacing, whole_folder, write_text
+from nerf.files import check_new_folder, replacing, whole_folder, write_text
 from nerf.geometry.cameras import Cameras
 from nerf.geometry.origin import absolute_poses
 from nerf.rendering.depth_views import DepthViews
@@ -22,7 +21,7 @@ GREATEST_COUNT = 65535  # of a 16-bit picture
 
 def check(path: Path, request: ExportRequest) -> None:
     """Raises InputError now if the folder cannot be made, or holds something already."""
-    check_folder(path)
+    check_new_folder(path)
 
 
 def write(context: ExportContext, path: Path) -> str:

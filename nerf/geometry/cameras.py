@@ -68,18 +68,6 @@ class Cameras:
         pose, focal, center, lens, size = (value[which] for value in each)
         return Cameras(pose, focal, center, self.width, self.height, lens, size, self.origin)
 
-    def joined(self, others: Cameras) -> Cameras:
-        """Returns these cameras and then others, about the same origin."""
-        if others.origin != self.origin:
-            raise ValueError("cameras: they are about different origins")
-        both = (self, others)
-        pose, focal, center, lens, size = (
-            torch.cat([getattr(each, name) for each in both])
-            for name in ("world_from_camera", "focal", "center", "lens", "size")
-        )
-        width, height = (max(getattr(each, name) for each in both) for name in ("width", "height"))
-        return Cameras(pose, focal, center, width, height, lens, size, self.origin)
-
     def about(self, origin: Origin) -> Cameras:
         """Returns the same cameras with poses relative to another origin."""
         if origin == self.origin:

@@ -13,7 +13,7 @@ import torch
 
 from nerf.color import linear
 from nerf.errors import InputError
-from nerf.files import openexr, replacing
+from nerf.files import check_new_folder, openexr, write_exr
 from nerf.video.frames import LEAST_OPACITY, RenderedFrame, normals_seen
 
 FRAME_NAME = "{:05d}.exr"
@@ -23,13 +23,12 @@ FAR = 1e10  # of depths, as Blender writes what is infinitely far
 def check_exr(folder: Path, preview: bool) -> None:
     """Raises InputError now, not after the rendering, if a film's frames cannot be written into a folder as .exr."""
     openexr(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; name a new folder for the .exr pictures")
+    check_new_folder(folder)
     if preview:
         raise InputError("--exr takes exact pictures: leave out --preview")
 
 
-def write_exr(folder: Path, rendered: RenderedFrame) -> None:
+def write_frame(folder: Path, rendered: RenderedFrame) -> None:
     """Writes a frame as .exr, atomically."""
     cameras = rendered.cameras
     picture = rendered.picture
@@ -43,12 +42,5 @@ def write_exr(folder: Path, rendered: RenderedFrame) -> None:
 
     halves = torch.cat([light, normal], dim=2).detach().numpy().astype(numpy.float16)
     names = ("R", "G", "B", "A", "N.X", "N.Y", "N.Z")
-    channels: dict[str, numpy.ndarray] = {
-        name: numpy.ascontiguousarray(halves[..., number]) for number, name in enumerate(names)
-    }
-    channels["Z"] = numpy.ascontiguousarray(depth.numpy().astype(numpy.float32))
-    file = folder / FRAME_NAME.format(rendered.frame)
-    library = openexr(file)
-    header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
-    with replacing(file) as partial, library.File(header, channels) as written:
-        written.write(str(partial))
+    channels = {name: halves[..., number] for number, name in enumerate(names)}
+    write_exr(folder / FRAME_NAME.format(rendered.frame), {**channels, "Z": depth.numpy()})

@@ -24,7 +24,7 @@ from nerf.rendering.model import RadianceModel
 from nerf.rendering.witnesses import Witnesses, thumbnails, without_clouds
 from nerf.report import say
 from nerf.video.camera_paths import CameraRig, Framing, arc, figure_eight, orbit, spiral, times
-from nerf.video.exr import write_exr
+from nerf.video.exr import write_frame
 from nerf.video.frames import Frames, depth_range
 from nerf.video.keyframes import Keys, check_track, hand_on_track, read_keys, track_file, write_track
 from nerf.video.seen import seen_shares
@@ -370,7 +370,7 @@ def write_film(
         model, path.cameras, rays, request.shown, background, request.alpha, scale, witnesses, request.fade_unseen
     )
     with whole_folder(request.exr) if request.exr else nullcontext() as folder:
-        kept = None if folder is None else partial(write_exr, folder)
+        kept = None if folder is None else partial(write_frame, folder)
         write_video(file, replace(frames, keep=kept), request.fps)
 
     track = track_file(file)

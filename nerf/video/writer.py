@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from nerf.errors import InputError
-from nerf.files import check_writable, ffmpeg_name, replacing, unwritable, working_folder
+from nerf.files import check_new_folder, check_writable, ffmpeg_name, replacing, unwritable, working_folder
 from nerf.report import progress, say
 from nerf.scenes.pictures import open_picture
 from nerf.video.encoding import BT709, check_written, padded, padded_size
@@ -71,8 +71,8 @@ def check_video_file(file: Path, alpha: bool = False) -> None:
         raise InputError(
             f"{file}: {suffix} films have no alpha; use .webm, .mov or a name without a dot (PNG pictures)"
         )
-    if not suffix and file.exists() and (not file.is_dir() or any(file.iterdir())):
-        raise InputError(f"{file}: exists already; name a new folder for the pictures")
+    if not suffix:
+        check_new_folder(file)
     check_track(file)
     check_writable(file / FRAME_NAME.format(0) if file.is_dir() and not suffix else file)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 
-from nerf.coverage.page import CAVEAT, COLORS, verdict, write_page
+from nerf.coverage.page import CAVEAT, class_colors, verdict, write_page
 from nerf.coverage.suggestions import told_apart
 from nerf.coverage.survey import Survey, survey
 from nerf.errors import InputError
@@ -44,12 +44,11 @@ def look_back(run: TrainedRun, page: Path, count: int) -> list[str]:
 
     write_page(page, run.record["name"], found)
     write_text(table, json.dumps(record(found), indent=1) + "\n")
-    palette = numpy.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS], numpy.uint8)
     cloud = Mesh(
         vertices=found.surface.point.numpy(),
         faces=numpy.empty((0, 3), numpy.int32),
         normals=found.surface.normal.numpy(),
-        rgb=palette[found.classes.numpy()],
+        rgb=class_colors(found.classes).numpy(),
     )
     write_ply(points, cloud, run.cameras.origin)
 
@@ -61,8 +60,10 @@ def look_back(run: TrainedRun, page: Path, count: int) -> list[str]:
 
 def record(found: Survey) -> dict[str, object]:
     """Returns a survey for programs: shares of the surface, and the suggestions as frames of transforms.json."""
+    names = [f"suggestion_{number}.jpg" for number in range(1, len(found.suggestions) + 1)]
+    poses = [] if found.suggested is None else transforms_frames(found.suggested, names)
     frames = [
-        transforms_frames(suggestion.camera, [f"suggestion_{number}.jpg"])[0]
+        pose
         | {
             "nearest": suggestion.nearest,
             "degrees_left": round(suggestion.left, 1),
@@ -72,8 +73,9 @@ def record(found: Survey) -> dict[str, object]:
             "times_what_others_tell": round(suggestion.tells, 1) if math.isfinite(suggestion.tells) else None,
             "words": suggestion.sentence,
         }
-        for number, suggestion in enumerate(found.suggestions, 1)
+        for pose, suggestion in zip(poses, found.suggestions)
     ]
+
     return {
         "verdict": verdict(found),
         "caveat": CAVEAT,

@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from nerf.config import SceneSettings
 from nerf.errors import InputError
-from nerf.exporters.cameras import check_folder, picture_names, write_colmap, write_transforms
+from nerf.exporters.cameras import picture_names, write_colmap, write_transforms
 from nerf.exporters.depth_maps import write_depths
+from nerf.files import check_new_folder
 from nerf.geometry.gltf import still_file
 from nerf.geometry.lenses import lens_terms
 from nerf.geometry.similarity import placement
@@ -126,10 +127,10 @@ def test_every_view_has_a_depth_map_of_its_own(tmp_path, names, files):
     about = json.loads((tmp_path / "depth" / "depths.json").read_text())
     assert [frame["file"] for frame in about["frames"]] == files
     assert {path.name for path in (tmp_path / "depth").iterdir()} == {*files, "depths.json"}
-    check_folder(tmp_path / "new")
+    check_new_folder(tmp_path / "new")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="exists already"):
-        check_folder(tmp_path)
+        check_new_folder(tmp_path)
 
 
 def test_cameras_stand_in_the_space_of_meshes_for_blender(tmp_path):

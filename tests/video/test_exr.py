@@ -6,7 +6,7 @@ import torch
 
 from nerf.cli.main import main
 from nerf.color import linear
-from nerf.video.exr import FAR, write_exr
+from nerf.video.exr import FAR, write_frame
 from nerf.video.frames import RenderedFrame
 from tests.ball import ball_model, cameras_round
 from tests.conftest import RADIUS
@@ -22,7 +22,7 @@ def read(file):
 def test_light_depth_and_normals_are_those_of_the_frame(tmp_path):
     cameras = cameras_round(count=6, size=40)
     rendered = RenderedFrame(ball_model(), cameras, 2, 1)
-    write_exr(tmp_path, rendered)
+    write_frame(tmp_path, rendered)
     found = read(tmp_path / "00002.exr")
     assert found.keys() == {"R", "G", "B", "A", "Z", "N.X", "N.Y", "N.Z"}
     assert found["Z"].dtype == numpy.float32 and found["R"].dtype == numpy.float16

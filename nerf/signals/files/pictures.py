@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nerf.errors import InputError
-from nerf.files import check_readable, openexr, replacing
+from nerf.files import check_readable, openexr, replacing, write_exr
 from nerf.scenes.pictures import check_size, read_whole_picture
 
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
@@ -111,10 +111,6 @@ def _read_exr(file: Path) -> Tensor:
 
 def _write_exr(file: Path, picture: Tensor) -> None:
     """Writes linear light (H, W, C) as half floats."""
-    library = openexr(file)
     names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[picture.shape[2]]
     values = picture.numpy().astype(numpy.float16)
-    channels = {name: numpy.ascontiguousarray(values[..., index]) for index, name in enumerate(names)}
-    header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
-    with replacing(file) as partial, library.File(header, channels) as written:
-        written.write(str(partial))
+    write_exr(file, {name: values[..., index] for index, name in enumerate(names)})
